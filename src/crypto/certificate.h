@@ -1,0 +1,75 @@
+/* crypto/certificate.h: X.509 certificates (RFC 5280) of a mesh: one root, one online intermediate, leaves of four kinds.
+ *
+ * Identity: exactly one URI in the subject alternative names, `murmesh://<mesh id>/<kind>/<id>`; DNS and IP names may stand beside it
+ * for stock clients and never identify; the common name is for people.  A second URI, none, or an odd one is refused. */
+#ifndef CRYPTO_CERTIFICATE_H
+#define CRYPTO_CERTIFICATE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/id.h"
+#include "base/str.h"
+#include "crypto/key.h"
+
+struct buf;
+
+enum identity_kind { IDENTITY_NODE, IDENTITY_MANAGER, IDENTITY_USER, IDENTITY_COMPONENT };
+struct identity {
+	struct id mesh;
+	enum identity_kind kind;
+	struct id id;
+};
+#define IDENTITY_TEXT_SIZE 96
+const char *identity_kind_name(enum identity_kind kind); /* "node" ... */
+void identity_format(const struct identity *identity, char text[IDENTITY_TEXT_SIZE]);
+int identity_parse(struct str uri, struct identity *ret); /* exact form only; -E_CERTIFICATE_IDENTITY */
+bool identity_equal(const struct identity *a, const struct identity *b);
+
+struct certificate; /* immutable */
+#define CERTIFICATE_MAX 4096 /* bytes of one in DER */
+struct certificate *certificate_free(struct certificate *certificate);
+/* DER; refuses trailing bytes and more than CERTIFICATE_MAX. */
+int certificate_read(const uint8_t *der, size_t len, struct certificate **ret);
+int certificate_write(const struct certificate *certificate, struct buf *out);
+/* PEM files: the certificates one after the other, at most max; returns their number. */
+int certificate_read_pem(struct str pem, struct certificate **ret, size_t max);
+int certificate_write_pem(const struct certificate *certificate, struct buf *out);
+
+#define CERTIFICATE_SERIAL_SIZE 20
+#define CERTIFICATE_NAME_SIZE   65
+struct certificate_info {
+	bool has_identity; /* false for root and intermediate */
+	struct identity identity;
+	uint8_t serial[CERTIFICATE_SERIAL_SIZE]; /* big-endian, right-aligned */
+	int64_t not_before, not_after;           /* seconds since 1970 */
+	uint8_t key_hash[HASH_SIZE];
+	char common_name[CERTIFICATE_NAME_SIZE]; /* cleaned for people (base/utf8.h) */
+};
+int certificate_inspect(const struct certificate *certificate, struct certificate_info *ret);
+struct key *certificate_key(const struct certificate *certificate); /* a new public key; the caller frees it */
+
+/* PKCS #10 (RFC 2986).  Reading checks the signature and takes only the public key: whatever else is asked for is ignored. */
+#define CERTIFICATE_REQUEST_MAX 2048
+int certificate_request_write(const struct key *key, struct buf *out);
+int certificate_request_read(const uint8_t *der, size_t len, uint8_t ret_public[KEY_PUBLIC_MAX], size_t *ret_len);
+
+enum certificate_profile { CERTIFICATE_ROOT, CERTIFICATE_INTERMEDIATE, CERTIFICATE_LEAF };
+struct certificate_order {
+	enum certificate_profile profile;
+	struct identity identity;     /* leaf */
+	struct str common_name;       /* at most 64 bytes of UTF-8 */
+	const struct str *names;      /* leaf: DNS names and IP literals for stock clients; each checked, else -E_NAME */
+	size_t n_names;
+	int64_t not_before, not_after;
+};
+/* Usage of leaves: node and component: TLS server and client; manager: client (signing); user: client.  Root: path length 1, intermediate: 0.
+ * issuer is NULL for the root (self-signed). */
+int certificate_issue(const struct certificate_order *order, const struct key *subject, const struct certificate *issuer,
+		      const struct key *issuer_key, struct certificate **ret);
+
+/* Does leaf chain to root through intermediate at that moment, is it of one of these kinds, of that mesh?
+ * kinds: bits 1 << enum identity_kind.  0, -E_CERTIFICATE, _EXPIRED, _FOREIGN, _IDENTITY, _USAGE. */
+int certificate_verify(const struct certificate *leaf, const struct certificate *intermediate, const struct certificate *root,
+		       const struct id *mesh, unsigned kinds, int64_t now, struct identity *ret);
+#endif

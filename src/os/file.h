@@ -1,0 +1,21 @@
+/* os/file.h: whole files.  Paths are NUL-terminated. */
+#ifndef OS_FILE_H
+#define OS_FILE_H
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf;
+
+/* Appends the file's content to out (whose max is the limit: -E_TOO_LONG).  A directory or device is -E_FILE. */
+int file_read(const char *path, struct buf *out);
+/* Replaces the file as one step: writes path.new with the mode, syncs it, renames it, syncs the directory.  After a crash the old or the
+ * new content stands there, never a part. */
+int file_write(const char *path, const void *bytes, size_t len, unsigned mode);
+bool file_exists(const char *path);
+/* Makes the directory if it is missing (its parents too); sets its mode when it makes it. */
+int file_make_directory(const char *path, unsigned mode);
+/* Joins into out; -E_TOO_LONG. */
+int file_path(char *out, size_t size, const char *directory, const char *name);
+/* Takes the exclusive lock of a file (made when missing); returns its descriptor, held until closed, or -E_RUNNING. */
+int file_lock(const char *path);
+#endif

@@ -1,0 +1,29 @@
+/* os/proc.h: this process and its children. */
+#ifndef OS_PROC_H
+#define OS_PROC_H
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Keeps room for a process title: first thing in main. */
+void proc_title_init(int argc, char **argv);
+/* "murmesh-server: link", as ps shows it. */
+void proc_title_set(const char *title);
+/* Path of the running program's file (for exec of the same binary). */
+int proc_self_path(char *out, size_t size);
+
+struct proc_spawn {
+	const char *path;
+	char *const *argv;        /* NULL-terminated */
+	char *const *environment; /* NULL-terminated; NULL = this process's */
+	const char *directory;    /* working directory; NULL = this one's */
+	const int *fds;           /* become 3, 4, ... in the child */
+	size_t n_fds;
+	int standard[3];          /* become 0, 1, 2; -1 = as this process has them */
+	int new_group;            /* 1 = own process group */
+	int die_with_parent;      /* 1 = SIGKILL when the parent's thread ends */
+};
+/* Starts it.  Returns the pid, or a negative code (also when exec itself fails: the child reports through a pipe). */
+pid_t proc_spawn(const struct proc_spawn *spawn);
+/* Turns core dumps off, and ptrace by processes of the same user. */
+int proc_harden(void);
+#endif

@@ -1,0 +1,42 @@
+/* os/socket.h: TCP and UNIX sockets, non-blocking and close-on-exec, TCP_NODELAY on. */
+#ifndef OS_SOCKET_H
+#define OS_SOCKET_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/str.h"
+
+struct socket_address {
+	struct sockaddr_storage storage;
+	socklen_t len;
+};
+#define SOCKET_ADDRESS_TEXT 64
+
+/* A literal "127.0.0.1" or "::1" (no names; those go to the resolve role).  Returns 0, or -E_NOT_FOUND. */
+int socket_address_parse(struct str host, uint16_t port, struct socket_address *ret);
+/* "127.0.0.1:80" or "[::1]:80". */
+void socket_address_format(const struct socket_address *address, char text[SOCKET_ADDRESS_TEXT]);
+uint16_t socket_address_port(const struct socket_address *address);
+
+/* A listener; port 0 takes a free one.  For [::] it serves IPv4 too.  Returns the descriptor, or a negative code. */
+int socket_listen(const struct socket_address *address);
+int socket_local(int fd, struct socket_address *ret); /* the address it is bound to */
+int socket_peer(int fd, struct socket_address *ret);
+int socket_accept(int fd); /* non-blocking; -EAGAIN, -EMFILE ... */
+/* Starts a connection: the descriptor becomes writable when it is made or failed; then socket_error() tells. */
+int socket_connect(const struct socket_address *address);
+int socket_error(int fd); /* 0, or the -errno of the connection attempt */
+void socket_reset(int fd); /* closing it sends RST instead of FIN */
+int socket_shutdown_write(int fd);
+
+/* UNIX stream sockets.  Listening removes a stale socket file of the same name. */
+int socket_unix_listen(const char *path, unsigned mode);
+int socket_unix_connect(const char *path);
+struct socket_credentials {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+};
+int socket_unix_credentials(int fd, struct socket_credentials *ret); /* of the process that connected */
+#endif
