@@ -4,5 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#undef alloca
+#undef strcpy
+#undef strcat
+#undef sprintf
+#undef vsprintf
+#undef strtok
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok atoi atol system popen alloca gets
 #endif

@@ -24,15 +24,15 @@ static const struct row *find(int err)
 const char *err_name(int err)
 {
 	const struct row *row = find(err);
-	const char *system = row ? NULL : strerrorname_np(err < 0 ? -err : err);
-	return row ? row->name : system ? system : "E1011";
+	const char *known = row ? NULL : strerrorname_np(err < 0 ? -err : err);
+	return row ? row->name : known ? known : "E1011";
 }
 
 const char *err_text(int err)
 {
 	const struct row *row = find(err);
-	const char *system = row ? NULL : strerrordesc_np(err < 0 ? -err : err);
-	return row ? row->text : system ? system : "unknown error";
+	const char *known = row ? NULL : strerrordesc_np(err < 0 ? -err : err);
+	return row ? row->text : known ? known : "unknown error";
 }
 
 const char *err_try(int err)
