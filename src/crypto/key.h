@@ -38,4 +38,9 @@ void hash_hmac(const uint8_t *key, size_t key_len, struct str a, struct str b, u
 /* HKDF-SHA256 (RFC 5869) without salt, 32 bytes out. */
 void hash_hkdf(const uint8_t *secret, size_t len, struct str info, uint8_t ret_key[HASH_SIZE]);
 bool hash_equal(const uint8_t a[HASH_SIZE], const uint8_t b[HASH_SIZE]); /* in constant time */
+
+/* The contexts in use. */
+#define CONTEXT_POLICY STR("murmesh policy 1") /* by the mesh root key */
+#define CONTEXT_GRANT  STR("murmesh grant 1")  /* by the grant key */
+#define CONTEXT_ORDER  STR("murmesh order 1")  /* by the grant key */
 #endif

@@ -69,8 +69,8 @@ int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 
 int target_format(struct str host, uint16_t port, char *out, size_t size)
 {
-	const char *form = str_has(host, ':') ? "[%.*s]:%u" : "%.*s:%u";
-	int n = snprintf(out, size, form, STR_ARG(host), port);
+	bool v6 = str_has(host, ':');
+	int n = snprintf(out, size, "%s%.*s%s:%u", v6 ? "[" : "", STR_ARG(host), v6 ? "]" : "", port);
 	return n < 0 || (size_t)n >= size ? -E_TOO_LONG : 0;
 }
 
