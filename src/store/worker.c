@@ -28,7 +28,7 @@ static void list_move_all(struct list *to, struct list *from)
 	}
 }
 
-static void job_fail(struct store_job *job, int err, const char *detail)
+static void job_result(struct store_job *job, int err, const char *detail)
 {
 	job->err = err;
 	str_copy(str_from(detail), job->detail, sizeof job->detail);
@@ -40,19 +40,18 @@ static int batch_run(struct store_tx *tx, struct list *jobs)
 	int err = engine_begin(tx);
 	LIST_EACH(at, jobs) {
 		struct store_job *job = LIST_ENTRY(at, struct store_job, node);
-		if (err == 0) {
-			job_fail(job, engine_job(tx, job), "");
-			if (job->err < 0)
-				job_fail(job, job->err, engine_detail(tx));
-			if (!engine_active(tx))
-				err = job->err;
-		}
+		if (err < 0)
+			break;
+		int job_err = engine_job(tx, job);
+		job_result(job, job_err, job_err < 0 ? engine_detail(tx) : "");
+		if (!engine_active(tx))
+			err = -E_STORE;
 	}
 	if (err == 0)
 		err = engine_commit(tx);
 	if (err < 0)
 		LIST_EACH(at, jobs)
-			job_fail(LIST_ENTRY(at, struct store_job, node), err, engine_detail(tx));
+			job_result(LIST_ENTRY(at, struct store_job, node), err, engine_detail(tx));
 	return err;
 }
 

@@ -1,3 +1,5 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 
@@ -5,7 +7,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "os/file.h"
+#include "os/fd.h"
 #include "store/engine.h"
 
 #define QUERIES_MAX     256
@@ -393,6 +395,18 @@ struct store_tx *engine_close(struct store_tx *tx)
 	return mem_free(tx);
 }
 
+/* Makes the file when it is missing, here for its mode; the files beside it inherit it.  Never replaces one. */
+static int file_touch(const char *path)
+{
+	if (fault_hit())
+		return -EIO;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	if (fd < 0)
+		return -errno;
+	fd_close(fd);
+	return 0;
+}
+
 int engine_open(const char *path, const struct store_schema *schema, struct store_tx **ret, char detail[STORE_DETAIL_SIZE])
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -401,8 +415,7 @@ int engine_open(const char *path, const struct store_schema *schema, struct stor
 	struct store_tx *tx = mem_alloc(sizeof *tx);
 	if (!tx)
 		return -E_NO_MEMORY;
-	/* Made here for its mode; the files beside it inherit it. */
-	int err = file_exists(path) ? 0 : file_write(path, "", 0, 0600);
+	int err = file_touch(path);
 	if (err == 0) {
 		int code = sqlite3_open_v2(path, &tx->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 		err = code == SQLITE_OK ? prepare(tx, schema) : fail(tx, code);
