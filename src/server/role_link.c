@@ -102,9 +102,6 @@ static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *m
 	static murmesh_CheckedRequest checked;
 	const murmesh_RenewRequest *request = message;
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
-	checked.request.kind = request->kind;
-	checked.signature.size = request->signature.size;
-	memcpy(checked.signature.bytes, request->signature.bytes, request->signature.size);
 	identity_format(rpc_call_peer(call), checked.peer);
 	certify(ctx, call, request->csr.bytes, request->csr.size, &checked);
 }
