@@ -50,8 +50,8 @@ struct cli_example {
 struct cli;
 struct cli_command {
 	const char *name;
-	const char *summary; /* a clause without full stop, begins with a verb */
-	const char *usage;   /* the operands: "[COMMAND]"; words in lower case are to be typed: "bash|zsh|fish" */
+	const char *summary;                /* a clause without full stop, begins with a verb */
+	const char *usage;                  /* the operands: "[COMMAND]"; words in lower case are to be typed: "bash|zsh|fish" */
 	const struct cli_option *options;   /* NULL = none of its own */
 	const struct cli_example *examples; /* at least one */
 	int (*run)(const struct cli *cli);  /* returns the exit code */
@@ -59,9 +59,8 @@ struct cli_command {
 };
 #define CLI_ANY 0xffffu /* operands_most: no limit */
 
-/* commands.c: all commands in the order of the help.  NULL past the end, or for an unknown name. */
-const struct cli_command *cli_command_at(size_t i);
-const struct cli_command *cli_command_find(const char *name);
+/* commands.c: all commands in the order of the help; ends with NULL. */
+extern const struct cli_command *const cli_commands[];
 
 /* ---- options.c ---- */
 extern const struct cli_option cli_global_options[];
@@ -82,6 +81,8 @@ struct cli {
 	FILE *out;     /* standard output */
 	bool terminal; /* out is one */
 };
+
+const struct cli_command *cli_command_find(const char *name); /* NULL = unknown */
 
 /* What is wrong with a command line, and what to do about it ("" = see the help). */
 struct cli_problem {
@@ -107,8 +108,7 @@ enum cli_exit cli_exit_code(int err); /* of a negative or positive error code; 0
 /* Prints "error: <format>", "why:   <text of err>", "try:   <next step>" on standard error; returns the exit code. */
 int cli_fail(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same where more is known than base/err.def says; NULL = what stands there. */
-int cli_fail_because(int err, const char *why, const char *remedy, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+int cli_fail_because(int err, const char *why, const char *remedy, const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* A line on standard error for people; not with --quiet. */
 void cli_note(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -119,6 +119,7 @@ struct cli_guess {
 	unsigned distance;
 };
 void cli_guess(struct cli_guess *guess, const char *candidate);
+const char *cli_command_nearest(const char *name); /* the command that was perhaps meant; NULL = none is near */
 
 /* ---- table.c: lists as output ----
  * On a terminal aligned columns, else tab-separated values under a line of keys; --json prints an array, --jsonl an object a
@@ -160,6 +161,7 @@ int cli_json_line(const struct cli *cli, json_t *object);
 json_t *cli_json_text(struct str text);
 
 /* ---- help.c, manual.c ---- */
+void cli_option_form(const struct cli_option *option, char *out, size_t size); /* "-q, --quiet" or "--dir DIR" */
 void cli_help_overview(FILE *out);
 void cli_help_command(FILE *out, const struct cli_command *command);
 void cli_manual_markdown(FILE *out);

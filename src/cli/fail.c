@@ -72,7 +72,7 @@ static int fail(int err, const char *why, const char *remedy, const char *format
 		remedy = "run it again with MURMESH_LOG=debug to see more; `murmesh doctor` checks this machine";
 	vsnprintf(what, sizeof what, format, arguments);
 	fprintf(stderr, "%serror:%s %s\n", colours ? "\033[1;31m" : "", colours ? "\033[0m" : "",
-		utf8_clean(str_from(what), line, sizeof line));
+	        utf8_clean(str_from(what), line, sizeof line));
 	fprintf(stderr, "why:   %s (%s)\n", utf8_clean(str_from(why), line, sizeof line), err_name(err));
 	fprintf(stderr, "try:   %s\n", utf8_clean(str_from(remedy), line, sizeof line));
 	return cli_exit_code(err);

@@ -41,3 +41,11 @@ void cli_guess(struct cli_guess *guess, const char *candidate)
 	guess->best = candidate;
 	guess->distance = found;
 }
+
+const char *cli_command_nearest(const char *name)
+{
+	struct cli_guess guess = { name, NULL, 0 };
+	for (const struct cli_command *const *row = cli_commands, *command; (command = *row); row++)
+		cli_guess(&guess, command->name);
+	return guess.best;
+}

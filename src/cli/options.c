@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 
 const struct cli_option cli_global_options[] = {
-	{ "dir", 0, "DIR", CLI_FILE, "use the data in this folder (else /var/lib/murmesh for root, ~/.local/share/murmesh for others)" },
+	{ "dir", 0, "DIR", CLI_FILE, "folder of the data (root: /var/lib/murmesh, others: ~/.local/share/murmesh)" },
 	{ "json", 0, NULL, CLI_FLAG, "print JSON" },
 	{ "jsonl", 0, NULL, CLI_FLAG, "print JSON, one object a line" },
 	{ "quiet", 'q', NULL, CLI_FLAG, "print data and errors only" },
@@ -77,6 +77,14 @@ static struct cli_value *value_by_letter(struct cli *cli, char letter)
 
 /* ---- the command line ---- */
 
+const struct cli_command *cli_command_find(const char *name)
+{
+	for (const struct cli_command *const *row = cli_commands, *command; (command = *row); row++)
+		if (strcmp(command->name, name) == 0)
+			return command;
+	return NULL;
+}
+
 static int option_unknown(const struct cli *cli, const char *word, struct cli_problem *reterr)
 {
 	char typed[64], remedy[sizeof reterr->remedy] = "see `murmesh help`; options of a command stand behind its name";
@@ -88,7 +96,7 @@ static int option_unknown(const struct cli *cli, const char *word, struct cli_pr
 		snprintf(remedy, sizeof remedy, "did you mean --%s?", guess.best);
 	else if (cli->command)
 		snprintf(remedy, sizeof remedy, "see `murmesh help %s`; put -- before operands that begin with a dash",
-			 cli->command->name);
+		         cli->command->name);
 	return refuse(reterr, remedy, "unknown option %s", typed);
 }
 
@@ -99,9 +107,9 @@ static int option_take(struct cli *cli, char **argv, int *at, struct cli_problem
 	bool is_long = word[1] == '-';
 	char *equals = is_long ? strchr(word, '=') : NULL;
 	size_t name_len = equals ? (size_t)(equals - word - 2) : strlen(word) - 1 - is_long;
-	struct cli_value *value = is_long		? value_by_name(cli, (struct str){ word + 2, name_len })
-				  : name_len == 1 ? value_by_letter(cli, word[1])
-						  : NULL;
+	struct cli_value *value = is_long         ? value_by_name(cli, (struct str){ word + 2, name_len })
+	                          : name_len == 1 ? value_by_letter(cli, word[1])
+	                                          : NULL;
 	if (!value)
 		return option_unknown(cli, word, reterr);
 	if (!value->option->argument) {
@@ -118,17 +126,15 @@ static int option_take(struct cli *cli, char **argv, int *at, struct cli_problem
 static int command_take(struct cli *cli, const char *name, struct cli_problem *reterr)
 {
 	const struct cli_command *command = cli_command_find(name);
-	struct cli_guess guess = { name, NULL, 0 };
+	const char *nearest = cli_command_nearest(name);
 	char remedy[sizeof reterr->remedy] = "see `murmesh help` for the commands";
 	if (command) {
 		cli->command = command;
 		options_add(cli, command->options);
 		return 0;
 	}
-	for (size_t i = 0; (command = cli_command_at(i)); i++)
-		cli_guess(&guess, command->name);
-	if (guess.best)
-		snprintf(remedy, sizeof remedy, "did you mean `murmesh %s`?", guess.best);
+	if (nearest)
+		snprintf(remedy, sizeof remedy, "did you mean `murmesh %s`?", nearest);
 	return refuse(reterr, remedy, "unknown command \"%.64s\"", name);
 }
 
@@ -141,7 +147,7 @@ static int whole_check(const struct cli *cli, struct cli_problem *reterr)
 	if (!command || cli_flag(cli, "help") || cli_flag(cli, "version"))
 		return 0;
 	snprintf(remedy, sizeof remedy, "write `murmesh %s%s%s`; see `murmesh help %s`", command->name, *command->usage ? " " : "",
-		 command->usage, command->name);
+	         command->usage, command->name);
 	if (cli->n_operands < command->operands_least)
 		return refuse(reterr, remedy, "%s: something is missing", command->name);
 	if (command->operands_most != CLI_ANY && cli->n_operands > command->operands_most)

@@ -45,7 +45,7 @@ static void age_format(int64_t seconds, char *out, size_t size)
 	while (i < 3 && distance < units[i].seconds)
 		i++;
 	snprintf(out, size, "%s%" PRId64 " %s%s", seconds < 0 ? "in " : "", distance / units[i].seconds, units[i].unit,
-		 seconds < 0 ? "" : " ago");
+	         seconds < 0 ? "" : " ago");
 }
 
 static void time_format(const struct cli_table *table, int64_t at, char *out, size_t size)
@@ -141,15 +141,15 @@ static int terminal_print(const struct cli_table *table)
 	for (size_t i = 0; i < table->n_columns; i++) {
 		cell_text(table, &table->columns[i], NULL, cell);
 		widths[i] = text_width(cell);
-		json_array_foreach(table->rows, at, row) {
+		json_array_foreach(table->rows, at, row)
+		{
 			cell_text(table, &table->columns[i], row, cell);
 			if (text_width(cell) > widths[i])
 				widths[i] = text_width(cell);
 		}
 	}
 	terminal_line(table, NULL, widths);
-	json_array_foreach(table->rows, at, row)
-		terminal_line(table, row, widths);
+	json_array_foreach(table->rows, at, row) terminal_line(table, row, widths);
 	mem_free(widths);
 	return 0;
 }
@@ -227,7 +227,7 @@ int cli_table_end(struct cli_table *table)
 		table->failed = terminal_print(table) < 0;
 	else if (table->format == CLI_TSV && !table->n_rows)
 		tsv_line(table, NULL);
-	else if (table->format == CLI_JSON)
+	else if (table->format == CLI_JSON && !table->failed) /* what is not complete shall not look so */
 		fputs(table->n_rows ? "\n]\n" : "[]\n", table->out);
 	int err = table->failed ? -E_NO_MEMORY : 0;
 	json_decref(table->rows);

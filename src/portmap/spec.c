@@ -76,7 +76,7 @@ static bool device_take(struct cursor *cursor, char out[MAP_DEVICE_SIZE])
 	const char *start = cursor->rest.ptr;
 	bool quoted = cursor->rest.len && start[0] == '"';
 	if (quoted ? !quoted_take(cursor, &field)
-		   : !field_take(cursor, &field, "the app is missing (leave it empty with two colons)"))
+	           : !field_take(cursor, &field, "the app is missing (leave it empty with two colons)"))
 		return false;
 	if (!field.len)
 		return refuse(cursor, start, "the device has no name");
