@@ -21,7 +21,7 @@ static const struct cli_command command_make = { "make", "make it", "THING [MORE
 static const struct cli_command command_run = { "run", "run it", "[WORD]...", NULL, NULL, NULL, 0, CLI_ANY };
 const struct cli_command *const cli_commands[] = { &command_make, &command_run, NULL };
 
-enum { WORDS_MAX = 12 };
+enum { WORDS_MAX = 16 };
 
 /* Parses a list of words that NULL ends. */
 static int parse(struct cli *cli, struct cli_problem *problem, const char *first, ...)
@@ -31,7 +31,7 @@ static int parse(struct cli *cli, struct cli_problem *problem, const char *first
 	va_list words;
 	argv[0] = (char *)(uintptr_t) "murmesh";
 	va_start(words, first);
-	for (const char *word = first; word; word = va_arg(words, const char *))
+	for (const char *word = first; word && argc < WORDS_MAX - 1; word = va_arg(words, const char *))
 		argv[argc++] = (char *)(uintptr_t)word;
 	va_end(words);
 	argv[argc] = NULL;
@@ -186,7 +186,8 @@ static void directory_is_that_of_the_user(void **state)
 	assert_int_equal(cli_directory(&cli, path, 1), -E_TOO_LONG);
 
 	PARSES("run");
-	if (geteuid() == 0) {
+	uid_t user = geteuid();
+	if (user == 0) {
 		assert_int_equal(cli_directory(&cli, path, sizeof path), 0);
 		assert_string_equal(path, "/var/lib/murmesh");
 		assert_int_equal(seteuid(65534), 0);
@@ -200,6 +201,7 @@ static void directory_is_that_of_the_user(void **state)
 	assert_string_equal(path, "/home/x/.local/share/murmesh");
 	unsetenv("HOME");
 	assert_int_equal(cli_directory(&cli, path, sizeof path), -E_NOT_FOUND);
+	assert_int_equal(seteuid(user), 0);
 }
 
 static void guesses_are_near(void **state)
@@ -236,7 +238,7 @@ int main(void)
 		cmocka_unit_test(values_are_checked),
 		cmocka_unit_test(help_and_version_need_nothing_else),
 		cmocka_unit_test(guesses_are_near),
-		cmocka_unit_test(directory_is_that_of_the_user), /* last: gives up root */
+		cmocka_unit_test(directory_is_that_of_the_user),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
