@@ -60,7 +60,8 @@ static bool colours_wanted(void)
 	return isatty(STDERR_FILENO) && !(no_color && *no_color) && !(terminal && strcmp(terminal, "dumb") == 0);
 }
 
-static int fail(int err, const char *why, const char *remedy, const char *format, va_list arguments)
+__attribute__((format(printf, 4, 0))) static int fail(int err, const char *why, const char *remedy, const char *format,
+                                                      va_list arguments)
 {
 	char what[LINE_SIZE], line[LINE_SIZE];
 	bool colours = colours_wanted();
