@@ -1,12 +1,5 @@
-// clang-format off
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-// clang-format on
-
 #include "base/err.h"
-#include "base/fault.h"
+#include "base/test.h"
 #include "conf/conf.h"
 
 static const struct conf_option options[] = {
@@ -273,26 +266,22 @@ static void test_long_words(void **state)
 	assert_int_equal(strlen(error), CONF_ERROR_SIZE - 1);
 }
 
+static int parse(void *ctx)
+{
+	(void)ctx;
+	struct conf *conf = NULL;
+	char error[CONF_ERROR_SIZE];
+	int err = conf_parse(STR("Name = a\nPort = 1\n"), "test.ini", &table, &conf, error);
+	assert_true(err == 0 || err == -E_NO_MEMORY);
+	assert_int_equal(conf == NULL, err < 0);
+	conf_free(conf);
+	return err;
+}
+
 static void test_memory_failures(void **state)
 {
 	(void)state;
-	int failures = 0;
-	for (long n = 1;; n++) {
-		struct conf *conf = NULL;
-		char error[CONF_ERROR_SIZE];
-		fault_arm(n);
-		int err = conf_parse(STR("Name = a\nPort = 1\n"), "test.ini", &table, &conf, error);
-		if (fault_armed()) {
-			assert_int_equal(err, 0);
-			conf_free(conf);
-			break;
-		}
-		assert_int_equal(err, -E_NO_MEMORY);
-		assert_null(conf);
-		failures++;
-	}
-	fault_arm(0);
-	assert_int_equal(failures, 1 + 6 + 2); /* itself, defaults, values */
+	assert_int_equal(test_each_fault(parse, NULL), 1 + 6 + 2); /* itself, defaults, values */
 }
 
 int main(void)

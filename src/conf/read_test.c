@@ -1,15 +1,8 @@
-// clang-format off
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-// clang-format on
-
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/fault.h"
+#include "base/test.h"
 #include "conf/conf.h"
 
 static const struct conf_option options[] = {
@@ -17,22 +10,14 @@ static const struct conf_option options[] = {
 };
 static const struct conf_table table = { "Router", options, 1 };
 
-static char directory[] = "/tmp/conf_read_test.XXXXXX";
-static char path[64];
+static char path[600];
 
 static int directory_make(void **state)
 {
-	(void)state;
-	if (!mkdtemp(directory))
-		return -1;
-	snprintf(path, sizeof path, "%s/test.ini", directory);
-	return 0;
-}
-
-static int directory_remove(void **state)
-{
-	(void)state;
-	return rmdir(directory);
+	int err = test_directory_make(state);
+	if (err == 0)
+		snprintf(path, sizeof path, "%s/test.ini", (const char *)*state);
+	return err;
 }
 
 static void file_make(const char *text, size_t len, mode_t mode)
@@ -47,7 +32,7 @@ static void file_make(const char *text, size_t len, mode_t mode)
 static void refused(const char *expected)
 {
 	struct conf *conf = NULL;
-	char error[CONF_ERROR_SIZE] = "", text[CONF_ERROR_SIZE];
+	char error[CONF_ERROR_SIZE] = "", text[sizeof path + CONF_ERROR_SIZE];
 	assert_int_equal(conf_read(path, &table, &conf, error), -E_CONFIG);
 	assert_null(conf);
 	snprintf(text, sizeof text, "%s:%s", path, expected);
@@ -116,26 +101,28 @@ static void test_size_limit(void **state)
 }
 
 /* A failure never passes for a missing file. */
+static int read_99(void *ctx)
+{
+	(void)ctx;
+	struct conf *conf = NULL;
+	char error[CONF_ERROR_SIZE] = "";
+	int err = conf_read(path, &table, &conf, error);
+	if (err == 0)
+		assert_int_equal(conf_port(conf, "Router", "Port"), 99);
+	else if (err == -E_CONFIG)
+		assert_true(strncmp(error, path, strlen(path)) == 0);
+	else
+		assert_int_equal(err, -E_NO_MEMORY);
+	assert_int_equal(conf == NULL, err < 0);
+	conf_free(conf);
+	return err;
+}
+
 static void test_every_failure(void **state)
 {
 	(void)state;
 	file_make("Port = 99\n", 10, 0600);
-	long n = 1;
-	for (;; n++) {
-		struct conf *conf = NULL;
-		char error[CONF_ERROR_SIZE] = "";
-		fault_arm(n);
-		int err = conf_read(path, &table, &conf, error);
-		if (fault_armed())
-			break;
-		if (err == 0)
-			assert_int_equal(conf_port(conf, "Router", "Port"), 99);
-		else
-			assert_true(err == -E_NO_MEMORY || (err == -E_CONFIG && strncmp(error, path, strlen(path)) == 0));
-		conf_free(conf);
-	}
-	fault_arm(0);
-	assert_true(n > 4);
+	assert_true(test_each_fault(read_99, NULL) > 4);
 	assert_int_equal(unlink(path), 0);
 }
 
@@ -149,5 +136,5 @@ int main(void)
 		cmocka_unit_test(test_size_limit),
 		cmocka_unit_test(test_every_failure),
 	};
-	return cmocka_run_group_tests(tests, directory_make, directory_remove);
+	return cmocka_run_group_tests(tests, directory_make, test_directory_remove);
 }

@@ -1,14 +1,8 @@
-// clang-format off
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-// clang-format on
-
 #include <errno.h>
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/test.h"
 #include "h1/h1.h"
 
 /* The value that the writer makes, as the parser of the other side gets it. */

@@ -1,14 +1,8 @@
-// clang-format off
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-// clang-format on
-
 #include <errno.h>
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/test.h"
 #include "h1/h1.h"
 
 #define START "GET / HTTP/1.1\r\n"

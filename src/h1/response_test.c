@@ -1,13 +1,7 @@
-// clang-format off
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-// clang-format on
-
 #include <errno.h>
 
 #include "base/err.h"
+#include "base/test.h"
 #include "h1/h1.h"
 
 static struct h1_response good(struct str head)

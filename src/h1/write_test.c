@@ -1,13 +1,6 @@
-// clang-format off
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-// clang-format on
-
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/fault.h"
+#include "base/test.h"
 #include "h1/h1.h"
 
 static void test_request(void **state)
