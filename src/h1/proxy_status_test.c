@@ -106,6 +106,7 @@ static void test_values_of_others(void **state)
 		{ "other, murmesh; error=proxy_internal_error; code=E1306", "", E_OPEN_ID_SEEN },
 		{ "other; error=dns_error; details=\"no\" , \tmurmesh; code=E1300; details=\"yes\"", "yes", E_TARGET_REFUSED },
 		{ "murmesh; code=E1300; details=\"yes\", other; error=dns_error; details=\"no\"", "yes", E_TARGET_REFUSED },
+		{ "  a  \t ,\t  b; a0_-.*=1;*z=2 \t , murmesh; error=dns_error  ", "", E_TARGET_NAME },
 		{ "murmesh; code=E1300, murmesh; code=E1301", "", E_TARGET_REFUSED },
 		/* a code of a stranger, or one that we do not know, counts for nothing */
 		{ "other; error=dns_error; code=E1300", "", E_TARGET_NAME },

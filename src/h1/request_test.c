@@ -148,6 +148,18 @@ static void test_absolute_form(void **state)
 	assert_non_null(strstr(err_try(E_HTTP_METHOD), "-p"));
 }
 
+static void test_alphabets(void **state)
+{
+	(void)state;
+	struct h1_request request = good(STR("AZ /azAZ09?!$&'()*+,;=:@-._~%[]{}|^`\"<>\\ HTTP/1.1\r\n"
+	                                     "azAZ09!#$%&'*+-.^_`|~: \t !azAZ~\x80\xff\r\nHost: [::1]\r\n\r\n"));
+	assert_true(str_is(request.method, "AZ"));
+	assert_true(str_is(request.fields.at[0].name, "azAZ09!#$%&'*+-.^_`|~"));
+	assert_true(str_is(request.fields.at[0].value, "!azAZ~\x80\xff"));
+	assert_int_equal(good(STR("GET azAZ09+-.://x HTTP/1.1\r\nHost: azAZ09.z-a_:65535\r\n\r\n")).form, H1_TARGET_ABSOLUTE);
+	assert_int_equal(good(STR("GET ZzAa://x HTTP/1.1\r\nHost: 0.0.0.0\r\n\r\n")).form, H1_TARGET_ABSOLUTE);
+}
+
 static void test_transfer_encoding_is_reported(void **state)
 {
 	(void)state;
@@ -238,6 +250,8 @@ static void test_bad_heads(void **state)
 		{ STR(START "Host: user@a\r\n\r\n"), E_HTTP_HEAD },
 		{ STR(START "Host: http://a\r\n\r\n"), E_HTTP_HEAD },
 		{ STR(START "Host: ::1\r\n\r\n"), E_HTTP_HEAD },
+		{ STR(START "Host: [::1\r\n\r\n"), E_HTTP_HEAD },
+		{ STR("G[T / HTTP/1.1\r\n" HOST "\r\n"), E_HTTP_HEAD },
 		{ STR("CONNECT a:1 HTTP/1.1\r\n\r\n"), E_HTTP_HEAD },
 		{ STR("GET http://a/ HTTP/1.1\r\n\r\n"), E_HTTP_HEAD },
 		/* Content-Length */
@@ -310,6 +324,8 @@ static void test_bad_authorities(void **state)
 		STR("2130706433:80"),
 		STR("0x7f000001:80"),
 		STR("127.0.0.0x1:80"),
+		STR("a.0x09af:80"),
+		STR("a.0xAF:80"),
 		STR("a.0X1:80"),
 		STR("a.1:80"),
 		STR("1.2.3.4.:80"),
@@ -394,15 +410,11 @@ static void test_field_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_origin_form),
-		cmocka_unit_test(test_authority_form),
-		cmocka_unit_test(test_long_names),
-		cmocka_unit_test(test_absolute_form),
-		cmocka_unit_test(test_transfer_encoding_is_reported),
-		cmocka_unit_test(test_bad_heads),
-		cmocka_unit_test(test_bad_authorities),
-		cmocka_unit_test(test_length_limit),
-		cmocka_unit_test(test_field_limit),
+		cmocka_unit_test(test_origin_form),  cmocka_unit_test(test_authority_form),
+		cmocka_unit_test(test_long_names),   cmocka_unit_test(test_absolute_form),
+		cmocka_unit_test(test_alphabets),    cmocka_unit_test(test_transfer_encoding_is_reported),
+		cmocka_unit_test(test_bad_heads),    cmocka_unit_test(test_bad_authorities),
+		cmocka_unit_test(test_length_limit), cmocka_unit_test(test_field_limit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
