@@ -150,6 +150,11 @@ static int child_harden(void)
 
 int priv_child_confine(struct priv_child *child)
 {
+	return priv_child_confine_with(child, NULL, NULL);
+}
+
+int priv_child_confine_with(struct priv_child *child, int (*threads)(void *ctx), void *ctx)
+{
 	bool root = child->root[0] && !SANDBOX_LOGS;
 	const struct sandbox sandbox = {
 		.allow = child->role->allow,
@@ -159,6 +164,8 @@ int priv_child_confine(struct priv_child *child)
 		.directory = !child->directory[0] ? NULL
 		             : root               ? "/"
 		                                  : child->directory,
+		.threads = threads,
+		.ctx = ctx,
 	};
 	int err = child->role->unconfined ? child_harden() : sandbox_enter(&sandbox);
 	if (err < 0)

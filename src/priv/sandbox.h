@@ -1,4 +1,4 @@
-/* priv/sandbox.h: what a role gives up.  Everything here is for good, and for one thread: call while there is only one. */
+/* priv/sandbox.h: what a role gives up.  Everything here is for good: call while there is only one thread. */
 #ifndef PRIV_SANDBOX_H
 #define PRIV_SANDBOX_H
 #include <stdbool.h>
@@ -19,6 +19,8 @@ struct sandbox {
 	pid_t monitor;         /* its death ends the role */
 	const char *root;      /* to chroot into; NULL = nowhere */
 	const char *directory; /* that Landlock opens, seen from inside root; NULL = none */
+	int (*threads)(void *ctx); /* makes the role's threads: after Landlock, which holds for one thread, before the filter, which holds for all */
+	void *ctx;
 };
 
 /* Enters the sandbox.  Returns 0, or -E_SANDBOX (logged; what was given up stays so). */

@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/list.h"
@@ -158,5 +159,5 @@ int resolve_role_main(struct priv_child *child)
 	if (priv_child_confine_with(child, start_threads, &role) < 0)
 		return 77;
 	priv_child_ready(child);
-	return priv_child_run(child); /* connections, threads and lookups under way end with the process */
+	_exit(priv_child_run(child)); /* threads may be inside a lookup: nothing here can be freed under them */
 }

@@ -26,7 +26,7 @@ static const struct priv_role roles[] = {
 	{ "core", server_core_main, PRIV_ALLOW_ACCEPT | PRIV_ALLOW_FILES | PRIV_ALLOW_THREAD, "db", false },
 	{ "ca", server_ca_main, 0, "ca", false },
 	{ "relay", server_relay_main, PRIV_ALLOW_SPLICE, NULL, false },
-	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE, NULL, false },
+	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
 };
 
 static const struct priv_edge edges[] = {
@@ -105,7 +105,6 @@ static int listen_front(uint16_t port, uint16_t *ret_port)
 static int listen_core(const char *directory)
 {
 	char run[4096], path[4096];
-	uid_t uid;
 	gid_t gid;
 	int err = file_path(run, sizeof run, directory, "run");
 	if (err == 0)
@@ -118,7 +117,6 @@ static int listen_core(const char *directory)
 	int fd = socket_unix_listen(path, group ? 0660 : 0600);
 	if (fd >= 0 && group && chown(path, 0, gid) < 0)
 		log_warning("group murmesh cannot use %s", path);
-	(void)uid;
 	return fd;
 }
 
