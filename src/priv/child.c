@@ -168,6 +168,8 @@ int priv_child_confine_with(struct priv_child *child, int (*threads)(void *ctx),
 		.ctx = ctx,
 	};
 	int err = child->role->unconfined ? child_harden() : sandbox_enter(&sandbox);
+	if (err == 0 && child->role->unconfined && threads)
+		err = threads(ctx);
 	if (err < 0)
 		return err;
 	child->confined = true;
