@@ -26,7 +26,7 @@ void identity_format(const struct identity *identity, char text[IDENTITY_TEXT_SI
 int identity_parse(struct str uri, struct identity *ret); /* exact form only; -E_CERTIFICATE_IDENTITY */
 bool identity_equal(const struct identity *a, const struct identity *b);
 
-struct certificate; /* immutable */
+struct certificate;          /* immutable */
 #define CERTIFICATE_MAX 4096 /* bytes of one in DER */
 struct certificate *certificate_free(struct certificate *certificate);
 /* DER; refuses trailing bytes and more than CERTIFICATE_MAX. */
@@ -57,19 +57,19 @@ int certificate_request_read(const uint8_t *der, size_t len, uint8_t ret_public[
 enum certificate_profile { CERTIFICATE_ROOT, CERTIFICATE_INTERMEDIATE, CERTIFICATE_LEAF };
 struct certificate_order {
 	enum certificate_profile profile;
-	struct identity identity;     /* leaf */
-	struct str common_name;       /* at most 64 bytes of UTF-8 */
-	const struct str *names;      /* leaf: DNS names and IP literals for stock clients; each checked, else -E_NAME */
+	struct identity identity; /* leaf */
+	struct str common_name;   /* at most 64 bytes of UTF-8 */
+	const struct str *names;  /* leaf: DNS names and IP literals for stock clients; each checked, else -E_NAME */
 	size_t n_names;
 	int64_t not_before, not_after;
 };
 /* Usage of leaves: node and component: TLS server and client; manager: client (signing); user: client.  Root: path length 1, intermediate: 0.
  * issuer is NULL for the root (self-signed). */
 int certificate_issue(const struct certificate_order *order, const struct key *subject, const struct certificate *issuer,
-		      const struct key *issuer_key, struct certificate **ret);
+                      const struct key *issuer_key, struct certificate **ret);
 
 /* Does leaf chain to root through intermediate at that moment, is it of one of these kinds, of that mesh?
  * kinds: bits 1 << enum identity_kind.  0, -E_CERTIFICATE, _EXPIRED, _FOREIGN, _IDENTITY, _USAGE. */
 int certificate_verify(const struct certificate *leaf, const struct certificate *intermediate, const struct certificate *root,
-		       const struct id *mesh, unsigned kinds, int64_t now, struct identity *ret);
+                       const struct id *mesh, unsigned kinds, int64_t now, struct identity *ret);
 #endif

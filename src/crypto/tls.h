@@ -18,7 +18,7 @@ struct tls_context;
 enum tls_verify {
 	TLS_VERIFY_REQUIRED, /* the peer shows a certificate of this mesh (kinds, identity below), or the handshake fails */
 	TLS_VERIFY_OPTIONAL, /* server: a peer without one is let in (tls_peer() is then NULL); one that shows one is checked */
-	TLS_VERIFY_PIN,      /* client that joins: the chain sent must end in a root whose key hash is `pin` and have kind component */
+	TLS_VERIFY_PIN, /* client that joins: the chain sent must end in a root whose key hash is `pin` and have kind component */
 };
 
 struct tls_settings {
@@ -29,13 +29,14 @@ struct tls_settings {
 	const struct certificate *leaf, *intermediate, *root;
 	const struct key *key;
 	bool send_root;
-	struct id mesh;                 /* the peer's mesh (not for PIN) */
-	unsigned kinds;                 /* bits 1 << enum identity_kind that the peer may be */
+	struct id mesh; /* the peer's mesh (not for PIN) */
+	unsigned kinds; /* bits 1 << enum identity_kind that the peer may be */
 	uint8_t pin[HASH_SIZE];
-	const char *const *alpn;        /* NULL-terminated, preferred first: a client offers them, a server selects from them; NULL = none */
-	bool alpn_optional;             /* server: a client that offers none is let in; one that offers only others is refused always */
-	size_t read_ahead;              /* bytes taken from the transport at once; 0 = 32 KiB; legs: 256 KiB */
-	int64_t (*now)(void);           /* trusted time in seconds; NULL = the wall clock */
+	const char *const
+	        *alpn;        /* NULL-terminated, preferred first: a client offers them, a server selects from them; NULL = none */
+	bool alpn_optional;   /* server: a client that offers none is let in; one that offers only others is refused always */
+	size_t read_ahead;    /* bytes taken from the transport at once; 0 = 32 KiB; legs: 256 KiB */
+	int64_t (*now)(void); /* trusted time in seconds; NULL = the wall clock */
 };
 int tls_context_new(const struct tls_settings *settings, struct tls_context **ret);
 struct tls_context *tls_context_free(struct tls_context *context);
@@ -66,8 +67,9 @@ int tls_close_write(struct tls *tls); /* sends close_notify; reading goes on (ha
 
 /* After the handshake: */
 const struct certificate_info *tls_peer(const struct tls *tls); /* NULL without a certificate; owned by tls */
-const struct certificate *tls_peer_certificate(const struct tls *tls); /* of TLS_VERIFY_PIN: the root it chained to, for keeping; else NULL */
-struct str tls_alpn(const struct tls *tls); /* "" when none */
+const struct certificate *
+tls_peer_certificate(const struct tls *tls);         /* of TLS_VERIFY_PIN: the root it chained to, for keeping; else NULL */
+struct str tls_alpn(const struct tls *tls);          /* "" when none */
 const char *tls_error_detail(const struct tls *tls); /* OpenSSL's words for the last failure; "" */
 /* Frees what a long-lived idle connection does not need of its peer certificate (findings http2.md, b and c).  From an idle timer only. */
 void tls_slim(struct tls *tls);
