@@ -2,9 +2,9 @@
 #ifndef STORE_TESTING_H
 #define STORE_TESTING_H
 /* clang-format off: cmocka.h needs these before it */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <cmocka.h>
 /* clang-format on */
 #include <dirent.h>
 #include <unistd.h>

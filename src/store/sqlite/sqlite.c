@@ -136,7 +136,7 @@ void store_bind_text(struct store_query *query, int position, struct str text)
 {
 	if (!query->err)
 		bound(query, sqlite3_bind_text64(query->statement, position, text.ptr ? text.ptr : "", text.len, SQLITE_TRANSIENT,
-						 SQLITE_UTF8));
+		                                 SQLITE_UTF8));
 }
 
 void store_bind_blob(struct store_query *query, int position, const void *bytes, size_t len)
@@ -320,7 +320,7 @@ static int configure(struct store_tx *tx)
 	sqlite3_db_config(tx->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	sqlite3_db_config(tx->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
 	return exec(tx, "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;"
-			"PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 4194304");
+	                "PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 4194304");
 }
 
 static int pragma_integer(struct store_tx *tx, const char *sql, int64_t *ret)
@@ -417,7 +417,8 @@ int engine_open(const char *path, const struct store_schema *schema, struct stor
 		return -E_NO_MEMORY;
 	int err = file_touch(path);
 	if (err == 0) {
-		int code = sqlite3_open_v2(path, &tx->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+		int code =
+		        sqlite3_open_v2(path, &tx->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 		err = code == SQLITE_OK ? prepare(tx, schema) : fail(tx, code);
 	}
 	if (err < 0) {
