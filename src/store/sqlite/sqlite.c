@@ -34,8 +34,6 @@ static int error_of(int code)
 {
 	if (code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY)
 		return -E_EXISTS;
-	if (code == SQLITE_IOERR_NOMEM)
-		return -E_NO_MEMORY;
 	switch (code & 0xff) {
 	case SQLITE_NOMEM:
 		return -E_NO_MEMORY;
@@ -273,8 +271,8 @@ int engine_job(struct store_tx *tx, struct store_job *job)
 		return err;
 	err = job->run(tx, job);
 	queries_reset(tx);
-	if (!engine_active(tx)) /* SQLite itself gave it up */
-		return err < 0 ? err : fail_with(tx, -E_STORE, "the transaction was ended early");
+	if (!engine_active(tx)) /* SQLite itself gave it up; the detail is of the statement that did it */
+		return -E_STORE;
 	int end = err < 0 ? store_exec(store_query(tx, "ROLLBACK TO job")) : 0;
 	if (end == 0)
 		end = store_exec(store_query(tx, "RELEASE job"));
