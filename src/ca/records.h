@@ -58,8 +58,8 @@ int ca_enrolment_begin(struct store_tx *tx, const struct id *key, struct str nam
 int ca_enrolment_get(struct store_tx *tx, const struct id *token, struct enrolment *ret);
 /* Completes it: uses the key once and gives the device its id.  When the same request (CSR hash) under the same key was completed before,
  * with this token or an earlier one, because the answer was lost: the same device and name again, no further use, *ret_again true, also when
- * the key has no uses left; whether the device was retired since is the caller's to ask.  -E_NOT_FOUND (token unknown or older than CA_ENROLMENT_SECONDS), -E_EXISTS (completed for another CSR),
- * -E_KEY_... */
+ * the key has no uses left; whether the device was retired since is the caller's to ask.
+ * -E_NOT_FOUND (token unknown or older than CA_ENROLMENT_SECONDS), -E_EXISTS (completed for another CSR), -E_KEY_... */
 int ca_enrolment_complete(struct store_tx *tx, const struct id *token, const uint8_t csr_hash[HASH_SIZE], const struct id *device,
                           int64_t now, struct enrolment *ret, bool *ret_again);
 
