@@ -13,14 +13,10 @@ static const char *const role_names[] = {
 #define N_ROLES (sizeof role_names / sizeof *role_names)
 
 static const enum account_role least_role[] = {
-	[ACCOUNT_LIST] = ACCOUNT_VIEWER,
-	[ACCOUNT_TUNNEL] = ACCOUNT_OPERATOR,
-	[ACCOUNT_RUN] = ACCOUNT_OPERATOR,
-	[ACCOUNT_AUDIT_READ] = ACCOUNT_ADMINISTRATOR,
-	[ACCOUNT_KEY_NEW] = ACCOUNT_ADMINISTRATOR,
-	[ACCOUNT_RETIRE] = ACCOUNT_ADMINISTRATOR,
-	[ACCOUNT_REVOKE] = ACCOUNT_ADMINISTRATOR,
-	[ACCOUNT_USERS] = ACCOUNT_ADMINISTRATOR,
+	[ACCOUNT_LIST] = ACCOUNT_VIEWER,           [ACCOUNT_TUNNEL] = ACCOUNT_OPERATOR,
+	[ACCOUNT_RUN] = ACCOUNT_OPERATOR,          [ACCOUNT_AUDIT_READ] = ACCOUNT_ADMINISTRATOR,
+	[ACCOUNT_KEY_NEW] = ACCOUNT_ADMINISTRATOR, [ACCOUNT_RETIRE] = ACCOUNT_ADMINISTRATOR,
+	[ACCOUNT_REVOKE] = ACCOUNT_ADMINISTRATOR,  [ACCOUNT_USERS] = ACCOUNT_ADMINISTRATOR,
 };
 
 bool account_may(enum account_role role, enum account_action action)
@@ -37,7 +33,8 @@ int account_add(struct store_tx *tx, const struct user *user)
 {
 	if (!name_valid(str_from(user->name)))
 		return -E_NAME;
-	struct store_query *query = store_query(tx, "INSERT INTO users (id, name, role, created, disabled) VALUES ($1, $2, $3, $4, $5)");
+	struct store_query *query =
+	        store_query(tx, "INSERT INTO users (id, name, role, created, disabled) VALUES ($1, $2, $3, $4, $5)");
 	store_bind_id(query, 1, &user->id);
 	store_bind_text(query, 2, str_from(user->name));
 	store_bind_text(query, 3, str_from(account_role_name(user->role)));
@@ -89,7 +86,8 @@ int account_find(struct store_tx *tx, struct str text, struct user *ret)
 	int err = id_parse(text, &id) == 0 ? account_get(tx, &id, ret) : -E_NOT_FOUND;
 	if (err != -E_NOT_FOUND || !name_valid(text))
 		return err;
-	struct store_query *query = store_query(tx, "SELECT id, name, role, created, disabled FROM users WHERE lower(name) = lower($1)");
+	struct store_query *query =
+	        store_query(tx, "SELECT id, name, role, created, disabled FROM users WHERE lower(name) = lower($1)");
 	store_bind_text(query, 1, text);
 	return user_read(query, ret);
 }

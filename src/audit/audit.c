@@ -131,7 +131,7 @@ int audit_verify(struct store_tx *tx, struct audit_head *at, unsigned entries)
 {
 	int rows = 0, err = 0;
 	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2");
-	store_bind_integer(query, 1, at->seq);
+	store_bind_integer(query, 1, at->seq ? at->seq : INT64_MIN); /* nor may one stand before the first */
 	store_bind_integer(query, 2, entries);
 	unsigned seen = 0;
 	while (err == 0 && (rows = store_step(query)) > 0) {

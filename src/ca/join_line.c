@@ -81,8 +81,8 @@ static int keys_parse(struct str text, struct join_line *line)
 	uint8_t key[32];
 	struct str rest, mark = str_cut(text, '-', &rest), root, first = str_cut(rest, '-', &root);
 	int err = -E_KEY_LINE;
-	if (str_is(mark, "MM1") && first.len == DIGITS && root.len == DIGITS && base32_decode(first, key, sizeof key) == sizeof key &&
-	    base32_decode(root, line->root_hash, HASH_SIZE) == HASH_SIZE)
+	if (str_is(mark, "MM1") && first.len == DIGITS && root.len == DIGITS &&
+	    base32_decode(first, key, sizeof key) == sizeof key && base32_decode(root, line->root_hash, HASH_SIZE) == HASH_SIZE)
 		err = 0;
 	if (err == 0) {
 		memcpy(line->key.bytes, key, sizeof line->key.bytes);
@@ -97,7 +97,8 @@ int join_line_parse(struct str text, struct join_line *ret)
 	struct join_line line = { 0 };
 	struct str keys, address = str_cut(text, '#', &keys), port, host = str_cut_last(address, ':', &port);
 	int err = -E_KEY_LINE;
-	if (text.len < JOIN_LINE_SIZE && host_parse(host, line.host) == 0 && port_parse(port, &line.port) == 0 && keys_parse(keys, &line) == 0)
+	if (text.len < JOIN_LINE_SIZE && host_parse(host, line.host) == 0 && port_parse(port, &line.port) == 0 &&
+	    keys_parse(keys, &line) == 0)
 		err = 0;
 	if (err == 0)
 		*ret = line;
@@ -128,7 +129,8 @@ void join_secret_key(const uint8_t secret[JOIN_SECRET_SIZE], uint8_t ret_key[HAS
 	hash_hkdf(secret, JOIN_SECRET_SIZE, STR("murmesh join 1"), ret_key);
 }
 
-void join_proof(const uint8_t secret_key[HASH_SIZE], const uint8_t csr_hash[HASH_SIZE], struct str token, uint8_t ret_proof[HASH_SIZE])
+void join_proof(const uint8_t secret_key[HASH_SIZE], const uint8_t csr_hash[HASH_SIZE], struct str token,
+                uint8_t ret_proof[HASH_SIZE])
 {
 	hash_hmac(secret_key, HASH_SIZE, (struct str){ (const char *)csr_hash, HASH_SIZE }, token, ret_proof);
 }

@@ -32,5 +32,6 @@ int join_line_format(const struct join_line *line, char out[JOIN_LINE_SIZE]);
 /* HKDF-SHA256 of the secret with info "murmesh join 1". */
 void join_secret_key(const uint8_t secret[JOIN_SECRET_SIZE], uint8_t ret_key[HASH_SIZE]);
 /* HMAC-SHA256 with that key over SHA-256 of the CSR (DER) and the token of the enrolment.  Compare with hash_equal(). */
-void join_proof(const uint8_t secret_key[HASH_SIZE], const uint8_t csr_hash[HASH_SIZE], struct str token, uint8_t ret_proof[HASH_SIZE]);
+void join_proof(const uint8_t secret_key[HASH_SIZE], const uint8_t csr_hash[HASH_SIZE], struct str token,
+                uint8_t ret_proof[HASH_SIZE]);
 #endif

@@ -114,7 +114,8 @@ static int pending_check(struct store_tx *tx, const struct id *key)
 	return err < 0 ? err : pending < CA_ENROLMENTS_PENDING ? 0 : -E_LIMIT;
 }
 
-int ca_enrolment_begin(struct store_tx *tx, const struct id *key, struct str name, int64_t number, int64_t now, struct enrolment *ret)
+int ca_enrolment_begin(struct store_tx *tx, const struct id *key, struct str name, int64_t number, int64_t now,
+                       struct enrolment *ret)
 {
 	struct join_key usable;
 	struct enrolment enrolment = { .key = *key, .number = number, .created = now };
@@ -127,7 +128,8 @@ int ca_enrolment_begin(struct store_tx *tx, const struct id *key, struct str nam
 	if (err < 0)
 		return err;
 	random_id(&enrolment.token);
-	struct store_query *query = store_query(tx, "INSERT INTO enrolments (token, key_id, name, number, created) VALUES ($1, $2, $3, $4, $5)");
+	struct store_query *query =
+	        store_query(tx, "INSERT INTO enrolments (token, key_id, name, number, created) VALUES ($1, $2, $3, $4, $5)");
 	store_bind_id(query, 1, &enrolment.token);
 	store_bind_id(query, 2, key);
 	store_bind_text(query, 3, name);
@@ -160,7 +162,8 @@ static int enrolment_read(struct store_query *query, struct enrolment *ret)
 
 int ca_enrolment_get(struct store_tx *tx, const struct id *token, struct enrolment *ret)
 {
-	struct store_query *query = store_query(tx, "SELECT token, key_id, name, number, created, device FROM enrolments WHERE token = $1");
+	struct store_query *query =
+	        store_query(tx, "SELECT token, key_id, name, number, created, device FROM enrolments WHERE token = $1");
 	store_bind_id(query, 1, token);
 	return enrolment_read(query, ret);
 }
@@ -168,14 +171,14 @@ int ca_enrolment_get(struct store_tx *tx, const struct id *token, struct enrolme
 static int enrolment_completed(struct store_tx *tx, const struct id *key, const uint8_t csr_hash[HASH_SIZE], struct enrolment *ret)
 {
 	struct store_query *query = store_query(tx, "SELECT token, key_id, name, number, created, device FROM enrolments"
-						    " WHERE key_id = $1 AND csr_hash = $2");
+	                                            " WHERE key_id = $1 AND csr_hash = $2");
 	store_bind_id(query, 1, key);
 	store_bind_blob(query, 2, csr_hash, HASH_SIZE);
 	return enrolment_read(query, ret);
 }
 
-int ca_enrolment_complete(struct store_tx *tx, const struct id *token, const uint8_t csr_hash[HASH_SIZE], const struct id *device, int64_t now,
-			  struct enrolment *ret, bool *ret_again)
+int ca_enrolment_complete(struct store_tx *tx, const struct id *token, const uint8_t csr_hash[HASH_SIZE], const struct id *device,
+                          int64_t now, struct enrolment *ret, bool *ret_again)
 {
 	struct enrolment enrolment;
 	int err = ca_enrolment_get(tx, token, &enrolment);
@@ -221,8 +224,9 @@ int ca_certificate_add(struct store_tx *tx, const struct certificate_record *rec
 	int err = key_is_revoked(tx, record->key_hash, &revoked);
 	if (err < 0 || revoked)
 		return err < 0 ? err : -E_REVOKED;
-	struct store_query *query = store_query(tx, "INSERT INTO certificates (serial, kind, subject, key_hash, not_before, not_after, revoked_at)"
-						    " VALUES ($1, $2, $3, $4, $5, $6, 0)");
+	struct store_query *query =
+	        store_query(tx, "INSERT INTO certificates (serial, kind, subject, key_hash, not_before, not_after, revoked_at)"
+	                        " VALUES ($1, $2, $3, $4, $5, $6, 0)");
 	store_bind_blob(query, 1, record->serial, sizeof record->serial);
 	store_bind_text(query, 2, str_from(identity_kind_name(record->kind)));
 	store_bind_id(query, 3, &record->subject);
@@ -234,7 +238,8 @@ int ca_certificate_add(struct store_tx *tx, const struct certificate_record *rec
 
 int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t now)
 {
-	struct store_query *query = store_query(tx, "UPDATE certificates SET revoked_at = $1 WHERE subject = $2 AND revoked_at = 0");
+	struct store_query *query =
+	        store_query(tx, "UPDATE certificates SET revoked_at = $1 WHERE subject = $2 AND revoked_at = 0");
 	store_bind_integer(query, 1, now);
 	store_bind_id(query, 2, subject);
 	int err = store_exec(query);
@@ -242,7 +247,7 @@ int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t
 }
 
 int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFICATE_SERIAL_SIZE], const uint8_t key_hash[HASH_SIZE],
-			      bool *ret_revoked)
+                              bool *ret_revoked)
 {
 	int err = key_is_revoked(tx, key_hash, ret_revoked);
 	if (err < 0 || *ret_revoked)

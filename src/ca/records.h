@@ -41,8 +41,8 @@ int ca_join_prune(struct store_tx *tx, int64_t now);
 
 /* Enrolments: RequestToken makes one, RequestCertificate completes it. */
 
-#define CA_ENROLMENT_SECONDS     3600
-#define CA_ENROLMENTS_PENDING    10000 /* of one key */
+#define CA_ENROLMENT_SECONDS  3600
+#define CA_ENROLMENTS_PENDING 10000 /* of one key */
 
 struct enrolment {
 	struct id token; /* random; goes into the proof */
@@ -54,15 +54,16 @@ struct enrolment {
 };
 
 /* ret->token is made here.  Checks the key but does not use it: -E_KEY_..., -E_NAME, -E_LIMIT. */
-int ca_enrolment_begin(struct store_tx *tx, const struct id *key, struct str name, int64_t number, int64_t now, struct enrolment *ret);
+int ca_enrolment_begin(struct store_tx *tx, const struct id *key, struct str name, int64_t number, int64_t now,
+                       struct enrolment *ret);
 /* The enrolment of a token, for checking the proof before it is completed.  -E_NOT_FOUND. */
 int ca_enrolment_get(struct store_tx *tx, const struct id *token, struct enrolment *ret);
 /* Completes it: uses the key once and gives the device its id.  When the same request (CSR hash) under the same key was completed before,
  * with this token or an earlier one, because the answer was lost: the same device and name again, no further use, *ret_again true, also when
- * the key has no uses left; whether the device was retired since is the caller's to ask.  -E_NOT_FOUND (token unknown or older than CA_ENROLMENT_SECONDS), -E_EXISTS (completed for another CSR),
- * -E_KEY_... */
-int ca_enrolment_complete(struct store_tx *tx, const struct id *token, const uint8_t csr_hash[HASH_SIZE], const struct id *device, int64_t now,
-			  struct enrolment *ret, bool *ret_again);
+ * the key has no uses left; whether the device was retired since is the caller's to ask.
+ * -E_NOT_FOUND (token unknown or older than CA_ENROLMENT_SECONDS), -E_EXISTS (completed for another CSR), -E_KEY_... */
+int ca_enrolment_complete(struct store_tx *tx, const struct id *token, const uint8_t csr_hash[HASH_SIZE], const struct id *device,
+                          int64_t now, struct enrolment *ret, bool *ret_again);
 
 /* Certificates */
 
@@ -74,12 +75,13 @@ struct certificate_record {
 	int64_t not_before, not_after;
 };
 
-int ca_certificate_add(struct store_tx *tx, const struct certificate_record *record); /* -E_EXISTS; -E_REVOKED when its key was revoked */
+int ca_certificate_add(struct store_tx *tx,
+                       const struct certificate_record *record); /* -E_EXISTS; -E_REVOKED when its key was revoked */
 /* All certificates of a device or user that are not yet revoked.  -E_NOT_FOUND when there is none. */
 int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t now);
 /* Whether this certificate, or any with the same key, was revoked. */
 int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFICATE_SERIAL_SIZE], const uint8_t key_hash[HASH_SIZE],
-			      bool *ret_revoked);
+                              bool *ret_revoked);
 /* Forgets certificates that can no longer be renewed (expired for 90 days).  Revoked ones stay: their keys never come back. */
 #define CA_RENEWAL_SECONDS ((int64_t)90 * 86400)
 int ca_certificate_prune(struct store_tx *tx, int64_t now);

@@ -16,7 +16,7 @@ int fleet_token_next(struct store_tx *tx, struct str name, int64_t *ret_token)
 	if (err < 0)
 		return err;
 	struct store_query *query = store_query(tx, "INSERT INTO tokens (name, last) VALUES (lower($1), 1)"
-						    " ON CONFLICT (name) DO UPDATE SET last = tokens.last + 1 RETURNING last");
+	                                            " ON CONFLICT (name) DO UPDATE SET last = tokens.last + 1 RETURNING last");
 	store_bind_text(query, 1, name);
 	int64_t token = store_step(query) > 0 ? store_integer(query, 0) : 0;
 	err = store_exec(query);
@@ -35,7 +35,7 @@ int fleet_device_add(struct store_tx *tx, const struct device *device)
 	if (err < 0)
 		return err;
 	struct store_query *query = store_query(tx, "INSERT INTO devices (" COLUMNS ")"
-						    " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0)");
+	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0)");
 	store_bind_id(query, 1, &device->id);
 	store_bind_text(query, 2, name);
 	store_bind_integer(query, 3, device->token);
@@ -86,7 +86,8 @@ int fleet_device_get(struct store_tx *tx, const struct id *id, struct device *re
 int fleet_device_list(struct store_tx *tx, fleet_each each, void *ctx)
 {
 	size_t found = 0;
-	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM devices WHERE retired = 0 ORDER BY lower(name), token");
+	struct store_query *query =
+	        store_query(tx, "SELECT " COLUMNS " FROM devices WHERE retired = 0 ORDER BY lower(name), token");
 	return devices_each(query, each, ctx, &found);
 }
 
@@ -103,7 +104,7 @@ static int find_by_id(struct store_tx *tx, struct str text, fleet_each each, voi
 static int find_by_name(struct store_tx *tx, struct str text, fleet_each each, void *ctx, size_t *found)
 {
 	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM devices"
-						    " WHERE lower(name) = lower($1) AND retired = 0 ORDER BY token");
+	                                            " WHERE lower(name) = lower($1) AND retired = 0 ORDER BY token");
 	store_bind_text(query, 1, text);
 	return devices_each(query, each, ctx, found);
 }
@@ -115,7 +116,7 @@ static int find_by_full_name(struct store_tx *tx, struct str text, fleet_each ea
 	if (str_to_u64(number, FLEET_TOKEN_MAX, &token) < 0 || number.ptr[0] == '0')
 		return 0;
 	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM devices"
-						    " WHERE lower(name) = lower($1) AND token = $2 AND retired = 0");
+	                                            " WHERE lower(name) = lower($1) AND token = $2 AND retired = 0");
 	store_bind_text(query, 1, name);
 	store_bind_integer(query, 2, (int64_t)token);
 	return devices_each(query, each, ctx, found);
@@ -144,8 +145,9 @@ static int changed_one(struct store_tx *tx, struct store_query *query)
 
 int fleet_device_seen(struct store_tx *tx, const struct id *id, int64_t now)
 {
-	struct store_query *query = store_query(tx, "UPDATE devices SET last_seen = CASE WHEN last_seen < $1 THEN $1 ELSE last_seen END"
-						    " WHERE id = $2");
+	struct store_query *query =
+	        store_query(tx, "UPDATE devices SET last_seen = CASE WHEN last_seen < $1 THEN $1 ELSE last_seen END"
+	                        " WHERE id = $2");
 	store_bind_integer(query, 1, now);
 	store_bind_id(query, 2, id);
 	return changed_one(tx, query);
@@ -159,7 +161,8 @@ static void bind_inventory(struct store_query *query, int position, struct str t
 
 int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_inventory *inventory)
 {
-	struct store_query *query = store_query(tx, "UPDATE devices SET os = $1, arch = $2, version = $3, parent = $4 WHERE id = $5");
+	struct store_query *query =
+	        store_query(tx, "UPDATE devices SET os = $1, arch = $2, version = $3, parent = $4 WHERE id = $5");
 	bind_inventory(query, 1, inventory->os);
 	bind_inventory(query, 2, inventory->arch);
 	bind_inventory(query, 3, inventory->version);

@@ -9,9 +9,8 @@ struct store_tx *engine_close(struct store_tx *tx);
 int engine_begin(struct store_tx *tx);
 /* On an error nothing of the transaction remains. */
 int engine_commit(struct store_tx *tx);
-/* Runs one job inside the transaction; an error of its own leaves the transaction as it was before the job. */
+/* Runs one job inside the transaction.  On an error the transaction is as it was before the job, or was given up as a whole. */
 int engine_job(struct store_tx *tx, struct store_job *job);
-/* False when an error ended the transaction as a whole. */
 bool engine_active(const struct store_tx *tx);
 const char *engine_detail(const struct store_tx *tx);
 #endif

@@ -1,11 +1,11 @@
 /* store/testing.h: for unit tests of this and higher folders: a database in a directory of its own. */
 #ifndef STORE_TESTING_H
 #define STORE_TESTING_H
-/* clang-format off: cmocka.h needs these before it */
 #include <setjmp.h>
 #include <stdarg.h>
+
 #include <cmocka.h>
-/* clang-format on */
+
 #include <dirent.h>
 #include <unistd.h>
 

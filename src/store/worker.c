@@ -46,7 +46,7 @@ static int batch_run(struct store_tx *tx, struct list *jobs)
 		int job_err = engine_job(tx, job);
 		job_result(job, job_err, job_err < 0 ? engine_detail(tx) : "");
 		if (!engine_active(tx))
-			err = -E_STORE;
+			err = job_err;
 	}
 	if (err == 0)
 		err = engine_commit(tx);

@@ -16,7 +16,7 @@ int order_journal_start(struct store_tx *tx, const struct id *nonce, int64_t unt
 	if (now >= until)
 		return -E_GRANT_EXPIRED;
 	struct store_query *query = store_query(tx, "INSERT INTO orders (nonce, valid_until, state, started, exit_code, command)"
-						    " VALUES ($1, $2, 'started', $3, 0, $4)");
+	                                            " VALUES ($1, $2, 'started', $3, 0, $4)");
 	store_bind_id(query, 1, nonce);
 	store_bind_integer(query, 2, until);
 	store_bind_integer(query, 3, now);
@@ -27,7 +27,8 @@ int order_journal_start(struct store_tx *tx, const struct id *nonce, int64_t unt
 
 int order_journal_finish(struct store_tx *tx, const struct id *nonce, int exit_code)
 {
-	struct store_query *query = store_query(tx, "UPDATE orders SET state = 'finished', exit_code = $1 WHERE nonce = $2 AND state = 'started'");
+	struct store_query *query =
+	        store_query(tx, "UPDATE orders SET state = 'finished', exit_code = $1 WHERE nonce = $2 AND state = 'started'");
 	store_bind_integer(query, 1, exit_code);
 	store_bind_id(query, 2, nonce);
 	int err = store_exec(query);
@@ -52,7 +53,8 @@ static int state_parse(const char *name, enum order_state *ret)
 int order_journal_get(struct store_tx *tx, const struct id *nonce, struct order *ret)
 {
 	char state[16];
-	struct store_query *query = store_query(tx, "SELECT nonce, valid_until, started, state, exit_code, command FROM orders WHERE nonce = $1");
+	struct store_query *query =
+	        store_query(tx, "SELECT nonce, valid_until, started, state, exit_code, command FROM orders WHERE nonce = $1");
 	store_bind_id(query, 1, nonce);
 	int rows = store_step(query);
 	if (rows <= 0)

@@ -12,7 +12,7 @@
 
 struct store_tx;
 
-#define ORDER_COMMAND_SIZE 4096 /* with the NUL; a longer command is cut in the journal */
+#define ORDER_COMMAND_SIZE 4096  /* with the NUL; a longer command is cut in the journal */
 #define ORDER_KEPT_SECONDS 86400 /* after its until */
 
 enum order_state { ORDER_STARTED, ORDER_FINISHED, ORDER_INTERRUPTED };

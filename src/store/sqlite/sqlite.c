@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sqlite3.h>
 
 #include "base/err.h"
@@ -136,7 +135,7 @@ void store_bind_text(struct store_query *query, int position, struct str text)
 {
 	if (!query->err)
 		bound(query, sqlite3_bind_text64(query->statement, position, text.ptr ? text.ptr : "", text.len, SQLITE_TRANSIENT,
-						 SQLITE_UTF8));
+		                                 SQLITE_UTF8));
 }
 
 void store_bind_blob(struct store_query *query, int position, const void *bytes, size_t len)
@@ -272,11 +271,15 @@ int engine_job(struct store_tx *tx, struct store_job *job)
 		return err;
 	err = job->run(tx, job);
 	queries_reset(tx);
-	int undo = err < 0 && engine_active(tx) ? store_exec(store_query(tx, "ROLLBACK TO job")) : 0;
-	int release = undo == 0 && engine_active(tx) ? store_exec(store_query(tx, "RELEASE job")) : undo;
-	if (release < 0)
-		rollback(tx);
-	return err < 0 ? err : release;
+	if (!engine_active(tx)) /* SQLite itself gave it up; the detail is of the statement that did it */
+		return -E_STORE;
+	int end = err < 0 ? store_exec(store_query(tx, "ROLLBACK TO job")) : 0;
+	if (end == 0)
+		end = store_exec(store_query(tx, "RELEASE job"));
+	if (end == 0)
+		return err;
+	rollback(tx);
+	return end;
 }
 
 int store_check(struct store_tx *tx)
@@ -292,16 +295,6 @@ int store_check(struct store_tx *tx)
 }
 
 /* Opening */
-
-static void configure_once(void)
-{
-	/* Changes that a savepoint may take back stay in memory: a confined process cannot open a temporary file. */
-	sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, -1);
-	sqlite3_initialize();
-	/* Opens the source of randomness while that is still possible. */
-	uint8_t discarded;
-	sqlite3_randomness(sizeof discarded, &discarded);
-}
 
 static int exec(struct store_tx *tx, const char *sql)
 {
@@ -319,8 +312,9 @@ static int configure(struct store_tx *tx)
 	sqlite3_db_config(tx->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
 	sqlite3_db_config(tx->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	sqlite3_db_config(tx->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+	/* temp_store: what a savepoint may take back, and what is sorted, stays in memory; no temporary file can be opened later. */
 	return exec(tx, "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;"
-			"PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 4194304");
+	                "PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 4194304");
 }
 
 static int pragma_integer(struct store_tx *tx, const char *sql, int64_t *ret)
@@ -409,15 +403,17 @@ static int file_touch(const char *path)
 
 int engine_open(const char *path, const struct store_schema *schema, struct store_tx **ret, char detail[STORE_DETAIL_SIZE])
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	/* Opens the source of randomness while that is still possible: a confined process would be left with time and pid. */
+	uint8_t discarded;
+	sqlite3_randomness(sizeof discarded, &discarded);
 	detail[0] = 0;
-	pthread_once(&once, configure_once);
 	struct store_tx *tx = mem_alloc(sizeof *tx);
 	if (!tx)
 		return -E_NO_MEMORY;
 	int err = file_touch(path);
 	if (err == 0) {
-		int code = sqlite3_open_v2(path, &tx->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+		int code =
+		        sqlite3_open_v2(path, &tx->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 		err = code == SQLITE_OK ? prepare(tx, schema) : fail(tx, code);
 	}
 	if (err < 0) {
