@@ -91,8 +91,8 @@ static void test_title(void **state)
 /* Without memory the title stays what it was. */
 static int title_without_memory(void *ctx)
 {
-	char strings[] = "program\0first\0A=B", before[sizeof strings];
-	char *argv[] = { strings, strings + 8, NULL }, *environment[] = { strings + 14, NULL };
+	static char strings[] = "program\0first\0A=B", before[sizeof strings];
+	static char *argv[] = { strings, strings + 8, NULL }, *environment[] = { strings + 14, NULL };
 	memcpy(before, strings, sizeof strings);
 	fault_arm(*(long *)ctx);
 	environ = environment;
