@@ -62,6 +62,12 @@ static void test_strict(void **state)
 		decoder decode;
 		struct str text;
 	} bad[] = {
+		{ hex_decode, STR("0") },
+		{ base32_decode, STR("a") },
+		{ base32_decode, STR("aaa") },
+		{ base32_decode, STR("aaaaaa") },
+		{ base64url_decode, STR("A") },
+		{ base64url_decode, STR("AAAAA") },
 		{ hex_decode, STR("6") },
 		{ hex_decode, STR("6G") },
 		{ hex_decode, STR("6F") },

@@ -135,6 +135,9 @@ static void test_watch(void **state)
 	assert_int_equal(socket_shutdown_write(s->pair[1]), 0);
 	assert_int_equal(next_events(s), IO_READABLE | IO_HANGUP);
 
+	assert_int_equal(io_watch_set(s->watch, IO_READABLE | IO_HANGUP), 0); /* as it is */
+	assert_int_equal(next_events(s), IO_READABLE | IO_HANGUP);
+
 	/* None wanted: none comes. */
 	assert_int_equal(io_watch_set(s->watch, 0), 0);
 	s->count = 0;

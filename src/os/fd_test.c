@@ -253,10 +253,11 @@ static void test_limit_raise(void **state)
 	assert_int_equal(test_in_child(limit_raise, NULL), 0);
 }
 
-/* In a child that has files 3 to 6, in each order of their numbers. */
+/* In a child that has files 3 to 9. */
 struct arrangement {
 	int fds[5];
 	size_t n;
+	int free; /* how many of the wanted numbers are free */
 };
 
 static int arrange(void *ctx)
@@ -273,6 +274,8 @@ static int arrange(void *ctx)
 		if (dup2(100 + fd, fd) < 0 || close(100 + fd) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
 		    fstat(fd, &files[fd]) < 0)
 			return 2;
+	for (int i = 0; i < wanted->free; i++)
+		close(3 + i);
 	int err = fd_arrange(wanted->fds, wanted->n);
 	if (err < 0)
 		return fstat(9, &moved) == 0 ? 100 - err : 3;
@@ -296,6 +299,8 @@ static void test_arranges(void **state)
 		{ { 3, 3, 3 }, 3 },
 		{ { 5, 5, 3, 4 }, 4 },
 		{ { 3, 4, 5, 6, 7 }, 5 },
+		{ { 8, 9 }, 2, 2 },
+		{ { 9, 5, 8 }, 3, 2 },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

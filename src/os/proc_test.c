@@ -91,14 +91,19 @@ static void test_title(void **state)
 /* Without memory the title stays what it was. */
 static int title_without_memory(void *ctx)
 {
-	char strings[] = "program\0first\0A=B", before[sizeof strings];
-	char *argv[] = { strings, strings + 8, NULL }, *environment[] = { strings + 14, NULL };
+	static char strings[] = "program\0first\0A=B", before[sizeof strings];
+	static char *argv[] = { strings, strings + 8, NULL }, *environment[] = { strings + 14, NULL };
 	memcpy(before, strings, sizeof strings);
 	fault_arm(*(long *)ctx);
 	environ = environment;
 	proc_title_init(2, argv);
 	proc_title_set("other");
-	return memcmp(before, strings, sizeof strings) == 0 ? 0 : strcmp(strings, "other") == 0 ? 1 : 2;
+	if (memcmp(before, strings, sizeof strings) == 0)
+		return 0;
+	if (strcmp(strings, "other") != 0)
+		return 2;
+	proc_title_set("longer than there is room");
+	return memcmp(strings, "longer than there", sizeof strings) == 0 ? 1 : 3;
 }
 
 static int title_of_nothing(void *ctx)
@@ -193,6 +198,9 @@ static void test_spawn_signals(void **state)
 	signal(SIGUSR1, SIG_DFL);
 	assert_string_equal(lines, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 	assert_int_equal(sigismember(&after, SIGTERM), 1); /* ours is as it was */
+	output_of(spawn);
+	assert_int_equal(sigprocmask(SIG_SETMASK, &none, &after), 0);
+	assert_int_equal(sigismember(&after, SIGTERM), 0);
 }
 
 static void test_spawn_descriptors(void **state)
@@ -313,13 +321,15 @@ static void test_spawn_fails(void **state)
 	assert_int_equal(exit_code(proc_spawn(&good)), 0);
 }
 
-static int spawn_and_wait(void *ctx)
+static int spawn_and_end(void *ctx)
 {
-	const struct proc_spawn spawn = { .path = "/bin/true", .argv = ARGV("true"), .standard = INHERIT };
+	const struct proc_spawn spawn = { .path = "/bin/sleep", .argv = ARGV("sleep", "1000"), .standard = INHERIT };
 	(void)ctx;
 	pid_t pid = proc_spawn(&spawn);
-	if (pid > 0)
-		exit_code(pid);
+	if (pid > 0) {
+		kill(pid, SIGTERM);
+		assert_int_equal(exit_code(pid), -SIGTERM);
+	}
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 	return pid;
 }
@@ -341,7 +351,7 @@ static int harden(void *ctx)
 static void test_faults(void **state)
 {
 	(void)state;
-	assert_int_equal(test_each_fault(spawn_and_wait, NULL), 3); /* pipe2, fork, read */
+	assert_int_equal(test_each_fault(spawn_and_end, NULL), 3); /* pipe2, fork, read */
 	assert_int_equal(test_in_child(harden, NULL), 0);
 }
 

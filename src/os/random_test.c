@@ -1,21 +1,35 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
 #include "base/id.h"
 #include "base/test.h"
 #include "os/random.h"
 
+static void interrupt(int number)
+{
+	(void)number;
+}
+
 static void test_bytes(void **state)
 {
 	(void)state;
-	uint8_t bytes[2][100000] = { 0 };
-	random_bytes(bytes[0], sizeof bytes[0]); /* more than one call gives */
-	random_bytes(bytes[1], sizeof bytes[1]);
-	assert_memory_not_equal(bytes[0], bytes[1], 64);
-	assert_memory_not_equal(bytes[0] + sizeof bytes[0] - 64, bytes[1] + sizeof bytes[1] - 64, 64);
+	const size_t many = 16 << 20;
+	const struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = { 0 };
+	static const uint8_t zeros[32];
+	uint8_t *bytes = calloc(1, many), other[32];
+	sigaction(SIGALRM, &(struct sigaction){ .sa_handler = interrupt }, NULL);
+	setitimer(ITIMER_REAL, &often, NULL); /* a signal makes the kernel give less than asked for */
+	random_bytes(bytes, many);
+	setitimer(ITIMER_REAL, &never, NULL);
+	random_bytes(other, sizeof other);
+	assert_memory_not_equal(bytes, other, sizeof other);
+	assert_memory_not_equal(bytes + many - sizeof zeros, zeros, sizeof zeros);
+	free(bytes);
 	struct id a, b;
 	random_id(&a);
 	random_id(&b);
@@ -33,15 +47,16 @@ static void test_below(void **state)
 	for (int i = 0; i < 1000; i++)
 		seen[random_below(5)]++;
 	for (int i = 0; i < 5; i++)
-		assert_true(seen[i] > 50);       /* 200 expected; less than 50 once in 10^40 runs */
-	const uint64_t large = (1ull << 63) + 1; /* nearly half of all values have to be drawn again */
-	bool upper = false;
-	for (int i = 0; i < 200; i++) {
+		assert_true(seen[i] > 50); /* 200 expected; less than 50 once in 10^40 runs */
+	/* A quarter of all values has to be drawn again, or the lower third would come half of the time. */
+	const uint64_t large = 3ull << 62;
+	int lower = 0;
+	for (int i = 0; i < 3000; i++) {
 		uint64_t value = random_below(large);
 		assert_true(value < large);
-		upper = upper || value >= large / 2;
+		lower += value < large / 3;
 	}
-	assert_true(upper);
+	assert_in_range(lower, 750, 1250); /* ten standard deviations */
 }
 
 static int without_randomness(void *ctx)

@@ -166,7 +166,7 @@ int socket_shutdown_write(int fd)
 	return OS_CALL(ENOTCONN, shutdown(fd, SHUT_WR));
 }
 
-/* sun_path holds 107 bytes; a longer path goes through its directory's descriptor, which the caller closes (-1 = none). */
+/* unix(7): sun_path holds 107 bytes.  A longer path goes through its directory's descriptor, which the caller closes (-1 = none). */
 static int unix_address(const char *path, struct sockaddr_un *ret, int *ret_directory)
 {
 	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };

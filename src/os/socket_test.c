@@ -304,6 +304,11 @@ static void test_unix_keeps_other_files(void **state)
 	assert_int_equal(socket_unix_listen(link, 0600), -E_FILE);
 	assert_int_equal(socket_unix_listen(*state, 0600), -E_FILE);
 	assert_true(file_exists(file) && file_exists(link));
+	fd_close(socket_unix_listen(below(state, "stale"), 0600));
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink("stale", link), 0);
+	assert_int_equal(socket_unix_listen(link, 0600), -E_FILE);
+	assert_true(file_exists(link));
 	assert_int_equal(socket_unix_listen(below(state, "missing/socket"), 0600), -ENOENT);
 
 	/* A socket of another kind cannot be asked whether it lives. */
