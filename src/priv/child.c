@@ -272,6 +272,8 @@ int priv_role_main(const struct priv_program *program, const char *role)
 	proc_title_set(child.title);
 	log_init(child.title);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole foreground group; the monitor decides */
+	signal(SIGHUP, SIG_IGN);
 	fd_set_inherit(CONTROL_FD, false);
 	if (start_receive(&child) < 0) {
 		log_error("roles are started by the monitor only");
