@@ -6,6 +6,8 @@
 	ROW(join) \
 	ROW(key) \
 	ROW(ls) \
+	ROW(run) \
+	ROW(map) \
 	ROW(help) \
 	ROW(version) \
 	ROW(explain) \

@@ -214,6 +214,11 @@ int session_open(struct session *session, const char *directory)
 	return err < 0 ? err : dial_front(session);
 }
 
+struct io_signal *session_interrupt_by(struct session *session, int signal)
+{
+	return io_signal_new(session->loop, signal, on_interrupt, session);
+}
+
 void session_close(struct session *session)
 {
 	struct rpc_connection *server = session->server;

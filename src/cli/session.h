@@ -29,6 +29,8 @@ int session_describe(struct io_loop *loop, const char *directory, murmesh_Server
 /* Returns 0 or a negative code.  From then on SIGINT ends a waiting call with -E_CANCELLED. */
 int session_open(struct session *session, const char *directory);
 void session_close(struct session *session);
+/* Another signal that ends waiting as SIGINT does; the caller frees it. */
+struct io_signal *session_interrupt_by(struct session *session, int signal);
 /* The usual beginning of a command: opens with --dir; on failure prints why and returns the exit code, else 0. */
 int session_begin(struct session *session, const struct cli *cli);
 /* Prints the failure of a call with what the server said. */

@@ -17,7 +17,7 @@
 #define CLIENTS_MAX 15000
 #define PING_MS     15000
 #define QUIET_MS    40000
-#define RETRY_MS    500
+#define RETRY_MS    50
 
 struct link_role {
 	struct priv_child *child;
@@ -251,7 +251,8 @@ static void on_certificate(void *ctx, int err, const char *why, const void *resp
 	if (err == 0)
 		err = context_make(role, response);
 	if (err < 0) {
-		log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
+		if (err != -E_BUSY) /* core waits for ca */
+			log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
 		io_timer_start(role->renewal, RETRY_MS, 0);
 		return;
 	}
