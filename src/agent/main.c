@@ -154,17 +154,22 @@ static void stop(struct monitor *monitor, int code)
 	priv_monitor_stop(monitor->priv);
 }
 
-static int exit_code(int err)
+/* A person at `murmesh join` gets the command line's exit codes, a service manager those of daemons. */
+static int exit_code(const struct monitor *monitor, int err)
 {
+	bool person = monitor->options.join_fd >= 0;
 	switch (err) {
 	case E_UNREACHABLE:
-	case E_TIMEOUT:
 	case E_BUSY:
-		return 69;
+		return person ? 5 : 69;
+	case E_TIMEOUT:
+		return person ? 6 : 69;
 	case E_KEY_LINE:
-		return 65;
+		return person ? 2 : 65;
+	case E_WRONG_PIN:
+		return person ? 1 : 77;
 	default:
-		return 77;
+		return person ? 4 : 77;
 	}
 }
 
@@ -178,7 +183,7 @@ static void on_refused(struct monitor *monitor, struct str text)
 	status_line(monitor, "refused", code);
 	if (err == E_ENROLLED || err == E_WRONG_PIN || err == E_KEY_UNKNOWN || err == E_KEY_USED || err == E_KEY_EXPIRED || err == E_KEY_PROOF)
 		pending_forget(monitor); /* this line will never do */
-	stop(monitor, fail(exit_code(err), err ? err : E_INTERNAL, "this machine was not enrolled", why));
+	stop(monitor, fail(exit_code(monitor, err), err ? err : E_INTERNAL, "this machine was not enrolled", why));
 }
 
 static void on_report(void *ctx, const char *role, struct str text)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = str((ROOT / os.environ.get("MURMESH_BUILD", "build") / "murmesh").resolve())
+PROGRAM = str((ROOT / os.environ.get("MURMESH_BUILD", "build") / "bin" / "murmesh").resolve())
 
 
 def murmesh(*words, **options):
