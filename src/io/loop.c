@@ -106,7 +106,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 {
 	struct io_watch *watch = (struct io_watch *)handle;
 	unsigned seen = (events & UV_READABLE ? IO_READABLE : 0u) | (events & UV_WRITABLE ? IO_WRITABLE : 0u) |
-			(events & UV_DISCONNECT ? IO_HANGUP : 0u);
+	                (events & UV_DISCONNECT ? IO_HANGUP : 0u);
 	watch->cb(watch->ctx, status < 0 ? watch->events : seen);
 }
 
@@ -128,7 +128,7 @@ int io_watch_set(struct io_watch *watch, unsigned events)
 	if (!events)
 		return uv_poll_stop(&watch->uv);
 	int wanted = (events & IO_READABLE ? UV_READABLE : 0) | (events & IO_WRITABLE ? UV_WRITABLE : 0) |
-		     (events & IO_HANGUP ? UV_DISCONNECT : 0);
+	             (events & IO_HANGUP ? UV_DISCONNECT : 0);
 	return uv_poll_start(&watch->uv, wanted, on_poll);
 }
 

@@ -21,14 +21,16 @@ int fd_pair_packet(int ret_pair[2]); /* AF_UNIX SOCK_SEQPACKET, for messages wit
 
 /* One message of at most 64 KiB with up to FD_PASS_MAX descriptors over a packet pair.  Sending copies the descriptors: the caller
  * still closes its own.  -EAGAIN when the queue is full (also when too many descriptors are in flight): keep, retry.
- * Receiving: returns the length, 0 at the end of file, or -EAGAIN; *ret_n descriptors are the caller's. */
+ * Receiving: returns the length, 0 at the end of file, or -EAGAIN; *ret_n descriptors are the caller's.  -E_TOO_LONG: the message was longer
+ * than size, -EMFILE: descriptors were lost (too many here, or more than FD_PASS_MAX sent); the message is gone then. */
 #define FD_PASS_MAX 4
 int fd_send(int fd, const void *bytes, size_t len, const int *fds, size_t n);
 ssize_t fd_receive(int fd, void *out, size_t size, int fds[FD_PASS_MAX], size_t *ret_n);
 
 /* Sets the soft limit of open descriptors to the hard one; returns it. */
 size_t fd_limit_raise(void);
-/* Puts descriptors where a child expects them and closes all others above: fds[i] becomes 3 + i.  For use between
- * fork and exec only. */
-void fd_arrange(const int *fds, size_t n);
+/* Puts descriptors where a child expects them and closes all others above: fds[i] becomes 3 + i.  Numbers may overlap.
+ * For use between fork and exec only: async-signal-safe.  After an error nothing was closed. */
+#define FD_ARRANGE_MAX 32
+int fd_arrange(const int *fds, size_t n);
 #endif

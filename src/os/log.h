@@ -23,10 +23,10 @@ bool log_allowed(struct log_limit *limit);
 #define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)
 #define log_info(...)    log_line(LOG_INFO, __VA_ARGS__)
 #define log_debug(...)   log_line(LOG_DEBUG, __VA_ARGS__)
-#define log_limited(level, ...)                                                    \
-	do {                                                                       \
-		static struct log_limit limit_here;                                \
-		if (log_allowed(&limit_here))                                      \
-			log_line(level, __VA_ARGS__);                              \
+#define log_limited(level, ...)                                                                                                    \
+	do {                                                                                                                       \
+		static struct log_limit limit_here;                                                                                \
+		if (log_allowed(&limit_here))                                                                                      \
+			log_line(level, __VA_ARGS__);                                                                              \
 	} while (0)
 #endif

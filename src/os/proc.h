@@ -11,18 +11,19 @@ void proc_title_set(const char *title);
 /* Path of the running program's file (for exec of the same binary). */
 int proc_self_path(char *out, size_t size);
 
+#define PROC_SPAWN_FDS 28
 struct proc_spawn {
-	const char *path;
+	const char *path;         /* relative: to `directory` */
 	char *const *argv;        /* NULL-terminated */
 	char *const *environment; /* NULL-terminated; NULL = this process's */
 	const char *directory;    /* working directory; NULL = this one's */
-	const int *fds;           /* become 3, 4, ... in the child */
+	const int *fds;           /* become 3, 4, ... in the child; at most PROC_SPAWN_FDS */
 	size_t n_fds;
-	int standard[3];          /* become 0, 1, 2; -1 = as this process has them */
-	int new_group;            /* 1 = own process group */
-	int die_with_parent;      /* 1 = SIGKILL when the parent's thread ends */
+	int standard[3];     /* become 0, 1, 2; -1 = as this process has them */
+	int new_group;       /* 1 = own process group */
+	int die_with_parent; /* 1 = SIGKILL when the parent's thread ends */
 };
-/* Starts it.  Returns the pid, or a negative code (also when exec itself fails: the child reports through a pipe). */
+/* Starts it, with no other descriptors, all signals at their defaults and none blocked.  Returns the pid, or a negative code (also when exec itself fails: the child reports through a pipe). */
 pid_t proc_spawn(const struct proc_spawn *spawn);
 /* Turns core dumps off, and ptrace by processes of the same user. */
 int proc_harden(void);

@@ -1,0 +1,10 @@
+/* os/user.h: users and groups of this machine (whatever /etc/nsswitch.conf asks: may read files, may block). */
+#ifndef OS_USER_H
+#define OS_USER_H
+#include <sys/types.h>
+
+/* Returns 0, -E_NOT_FOUND, or what the lookup failed of. */
+int user_find(const char *name, uid_t *ret_uid, gid_t *ret_gid);
+/* 1 when the group is the user's own or lists the user, 0 when not (also when there is no such user or group), or a negative code. */
+int user_in_group(uid_t uid, const char *group);
+#endif
