@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
-#include <time.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "crypto/native.h"
 #include "crypto/tls_internal.h"
+#include "os/clock.h"
 
 #define WRITE_MAX       ((size_t)256 << 10)
 #define OUTPUT_MAX      (WRITE_MAX + (16 << 10)) /* 22 bytes for each record of 16 KiB, a flight of the handshake, an alert */
@@ -157,7 +157,7 @@ static int verify(struct tls *tls, X509_STORE_CTX *chain)
 	const struct certificate leaf = { X509_STORE_CTX_get0_cert(chain) };
 	struct identity identity;
 	struct certificate_info info;
-	int64_t now = context->now ? context->now() : time(NULL);
+	int64_t now = context->now ? context->now() : clock_wall_s();
 	if (sk_X509_num(X509_STORE_CTX_get0_untrusted(chain)) > CHAIN_MAX)
 		return -E_CERTIFICATE;
 	int err = context->verify == TLS_VERIFY_PIN ? verify_pinned(tls, chain, now, &identity)
