@@ -132,6 +132,7 @@ static void test_der(void **state)
 	assert_int_equal(certificate_read(buf_head(&der), buf_len(&der), &read), -E_ENCODING);
 	assert_int_equal(certificate_read(buf_head(&der), CERTIFICATE_MAX + 1, &read), -E_TOO_LONG);
 	assert_null(read);
+	buf_done(&again);
 	buf_init(&again, 10);
 	assert_int_equal(certificate_write(leaf.certificate, &again), -E_TOO_LONG);
 	buf_done(&der);
@@ -306,7 +307,7 @@ static void test_names(void **state)
 		order.names = &name;
 		assert_issue_fails(&order, -E_NAME);
 	}
-	struct str with_nul = { "a\0b", 3 }, too_long = { long_name, sizeof long_name };
+	struct str with_nul = { "10.0.0.1\0b", 10 }, too_long = { long_name, sizeof long_name };
 	memset(long_name, 'x', sizeof long_name);
 	order.names = &with_nul;
 	assert_issue_fails(&order, -E_NAME);
@@ -459,7 +460,7 @@ static void test_verify_leaf_as_issuer(void **state)
 	assert_int_equal(certificate_issue(&order, rogue.root_key, leaf.certificate, leaf.key, &certificate), -E_INTERNAL);
 	X509 *x509 = X509_dup(mesh.intermediate->x509); /* a CA in all but its issuer */
 	X509_set_issuer_name(x509, X509_get_subject_name(leaf.certificate->x509));
-	X509_delete_ext(x509, X509_get_ext_by_NID(x509, NID_authority_key_identifier, -1));
+	X509_EXTENSION_free(X509_delete_ext(x509, X509_get_ext_by_NID(x509, NID_authority_key_identifier, -1)));
 	assert_true(X509_sign(x509, leaf.key->pkey, EVP_sha256()) > 0);
 	struct certificate fake = { x509 };
 	assert_int_equal(certificate_issue(&order, rogue.root_key, &fake, mesh.intermediate_key, &certificate), 0);

@@ -27,6 +27,9 @@ static void test_mutual(void **state)
 	assert_read(pair.client.tls, -EAGAIN);
 	assert_passes(&pair);
 	assert_int_equal(SSL_version(pair.client.tls->ssl), TLS1_3_VERSION);
+	/* A client sends its leaf only, whatever it knows; the leaf is not counted here in a server. */
+	assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(pair.server.tls->ssl)), 0);
+	assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(pair.client.tls->ssl)), 3);
 	pair_done(&pair);
 }
 
@@ -174,7 +177,28 @@ static void test_root_only(void **state)
 	assert_refused(&pair, true, -E_CERTIFICATE);
 }
 
-/* The intermediate is trusted as it is, and looked at for its own time. */
+/* Trust begins at the intermediate: a root that is past its time does not matter. */
+static void test_old_root(void **state)
+{
+	const struct certificate_order order = {
+		.profile = CERTIFICATE_ROOT, .common_name = STR("mesh root"), .not_before = TEST_NOW - 9, .not_after = TEST_NOW - 1
+	};
+	struct certificate *old = NULL;
+	struct pair pair = pair_of();
+	(void)state;
+	assert_int_equal(certificate_issue(&order, world.mesh.root_key, NULL, world.mesh.root_key, &old), 0);
+	pair.client.settings.root = old;
+	pair_open(&pair);
+	pair_done(&pair);
+	pair = pair_of();
+	pair.client.settings.root = old;
+	pair.client.settings.intermediate = NULL;
+	pair_start(&pair, NULL, NULL);
+	assert_refused(&pair, true, -E_CERTIFICATE_EXPIRED);
+	certificate_free(old);
+}
+
+/* ... and is looked at for its own time. */
 static void test_old_intermediate(void **state)
 {
 	struct test_leaf late = test_leaf_at(&world.mesh, IDENTITY_COMPONENT, 3, TEST_NOW, TEST_NOW + 3000 * TEST_DAY);
@@ -435,6 +459,7 @@ int main(void)
 		cmocka_unit_test(test_expected_identity),
 		cmocka_unit_test(test_optional),
 		cmocka_unit_test(test_root_only),
+		cmocka_unit_test(test_old_root),
 		cmocka_unit_test(test_old_intermediate),
 		cmocka_unit_test(test_wall_clock),
 		cmocka_unit_test(test_pin),
