@@ -196,7 +196,7 @@ int certificate_issue(const struct certificate_order *order, const struct key *s
 	int err = order_check(order);
 	if (err)
 		return err;
-	if (issuer && X509_check_private_key(issuer->x509, issuer_key->pkey) != 1)
+	if (issuer && (X509_check_ca(issuer->x509) != 1 || X509_check_private_key(issuer->x509, issuer_key->pkey) != 1))
 		return -E_INTERNAL;
 	X509 *x509 = X509_new();
 	err = x509 && head_set(x509, order, subject, issuer) ? extensions_add(x509, order, issuer) : -E_NO_MEMORY;

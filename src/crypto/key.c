@@ -88,7 +88,7 @@ int key_private_read(struct str pem, struct key **ret)
 int key_private_write(const struct key *key, struct buf *out)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
-	int err = -E_NO_MEMORY;
+	int err = -E_INTERNAL;
 	if (bio && PEM_write_bio_PKCS8PrivateKey(bio, key->pkey, NULL, NULL, 0, NULL, NULL) == 1)
 		err = bio_append_to(bio, out);
 	BIO_free(bio);
@@ -155,7 +155,7 @@ int key_sign(const struct key *key, struct str context, const void *bytes, size_
 	EVP_MD_CTX_free(sign);
 	ERR_clear_error();
 	if (!made)
-		return -E_NO_MEMORY;
+		return -E_INTERNAL;
 	*ret_len = size;
 	return 0;
 }

@@ -3,18 +3,19 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
-#include <time.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "crypto/native.h"
 #include "crypto/tls_internal.h"
+#include "os/clock.h"
 
-#define WRITE_MAX    ((size_t)256 << 10)
-#define OUTPUT_MAX   (WRITE_MAX + (16 << 10)) /* 22 bytes for each record of 16 KiB, a flight of the handshake, an alert */
-#define CHAIN_MAX    4                        /* certificates */
-#define MESSAGES_MAX 64                       /* after the handshake, in ... */
-#define MESSAGES_PER ((size_t)1 << 20)        /* ... bytes of application data */
+#define WRITE_MAX       ((size_t)256 << 10)
+#define OUTPUT_MAX      (WRITE_MAX + (16 << 10)) /* 22 bytes for each record of 16 KiB, a flight of the handshake, an alert */
+#define CHAIN_MAX       4                        /* certificates */
+#define RECORDS_PER_KEY (1u << 20)               /* AES-GCM allows 2^24.5 */
+#define MESSAGES_MAX    64                       /* after the handshake, in ... */
+#define MESSAGES_PER    ((size_t)1 << 20)        /* ... bytes of application data */
 
 /* What the current call has encrypted.  A transport may itself be a TLS connection, whose output then stands behind that of the
  * connection it carries: each call takes back what stands behind its own start. */
@@ -156,7 +157,7 @@ static int verify(struct tls *tls, X509_STORE_CTX *chain)
 	const struct certificate leaf = { X509_STORE_CTX_get0_cert(chain) };
 	struct identity identity;
 	struct certificate_info info;
-	int64_t now = context->now ? context->now() : time(NULL);
+	int64_t now = context->now ? context->now() : clock_wall_s();
 	if (sk_X509_num(X509_STORE_CTX_get0_untrusted(chain)) > CHAIN_MAX)
 		return -E_CERTIFICATE;
 	int err = context->verify == TLS_VERIFY_PIN ? verify_pinned(tls, chain, now, &identity)
@@ -189,8 +190,11 @@ void tls_message_seen(int writing, int version, int type, const void *bytes, siz
 {
 	struct tls *tls = SSL_get_app_data(ssl);
 	(void)version, (void)bytes, (void)len, (void)arg;
-	if (!writing && type == SSL3_RT_HANDSHAKE && tls->established && ++tls->messages > MESSAGES_MAX)
-		tls->error = -E_PROTOCOL;
+	if (writing || type != SSL3_RT_HANDSHAKE || !tls->established || ++tls->messages <= MESSAGES_MAX)
+		return;
+	tls->error = -E_PROTOCOL;
+	/* OpenSSL then stops at the next record, otherwise only behind a whole buffer of them. */
+	SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
 }
 
 static int reason_code(int reason)
@@ -219,7 +223,7 @@ static int failure(struct tls *tls, int result)
 	ERR_clear_error();
 	if (why == SSL_ERROR_WANT_READ && !tls->error)
 		return -EAGAIN;
-	tls->closed = why == SSL_ERROR_ZERO_RETURN;
+	tls->closed = why == SSL_ERROR_ZERO_RETURN && !tls->error;
 	if (!tls->error)
 		tls->error = tls->closed || tls->ended ? -E_CLOSED : reason_code(ERR_GET_REASON(code));
 	tls->detail = verdict != X509_V_OK ? X509_verify_cert_error_string(verdict) : words ? words : "";
@@ -309,8 +313,6 @@ static int read_some(struct tls *tls, uint8_t *out, size_t size, size_t *ret_n)
 			total += n;
 		else
 			err = failure(tls, 0);
-		if (err == -EAGAIN && !tls->blocked)
-			err = 0; /* a message of the handshake protocol */
 	}
 	*ret_n = total;
 	return err;
@@ -347,6 +349,16 @@ static int write_check(struct tls *tls)
 	return SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN ? -E_CLOSED : 0;
 }
 
+/* RFC 8446 section 5.5: a key serves for a limited number of records. */
+static void key_renew(struct tls *tls, size_t len)
+{
+	tls->records += (unsigned)(len / SSL3_RT_MAX_PLAIN_LENGTH) + 1;
+	if (tls->records < RECORDS_PER_KEY)
+		return;
+	tls->records = 0;
+	SSL_key_update(tls->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+}
+
 ssize_t tls_write(struct tls *tls, const void *bytes, size_t len)
 {
 	size_t start = output.len, taken = 0;
@@ -355,8 +367,11 @@ ssize_t tls_write(struct tls *tls, const void *bytes, size_t len)
 		err = tls_flush(tls);
 	if (err || len == 0)
 		return err;
+	if (len > WRITE_MAX)
+		len = WRITE_MAX;
 	ERR_clear_error();
-	if (SSL_write_ex(tls->ssl, bytes, len < WRITE_MAX ? len : WRITE_MAX, &taken) != 1)
+	key_renew(tls, len);
+	if (SSL_write_ex(tls->ssl, bytes, len, &taken) != 1)
 		err = failure(tls, 0);
 	int sent = output_send(tls, start);
 	if (!err && sent != -EAGAIN)

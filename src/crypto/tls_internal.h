@@ -27,6 +27,7 @@ struct tls {
 	size_t unsent_len, unsent_at;
 	int error;           /* why nothing more is read; stays */
 	int send_error;      /* why nothing more is sent; stays */
+	unsigned records;    /* written with this key */
 	unsigned messages;   /* of the handshake protocol after the handshake, since `received` was last 0 */
 	size_t received;     /* bytes of application data */
 	bool blocked, ended; /* the transport has nothing now; will never have more */
