@@ -14,14 +14,14 @@ struct stream {
 	struct io_loop *loop;
 	struct io_watch *watch;
 	struct io_timer *deadline; /* until the stream is open */
-	struct io_task again;      /* TLS holds bytes that the descriptor will not announce */
+	struct io_task again;      /* `ready`; then `readable` for what TLS holds and the descriptor will not announce */
 	struct tls *tls;
 	const struct stream_events *events;
 	void *ctx;
 	int fd;
 	unsigned want;
 	enum state state;
-	bool closing_write, shut, blocked;
+	bool announced, closing_write, shut, blocked;
 };
 
 static ssize_t transport_recv(void *ctx, void *out, size_t size)
@@ -33,7 +33,7 @@ static ssize_t transport_send(void *ctx, const void *bytes, size_t len)
 {
 	struct stream *stream = ctx;
 	ssize_t n = fd_write(stream->fd, bytes, len);
-	stream->blocked = n != (ssize_t)len;
+	stream->blocked = n == -EAGAIN || (n >= 0 && n < (ssize_t)len); /* after another error the owner's next call reports it */
 	return n;
 }
 
@@ -48,7 +48,7 @@ static void watch_update(struct stream *stream)
 		events = IO_READABLE | (stream->blocked ? IO_WRITABLE : 0u);
 	else if (stream->state == OPEN)
 		events = (stream->want & STREAM_READ ? IO_READABLE : 0u) |
-			 (stream->want & STREAM_WRITE || stream_unsent(stream) ? IO_WRITABLE : 0u);
+		         (stream->want & STREAM_WRITE || stream_unsent(stream) ? IO_WRITABLE : 0u);
 	io_watch_set(stream->watch, events);
 }
 
@@ -80,7 +80,7 @@ static int open_step(struct stream *stream)
 
 static void flush_unsent(struct stream *stream)
 {
-	if (stream->tls && tls_flush(stream->tls) == 0)
+	if (stream->tls && tls_flush(stream->tls) != -EAGAIN)
 		stream->blocked = false;
 	if (stream->closing_write && !stream_unsent(stream) && !stream->shut) {
 		stream->shut = true;
@@ -88,11 +88,16 @@ static void flush_unsent(struct stream *stream)
 	}
 }
 
-
 static void on_again(void *ctx)
 {
 	struct stream *stream = ctx;
-	if (stream->state == OPEN && stream->want & STREAM_READ)
+	if (!stream->announced) {
+		stream->announced = true;
+		if (stream->tls && tls_pending(stream->tls))
+			io_task_schedule(stream->loop, &stream->again);
+		if (stream->events->ready)
+			stream->events->ready(stream->ctx);
+	} else if (stream->want & STREAM_READ)
 		stream->events->readable(stream->ctx);
 }
 
@@ -107,10 +112,7 @@ static void on_watch(void *ctx, unsigned events)
 		if (stream->state != OPEN)
 			return;
 		stream->deadline = io_timer_free(stream->deadline);
-		if (stream->want & STREAM_READ && stream->tls && tls_pending(stream->tls))
-			io_task_schedule(stream->loop, &stream->again);
-		if (stream->events->ready)
-			stream->events->ready(stream->ctx);
+		io_task_schedule(stream->loop, &stream->again);
 		return;
 	}
 	if (events & IO_WRITABLE) {
@@ -132,7 +134,8 @@ static void on_deadline(void *ctx)
 	fail(ctx, -E_TIMEOUT);
 }
 
-struct stream *stream_new(struct io_loop *loop, const struct stream_settings *settings, const struct stream_events *events, void *ctx)
+struct stream *stream_new(struct io_loop *loop, const struct stream_settings *settings, const struct stream_events *events,
+                          void *ctx)
 {
 	struct stream *stream = mem_alloc(sizeof *stream);
 	if (!stream) {
@@ -154,6 +157,8 @@ struct stream *stream_new(struct io_loop *loop, const struct stream_settings *se
 		return stream_free(stream);
 	if (stream->state != OPEN)
 		io_timer_start(stream->deadline, settings->handshake_ms ? settings->handshake_ms : 10000, 0);
+	if (stream->state == OPEN)
+		io_task_schedule(loop, &stream->again);
 	if (stream->state == HANDSHAKE)
 		stream->blocked = true; /* a client speaks first: the first writable event starts the handshake */
 	watch_update(stream);
@@ -190,7 +195,12 @@ void stream_want(struct stream *stream, unsigned want)
 
 ssize_t stream_read(struct stream *stream, void *out, size_t size)
 {
-	return stream->tls ? tls_read(stream->tls, out, size) : fd_read(stream->fd, out, size);
+	if (!stream->tls)
+		return fd_read(stream->fd, out, size);
+	ssize_t n = tls_read(stream->tls, out, size);
+	if (stream->blocked)
+		watch_update(stream); /* an answer of TLS itself waits */
+	return n;
 }
 
 ssize_t stream_write(struct stream *stream, const void *bytes, size_t len)
@@ -210,6 +220,8 @@ bool stream_unsent(const struct stream *stream)
 
 int stream_close_write(struct stream *stream)
 {
+	if (stream->state != OPEN)
+		return -E_CLOSED;
 	int err = stream->tls ? tls_close_write(stream->tls) : 0;
 	stream->closing_write = true;
 	flush_unsent(stream);

@@ -16,21 +16,22 @@ struct io_loop;
 struct stream;
 
 struct stream_events {
-	void (*ready)(void *ctx);            /* connected, and the TLS handshake is done; may be NULL */
-	void (*readable)(void *ctx);         /* read until -EAGAIN, or take STREAM_READ out of stream_want() */
-	void (*writable)(void *ctx);         /* a write that returned -EAGAIN (or took a part) can go on */
-	void (*failed)(void *ctx, int err);  /* connecting or the handshake failed, or the stream broke; no event follows: free it */
+	void (*ready)(void *ctx);           /* connected, and the TLS handshake is done; may be NULL */
+	void (*readable)(void *ctx);        /* read until -EAGAIN, or take STREAM_READ out of stream_want() */
+	void (*writable)(void *ctx);        /* a write that returned -EAGAIN (or took a part) can go on */
+	void (*failed)(void *ctx, int err); /* connecting or the handshake failed, or the stream broke; no event follows: free it */
 };
 enum { STREAM_READ = 1, STREAM_WRITE = 2 };
 
 struct stream_settings {
-	int fd;                          /* taken over, also when stream_new() fails */
-	bool connecting;                 /* socket_connect() is still under way */
-	struct tls_context *tls;         /* NULL = plain; kept by reference */
-	const struct identity *expect;   /* the peer's identity, or NULL; copied */
-	unsigned handshake_ms;           /* connect and handshake together; 0 = 10,000 */
+	int fd;                        /* taken over, also when stream_new() fails */
+	bool connecting;               /* socket_connect() is still under way */
+	struct tls_context *tls;       /* NULL = plain; kept by reference */
+	const struct identity *expect; /* the peer's identity, or NULL; copied */
+	unsigned handshake_ms;         /* connect and handshake together; 0 = 10,000 */
 };
-struct stream *stream_new(struct io_loop *loop, const struct stream_settings *settings, const struct stream_events *events, void *ctx);
+struct stream *stream_new(struct io_loop *loop, const struct stream_settings *settings, const struct stream_events *events,
+                          void *ctx);
 struct stream *stream_free(struct stream *stream); /* accepts NULL, returns NULL; closes without ceremony */
 /* The same object with another owner (a leg that leaves its pool, a CONNECT that becomes a tunnel). */
 void stream_set_events(struct stream *stream, const struct stream_events *events, void *ctx);
