@@ -57,7 +57,8 @@ static void fail(struct stream *stream, int err)
 	stream->state = FAILED;
 	watch_update(stream);
 	io_task_cancel(&stream->again);
-	io_timer_stop(stream->deadline);
+	if (stream->deadline)
+		io_timer_stop(stream->deadline);
 	stream->events->failed(stream->ctx, err);
 }
 
@@ -78,14 +79,15 @@ static int open_step(struct stream *stream)
 	return err;
 }
 
-static void flush_unsent(struct stream *stream)
+/* Sends what TLS has kept, then the end when the owner has asked for it. */
+static int flush_unsent(struct stream *stream)
 {
 	if (stream->tls && tls_flush(stream->tls) != -EAGAIN)
 		stream->blocked = false;
-	if (stream->closing_write && !stream_unsent(stream) && !stream->shut) {
-		stream->shut = true;
-		socket_shutdown_write(stream->fd);
-	}
+	if (!stream->closing_write || stream_unsent(stream) || stream->shut)
+		return 0;
+	stream->shut = true;
+	return socket_shutdown_write(stream->fd);
 }
 
 static void on_again(void *ctx)
@@ -116,7 +118,9 @@ static void on_watch(void *ctx, unsigned events)
 		return;
 	}
 	if (events & IO_WRITABLE) {
-		flush_unsent(stream);
+		int err = flush_unsent(stream);
+		if (err < 0)
+			return fail(stream, err);
 		watch_update(stream);
 		if (stream->want & STREAM_WRITE && !stream_unsent(stream)) {
 			if (events & IO_READABLE)
@@ -224,9 +228,9 @@ int stream_close_write(struct stream *stream)
 		return -E_CLOSED;
 	int err = stream->tls ? tls_close_write(stream->tls) : 0;
 	stream->closing_write = true;
-	flush_unsent(stream);
+	int shut = flush_unsent(stream);
 	watch_update(stream);
-	return err == -EAGAIN ? 0 : err;
+	return err < 0 && err != -EAGAIN ? err : shut;
 }
 
 void stream_reset(struct stream *stream)

@@ -16,10 +16,13 @@ struct io_loop;
 struct stream;
 
 struct stream_events {
-	void (*ready)(void *ctx);           /* connected, and the TLS handshake is done; may be NULL */
-	void (*readable)(void *ctx);        /* read until -EAGAIN, or take STREAM_READ out of stream_want() */
-	void (*writable)(void *ctx);        /* a write that returned -EAGAIN (or took a part) can go on */
-	void (*failed)(void *ctx, int err); /* connecting or the handshake failed, or the stream broke; no event follows: free it */
+	/* Connected, and the TLS handshake is done; also for a plain stream that was connected from the start; may be NULL. */
+	void (*ready)(void *ctx);
+	void (*readable)(void *ctx); /* read until -EAGAIN, or call stream_want() again */
+	void (*writable)(void *ctx); /* a write that returned -EAGAIN (or took a part) can go on */
+	/* Connecting or the handshake failed, or the end of a half-close could not be sent; no event follows: free it.
+	 * An open stream that breaks says so by the codes of stream_read() and stream_write(). */
+	void (*failed)(void *ctx, int err);
 };
 enum { STREAM_READ = 1, STREAM_WRITE = 2 };
 
@@ -43,7 +46,7 @@ ssize_t stream_read(struct stream *stream, void *out, size_t size);
 /* Bytes taken (maybe a part), or -EAGAIN: ask for STREAM_WRITE.  With TLS what was taken may still wait in the stream. */
 ssize_t stream_write(struct stream *stream, const void *bytes, size_t len);
 bool stream_unsent(const struct stream *stream); /* bytes taken wait for the socket */
-int stream_close_write(struct stream *stream);   /* half-close: close_notify and FIN (after what is unsent) */
+int stream_close_write(struct stream *stream);   /* half-close: close_notify and FIN (after what is unsent); once, after `ready` */
 void stream_reset(struct stream *stream);        /* stream_free() will send RST instead of FIN */
 
 const struct tls *stream_tls(const struct stream *stream); /* NULL when plain */
