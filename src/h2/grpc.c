@@ -55,7 +55,8 @@ static size_t missing(const struct grpc_reader *reader)
 	return GRPC_PREFIX + (size_t)len - have;
 }
 
-int grpc_reader_feed(struct grpc_reader *reader, const uint8_t *bytes, size_t len, int (*message)(void *ctx, struct str message), void *ctx)
+int grpc_reader_feed(struct grpc_reader *reader, const uint8_t *bytes, size_t len, int (*message)(void *ctx, struct str message),
+                     void *ctx)
 {
 	struct reader r = { bytes, len };
 	struct str whole;

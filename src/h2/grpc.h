@@ -14,5 +14,6 @@ void grpc_reader_init(struct grpc_reader *reader, size_t max_message);
 void grpc_reader_done(struct grpc_reader *reader);
 /* Calls message for each message completed by these bytes, as long as it returns 0.  Returns 0, the callback's code, -E_TOO_LONG,
  * -E_UNSUPPORTED (compressed) or -E_NO_MEMORY. */
-int grpc_reader_feed(struct grpc_reader *reader, const uint8_t *bytes, size_t len, int (*message)(void *ctx, struct str message), void *ctx);
+int grpc_reader_feed(struct grpc_reader *reader, const uint8_t *bytes, size_t len, int (*message)(void *ctx, struct str message),
+                     void *ctx);
 #endif

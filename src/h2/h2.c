@@ -10,6 +10,7 @@
 
 /* One header block while it arrives: texts one after the other, lengths beside. */
 struct receiving {
+	int32_t id;
 	size_t n, used;
 	struct {
 		uint16_t name_len, value_len;
@@ -25,7 +26,8 @@ struct h2_session {
 	struct list streams;
 	struct buf early; /* the client's preface, taken out of the lent buffer at once */
 	size_t queue_max, budget;
-	bool server, goaway, starved;
+	int error;
+	bool server, goaway, starved, drained;
 };
 
 struct h2_stream {
@@ -37,7 +39,7 @@ struct h2_stream {
 	nghttp2_nv *trailers; /* one allocation with its texts */
 	size_t n_trailers, unconsumed;
 	int32_t id;
-	bool end_queued, deferred, starved, over_half;
+	bool end_queued, deferred, starved, over_half, drained;
 };
 
 struct str h2_head_get(const struct h2_head *head, const char *name)
@@ -61,12 +63,32 @@ static void wants_pull(struct h2_session *session)
 	session->events->wants_pull(session->ctx);
 }
 
+/* For calls whose result the caller does not hear of: a session that ran out of memory inside nghttp2 is not used again. */
+static void keep_error(struct h2_session *session, int rv)
+{
+	if (rv == NGHTTP2_ERR_NOMEM)
+		session->error = -E_NO_MEMORY;
+}
+
+/* A longer block would not fit into the lent buffer. */
+static int head_check(const struct h2_head *head)
+{
+	size_t size = 0;
+	for (size_t i = 0; i < head->n; i++) {
+		if (head->fields[i].name.len > H2_HEAD_MAX - size ||
+		    head->fields[i].value.len > H2_HEAD_MAX - size - head->fields[i].name.len)
+			return -E_TOO_LONG;
+		size += head->fields[i].name.len + head->fields[i].value.len;
+	}
+	return 0;
+}
+
 static void head_to_nv(const struct h2_head *head, nghttp2_nv *nv)
 {
 	for (size_t i = 0; i < head->n; i++)
 		nv[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)head->fields[i].name.ptr,
-				      (uint8_t *)(uintptr_t)head->fields[i].value.ptr, head->fields[i].name.len,
-				      head->fields[i].value.len, NGHTTP2_NV_FLAG_NONE };
+			              (uint8_t *)(uintptr_t)head->fields[i].value.ptr, head->fields[i].name.len,
+			              head->fields[i].value.len, NGHTTP2_NV_FLAG_NONE };
 }
 
 static struct h2_stream *stream_new(struct h2_session *session, const struct h2_stream_events *events, void *ctx)
@@ -85,8 +107,6 @@ static struct h2_stream *stream_new(struct h2_session *session, const struct h2_
 static void stream_done(struct h2_stream *stream, uint32_t error)
 {
 	const struct h2_stream_events *events = stream->events;
-	if (stream->unconsumed)
-		nghttp2_session_consume_connection(stream->session->ng, stream->unconsumed);
 	list_remove(&stream->node);
 	stream->session = NULL;
 	if (events && events->closed)
@@ -98,8 +118,8 @@ static void stream_done(struct h2_stream *stream, uint32_t error)
 
 /* ---- what nghttp2 asks for ---- */
 
-static ssize_t on_read_queue(nghttp2_session *ng, int32_t id, uint8_t *out, size_t size, uint32_t *flags, nghttp2_data_source *source,
-			     void *ctx)
+static ssize_t on_read_queue(nghttp2_session *ng, int32_t id, uint8_t *out, size_t size, uint32_t *flags,
+                             nghttp2_data_source *source, void *ctx)
 {
 	struct h2_stream *stream = source->ptr;
 	struct h2_session *session = ctx;
@@ -130,8 +150,7 @@ static ssize_t on_read_queue(nghttp2_session *ng, int32_t id, uint8_t *out, size
 	}
 	if (stream->over_half && buf_len(&stream->queue) < session->queue_max / 2) {
 		stream->over_half = false;
-		if (!stream->end_queued && stream->events && stream->events->drained)
-			stream->events->drained(stream->ctx);
+		stream->drained = session->drained = true;
 	}
 	return (ssize_t)len;
 }
@@ -140,14 +159,16 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
 {
 	struct h2_session *session = ctx;
 	(void)ng;
-	(void)frame;
 	mem_free(session->receiving);
 	session->receiving = mem_alloc(sizeof *session->receiving);
-	return session->receiving ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	if (!session->receiving)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	session->receiving->id = frame->hd.stream_id;
+	return 0;
 }
 
 static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, size_t name_len, const uint8_t *value,
-		     size_t value_len, uint8_t flags, void *ctx)
+                     size_t value_len, uint8_t flags, void *ctx)
 {
 	struct receiving *head = ((struct h2_session *)ctx)->receiving;
 	(void)ng;
@@ -176,43 +197,54 @@ static void head_from(const struct receiving *from, struct h2_head *head)
 	}
 }
 
-static int on_head_complete(struct h2_session *session, const nghttp2_frame *frame)
+static void request_came(struct h2_session *session, int32_t id, const struct h2_head *head)
+{
+	struct h2_stream *stream = stream_new(session, NULL, NULL);
+	if (!stream) {
+		keep_error(session, nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, id, H2_REFUSED_STREAM));
+		return;
+	}
+	stream->id = id;
+	nghttp2_session_set_stream_user_data(session->ng, id, stream);
+	int err = session->events->request(session->ctx, stream, head);
+	if (err < 0)
+		h2_stream_reset(stream, err == -E_NO_MEMORY ? H2_REFUSED_STREAM : H2_PROTOCOL_ERROR);
+}
+
+static void head_came(struct h2_session *session, const nghttp2_frame *frame)
 {
 	struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->ng, frame->hd.stream_id);
 	struct h2_head head;
 	head_from(session->receiving, &head);
-	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-		stream = stream_new(session, NULL, NULL);
-		if (!stream)
-			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-		stream->id = frame->hd.stream_id;
-		nghttp2_session_set_stream_user_data(session->ng, stream->id, stream);
-		if (session->events->request(session->ctx, stream, &head) < 0)
-			h2_stream_reset(stream, H2_REFUSED_STREAM);
-	} else if (stream && stream->events && frame->headers.cat == NGHTTP2_HCAT_RESPONSE) {
-		/* An informational response (1xx) is no answer yet. */
-		struct str status = h2_head_get(&head, ":status");
-		if (status.len == 3 && status.ptr[0] != '1' && stream->events->response)
-			stream->events->response(stream->ctx, &head);
-	} else if (stream && stream->events && stream->events->trailers) {
-		if (session->server || h2_head_get(&head, ":status").ptr == NULL)
-			stream->events->trailers(stream->ctx, &head);
-	}
-	return 0;
+	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+		return request_came(session, frame->hd.stream_id, &head);
+	if (!stream || !stream->events)
+		return;
+	/* A response may come behind informational ones (1xx), which are no answer yet. */
+	struct str status = h2_head_get(&head, ":status");
+	if (!status.ptr && stream->events->trailers)
+		stream->events->trailers(stream->ctx, &head);
+	else if (status.len == 3 && status.ptr[0] != '1' && stream->events->response)
+		stream->events->response(stream->ctx, &head);
+}
+
+static bool ends_stream(const nghttp2_frame *frame)
+{
+	return (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) && frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 }
 
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
 {
 	struct h2_session *session = ctx;
 	if (frame->hd.type == NGHTTP2_HEADERS && session->receiving) {
-		int err = on_head_complete(session, frame);
+		head_came(session, frame);
 		session->receiving = mem_free(session->receiving);
-		if (err)
-			return err;
 	}
 	if (frame->hd.type == NGHTTP2_PING && frame->hd.flags & NGHTTP2_FLAG_ACK && session->events->pong)
 		session->events->pong(session->ctx);
-	if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) && frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+		session->error = -E_PROTOCOL;
+	if (ends_stream(frame)) {
 		struct h2_stream *stream = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
 		if (stream && stream->events && stream->events->end)
 			stream->events->end(stream->ctx);
@@ -220,13 +252,28 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
 	return 0;
 }
 
+static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
+{
+	struct h2_session *session = ctx;
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+		session->error = -E_PROTOCOL;
+	if (ends_stream(frame)) {
+		struct h2_stream *stream = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
+		if (stream && stream->events && stream->events->sent)
+			stream->events->sent(stream->ctx);
+	}
+	return 0;
+}
+
 static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *bytes, size_t len, void *ctx)
 {
 	struct h2_stream *stream = nghttp2_session_get_stream_user_data(ng, id);
+	struct h2_session *session = ctx;
 	(void)flags;
-	(void)ctx;
+	/* The connection's window is given back at once: a stream whose owner waits must not stop the others. */
+	keep_error(session, nghttp2_session_consume_connection(ng, len));
 	if (!stream || !stream->events || !stream->events->data)
-		nghttp2_session_consume(ng, id, len);
+		keep_error(session, nghttp2_session_consume_stream(ng, id, len));
 	else {
 		stream->unconsumed += len;
 		stream->events->data(stream->ctx, bytes, len);
@@ -237,7 +284,9 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
 static int on_close(nghttp2_session *ng, int32_t id, uint32_t error, void *ctx)
 {
 	struct h2_stream *stream = nghttp2_session_get_stream_user_data(ng, id);
-	(void)ctx;
+	struct h2_session *session = ctx;
+	if (session->receiving && session->receiving->id == id)
+		session->receiving = mem_free(session->receiving);
 	if (stream)
 		stream_done(stream, error);
 	return 0;
@@ -250,6 +299,7 @@ static int callbacks_new(nghttp2_session_callbacks **ret)
 	nghttp2_session_callbacks_set_on_begin_headers_callback(*ret, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(*ret, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(*ret, on_frame);
+	nghttp2_session_callbacks_set_on_frame_send_callback(*ret, on_frame_sent);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(*ret, on_data);
 	nghttp2_session_callbacks_set_on_stream_close_callback(*ret, on_close);
 	return 0;
@@ -285,10 +335,11 @@ static int session_create(struct h2_session *session, const struct h2_settings *
 		nghttp2_option_set_no_closed_streams(option, 1);
 		nghttp2_option_set_max_send_header_block_length(option, 16384);
 		nghttp2_option_set_max_deflate_dynamic_table_size(option, 0);
-		nghttp2_option_set_peer_max_concurrent_streams(option, 1000);
+		if (settings->trusted)
+			nghttp2_option_set_stream_reset_rate_limit(option, UINT64_MAX, 0);
 		lend_begin();
-		int ng = (settings->server ? nghttp2_session_server_new3 : nghttp2_session_client_new3)(&session->ng, callbacks, session,
-												  option, lend_memory());
+		int ng = (settings->server ? nghttp2_session_server_new3
+		                           : nghttp2_session_client_new3)(&session->ng, callbacks, session, option, lend_memory());
 		lend_end();
 		err = ng < 0 ? -E_NO_MEMORY : 0;
 	}
@@ -332,7 +383,7 @@ int h2_receive(struct h2_session *session, const uint8_t *bytes, size_t len)
 	ssize_t n = nghttp2_session_mem_recv(session->ng, bytes, len);
 	if (n < 0 || (size_t)n != len)
 		return n == NGHTTP2_ERR_NOMEM ? -E_NO_MEMORY : -E_PROTOCOL;
-	if (h2_wants_pull(session))
+	if (h2_wants_pull(session) || h2_finished(session))
 		wants_pull(session);
 	return 0;
 }
@@ -340,14 +391,34 @@ int h2_receive(struct h2_session *session, const uint8_t *bytes, size_t len)
 static void resume_starved(struct h2_session *session)
 {
 	session->starved = false;
-	LIST_EACH(at, &session->streams)
-	{
+	LIST_EACH(at, &session->streams) {
 		struct h2_stream *stream = LIST_ENTRY(at, struct h2_stream, node);
 		if (stream->starved) {
 			stream->starved = stream->deferred = false;
-			nghttp2_session_resume_data(session->ng, stream->id);
+			keep_error(session, nghttp2_session_resume_data(session->ng, stream->id));
 		}
 	}
+}
+
+/* Not inside nghttp2's callbacks: an owner may open another session there, whose preface would go through the lent buffer. */
+static void tell_drained(struct h2_session *session)
+{
+	session->drained = false;
+	LIST_EACH(at, &session->streams) {
+		struct h2_stream *stream = LIST_ENTRY(at, struct h2_stream, node);
+		bool drained = stream->drained && !stream->end_queued;
+		stream->drained = false;
+		if (drained && stream->events && stream->events->drained)
+			stream->events->drained(stream->ctx);
+	}
+}
+
+/* Only now, so that it names the last of all requests that were heard. */
+static void submit_goaway(struct h2_session *session)
+{
+	session->goaway = false;
+	keep_error(session, nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE,
+	                                          nghttp2_session_get_last_proc_stream_id(session->ng), NGHTTP2_NO_ERROR, NULL, 0));
 }
 
 int h2_pull(struct h2_session *session, size_t budget, struct buf *out)
@@ -360,26 +431,36 @@ int h2_pull(struct h2_session *session, size_t budget, struct buf *out)
 	session->budget = budget;
 	if (session->starved && budget)
 		resume_starved(session);
-	for (;;) { /* until 0, whatever happens: the frame buffer is lent */
-		const uint8_t *bytes;
-		ssize_t n = nghttp2_session_mem_send(session->ng, &bytes);
-		if (n == 0)
-			return err;
-		if (n < 0)
-			return -E_PROTOCOL;
+	if (session->goaway)
+		submit_goaway(session);
+	if (session->error == -E_NO_MEMORY)
+		return session->error;
+	const uint8_t *bytes;
+	ssize_t n;
+	while ((n = nghttp2_session_mem_send(session->ng, &bytes)) > 0) /* until 0, whatever happens: the frame buffer is lent */
 		if (err == 0)
 			err = buf_append(out, bytes, (size_t)n);
-	}
+	if (n < 0)
+		return n == NGHTTP2_ERR_NOMEM ? -E_NO_MEMORY : -E_PROTOCOL;
+	if (session->drained)
+		tell_drained(session);
+	return err;
 }
 
 bool h2_wants_pull(const struct h2_session *session)
 {
-	return session->starved || buf_len(&session->early) || nghttp2_session_want_write(session->ng);
+	return session->starved || session->goaway || buf_len(&session->early) || session->error == -E_NO_MEMORY ||
+	       nghttp2_session_want_write(session->ng);
 }
 
 bool h2_finished(const struct h2_session *session)
 {
 	return !nghttp2_session_want_read(session->ng) && !nghttp2_session_want_write(session->ng);
+}
+
+int h2_error(const struct h2_session *session)
+{
+	return session->error;
 }
 
 int h2_ping(struct h2_session *session)
@@ -390,21 +471,20 @@ int h2_ping(struct h2_session *session)
 	return 0;
 }
 
-int h2_goaway(struct h2_session *session)
+void h2_goaway(struct h2_session *session)
 {
 	session->goaway = true;
-	if (nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session->ng), NGHTTP2_NO_ERROR, NULL,
-				  0) < 0)
-		return -E_NO_MEMORY;
 	wants_pull(session);
-	return 0;
 }
 
 /* ---- streams ---- */
 
-struct h2_stream *h2_request(struct h2_session *session, const struct h2_head *head, const struct h2_stream_events *events, void *ctx)
+struct h2_stream *h2_request(struct h2_session *session, const struct h2_head *head, const struct h2_stream_events *events,
+                             void *ctx)
 {
 	nghttp2_nv nv[H2_FIELDS_MAX];
+	if (head_check(head) < 0 || !nghttp2_session_check_request_allowed(session->ng))
+		return NULL;
 	struct h2_stream *stream = stream_new(session, events, ctx);
 	if (!stream)
 		return NULL;
@@ -430,6 +510,9 @@ int h2_stream_respond(struct h2_stream *stream, const struct h2_head *head, bool
 {
 	nghttp2_nv nv[H2_FIELDS_MAX];
 	nghttp2_data_provider provider = { { .ptr = stream }, on_read_queue };
+	int err = head_check(head);
+	if (err < 0)
+		return err;
 	head_to_nv(head, nv);
 	if (nghttp2_submit_response(stream->session->ng, stream->id, nv, head->n, last ? NULL : &provider) < 0)
 		return -E_NO_MEMORY;
@@ -441,7 +524,7 @@ static void resume(struct h2_stream *stream)
 {
 	if (stream->deferred && !stream->starved) {
 		stream->deferred = false;
-		nghttp2_session_resume_data(stream->session->ng, stream->id);
+		keep_error(stream->session, nghttp2_session_resume_data(stream->session->ng, stream->id));
 	}
 	wants_pull(stream->session);
 }
@@ -449,12 +532,15 @@ static void resume(struct h2_stream *stream)
 int h2_stream_send2(struct h2_stream *stream, const void *a, size_t a_len, const void *b, size_t b_len)
 {
 	uint8_t *room;
+	if (stream->end_queued)
+		return -E_CLOSED;
 	if (a_len > h2_stream_room(stream) || b_len > h2_stream_room(stream) - a_len)
 		return -E_FULL;
 	int err = buf_reserve(&stream->queue, a_len + b_len, &room);
 	if (err < 0)
 		return err;
-	memcpy(room, a, a_len);
+	if (a_len)
+		memcpy(room, a, a_len);
 	if (b_len)
 		memcpy(room + a_len, b, b_len);
 	buf_commit(&stream->queue, a_len + b_len);
@@ -477,6 +563,9 @@ size_t h2_stream_room(const struct h2_stream *stream)
 static int keep_trailers(struct h2_stream *stream, const struct h2_head *head)
 {
 	size_t size = head->n * sizeof(nghttp2_nv);
+	int err = head_check(head);
+	if (err < 0)
+		return err;
 	for (size_t i = 0; i < head->n; i++)
 		size += head->fields[i].name.len + head->fields[i].value.len;
 	stream->trailers = mem_alloc(size);
@@ -498,7 +587,7 @@ static int keep_trailers(struct h2_stream *stream, const struct h2_head *head)
 
 int h2_stream_end(struct h2_stream *stream, const struct h2_head *trailers)
 {
-	int err = trailers ? keep_trailers(stream, trailers) : 0;
+	int err = stream->end_queued ? -E_CLOSED : trailers ? keep_trailers(stream, trailers) : 0;
 	if (err < 0)
 		return err;
 	stream->end_queued = true;
@@ -508,17 +597,18 @@ int h2_stream_end(struct h2_stream *stream, const struct h2_head *trailers)
 
 void h2_stream_consume(struct h2_stream *stream, size_t len)
 {
-	if (!stream->session || len > stream->unconsumed)
+	struct h2_session *session = stream->session;
+	if (!session || len > stream->unconsumed)
 		return;
 	stream->unconsumed -= len;
-	nghttp2_session_consume(stream->session->ng, stream->id, len);
-	if (nghttp2_session_want_write(stream->session->ng))
-		wants_pull(stream->session);
+	keep_error(session, nghttp2_session_consume_stream(session->ng, stream->id, len));
+	if (h2_wants_pull(session))
+		wants_pull(session);
 }
 
 void h2_stream_reset(struct h2_stream *stream, uint32_t error)
 {
-	nghttp2_submit_rst_stream(stream->session->ng, NGHTTP2_FLAG_NONE, stream->id, error);
+	keep_error(stream->session, nghttp2_submit_rst_stream(stream->session->ng, NGHTTP2_FLAG_NONE, stream->id, error));
 	wants_pull(stream->session);
 }
 

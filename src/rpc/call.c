@@ -61,9 +61,9 @@ static unsigned status_from_err(int err)
 
 static int err_from_status(uint64_t status)
 {
-	static const int table[] = { 0,		   -E_CANCELLED, -E_PROTOCOL, -E_USAGE, -E_TIMEOUT,	  -E_NOT_FOUND,
-				     -E_EXISTS,	   -E_DENIED,	 -E_LIMIT,    -E_USAGE, -E_CANCELLED,	  -E_USAGE,
-				     -E_UNSUPPORTED, -E_INTERNAL, -E_CLOSED,   -E_INTERNAL, -E_CERTIFICATE };
+	static const int table[] = { 0,         -E_CANCELLED, -E_INTERNAL,   -E_USAGE,     -E_TIMEOUT, -E_NOT_FOUND,   -E_EXISTS,
+		                     -E_DENIED, -E_LIMIT,     -E_USAGE,      -E_CANCELLED, -E_USAGE,   -E_UNSUPPORTED, -E_INTERNAL,
+		                     -E_CLOSED, -E_INTERNAL,  -E_CERTIFICATE };
 	return status < sizeof table / sizeof *table ? table[status] : -E_PROTOCOL;
 }
 
@@ -131,18 +131,32 @@ static struct rpc_call *call_new(struct rpc_connection *connection)
 	return call;
 }
 
-void call_closed(struct rpc_call *call, int err)
+void call_closed(struct rpc_call *call)
 {
 	const struct rpc_call_events *events = call->events;
-	if (call->connection) {
-		list_remove(&call->node);
-		call->connection->n_calls--;
-	}
+	list_remove(&call->node);
+	call->connection->n_calls--;
 	call->connection = NULL;
 	call->stream = NULL;
+	call->events = NULL;
 	if (events && events->closed)
-		events->closed(call->ctx, err, call->why ? call->why : "");
+		events->closed(call->ctx, call->status, call->why ? call->why : "");
 	rpc_call_unref(call);
+}
+
+/* Ends the call without waiting for the peer, who may take nothing any more. */
+static void abandon(struct rpc_call *call, int err)
+{
+	struct rpc_connection *connection = call->connection;
+	if (!call->stream)
+		return;
+	h2_stream_set_events(call->stream, NULL, NULL);
+	h2_stream_reset(call->stream, H2_CANCEL);
+	call->stream = NULL;
+	call->status = err;
+	list_remove(&call->node);
+	list_append(&connection->abandoned, &call->node);
+	io_task_schedule(connection->loop, &connection->flush);
 }
 
 /* ---- receiving ---- */
@@ -150,7 +164,7 @@ void call_closed(struct rpc_call *call, int err)
 static int on_message(void *ctx, struct str message)
 {
 	struct rpc_call *call = ctx;
-	if (!call->events || !call->events->message || !call->connection)
+	if (!call->events || !call->events->message || !call->stream || (call->connection->server && call->finished))
 		return -E_CLOSED;
 	if (!call->method->request) {
 		call->events->message(call->ctx, &message);
@@ -179,12 +193,10 @@ static void on_data(void *ctx, const uint8_t *bytes, size_t len)
 			h2_stream_consume(call->stream, len);
 	}
 	if (err < 0 && err != -E_CLOSED && call->stream) {
-		if (call->connection->server && !call->finished)
+		if (call->connection->server)
 			rpc_call_finish(call, err, NULL);
-		else {
-			call->status = err;
-			h2_stream_reset(call->stream, H2_CANCEL);
-		}
+		else
+			abandon(call, err);
 	}
 	rpc_call_unref(call);
 }
@@ -192,7 +204,7 @@ static void on_data(void *ctx, const uint8_t *bytes, size_t len)
 static void take_status(struct rpc_call *call, const struct h2_head *head)
 {
 	struct str status = h2_head_get(head, "grpc-status"), code = h2_head_get(head, "murmesh-error"),
-		   why = h2_head_get(head, "grpc-message");
+	           why = h2_head_get(head, "grpc-message");
 	char name[16];
 	uint64_t number;
 	if (!status.ptr)
@@ -207,28 +219,36 @@ static void take_status(struct rpc_call *call, const struct h2_head *head)
 static void on_response(void *ctx, const struct h2_head *head)
 {
 	struct rpc_call *call = ctx;
-	call->got_head = true;
-	if (!str_is(h2_head_get(head, ":status"), "200") || !str_starts(h2_head_get(head, "content-type"), STR("application/grpc"))) {
-		call->status = -E_PROTOCOL;
-		h2_stream_reset(call->stream, H2_CANCEL);
-		return;
-	}
-	take_status(call, head);
+	if (!str_is(h2_head_get(head, ":status"), "200") || !str_starts(h2_head_get(head, "content-type"), STR("application/grpc")))
+		abandon(call, -E_PROTOCOL);
+	else
+		take_status(call, head);
 }
 
 static void on_trailers(void *ctx, const struct h2_head *head)
 {
-	take_status(ctx, head);
+	struct rpc_call *call = ctx;
+	if (!call->connection->server)
+		take_status(call, head);
 }
 
+/* Once the answer is complete, what the client still has to say is of no use (RFC 9113 section 8.1): both sides reset the stream. */
 static void on_end(void *ctx)
 {
 	struct rpc_call *call = ctx;
-	if (call->connection->server) {
-		if (call->events && call->events->half_closed)
-			call->events->half_closed(call->ctx);
-	} else if (!call->finished)
-		rpc_call_half_close(call); /* the server is done: so are we */
+	call->peer_ended = true;
+	if (!call->connection->server && !call->end_sent)
+		h2_stream_reset(call->stream, H2_NO_ERROR);
+	else if (call->connection->server && !call->finished && call->events && call->events->half_closed)
+		call->events->half_closed(call->ctx);
+}
+
+static void on_sent(void *ctx)
+{
+	struct rpc_call *call = ctx;
+	call->end_sent = true;
+	if (call->connection->server && !call->peer_ended)
+		h2_stream_reset(call->stream, H2_NO_ERROR);
 }
 
 static void on_drained(void *ctx)
@@ -241,15 +261,14 @@ static void on_drained(void *ctx)
 static void on_closed(void *ctx, uint32_t error)
 {
 	struct rpc_call *call = ctx;
-	int err = call->status;
-	if (err == 1)
-		err = error == H2_CANCEL ? -E_CANCELLED : error == H2_REFUSED_STREAM ? -E_BUSY : -E_CLOSED;
+	if (call->status == 1)
+		call->status = error == H2_CANCEL ? -E_CANCELLED : error == H2_REFUSED_STREAM ? -E_BUSY : -E_CLOSED;
 	else if (call->connection->server && error != H2_NO_ERROR)
-		err = -E_CANCELLED; /* finished by us, but not taken by the peer */
-	call_closed(call, err);
+		call->status = -E_CANCELLED; /* finished by us, but not taken by the peer */
+	call_closed(call);
 }
 
-static const struct h2_stream_events stream_events = { on_response, on_data, on_trailers, on_end, on_drained, on_closed };
+static const struct h2_stream_events stream_events = { on_response, on_data, on_trailers, on_end, on_sent, on_drained, on_closed };
 
 /* ---- sending ---- */
 
@@ -293,7 +312,7 @@ bool rpc_call_alive(const struct rpc_call *call)
 
 bool rpc_call_crowded(const struct rpc_call *call)
 {
-	return call->stream && h2_stream_room(call->stream) < RPC_MESSAGE_MAX * 4;
+	return call->stream && h2_stream_room(call->stream) <= RPC_QUEUE_MAX / 2;
 }
 
 void rpc_call_pause(struct rpc_call *call, bool paused)
@@ -307,8 +326,7 @@ void rpc_call_pause(struct rpc_call *call, bool paused)
 
 void rpc_call_cancel(struct rpc_call *call)
 {
-	if (call->stream)
-		h2_stream_reset(call->stream, H2_CANCEL);
+	abandon(call, -E_CANCELLED);
 }
 
 void rpc_call_set_events(struct rpc_call *call, const struct rpc_call_events *events, void *ctx)
@@ -319,11 +337,12 @@ void rpc_call_set_events(struct rpc_call *call, const struct rpc_call_events *ev
 
 /* ---- client ---- */
 
-struct rpc_call *rpc_call_open(struct rpc_connection *connection, const struct rpc_method *method, const struct rpc_metadata *metadata,
-			       size_t n_metadata, const struct rpc_call_events *events, void *ctx)
+struct rpc_call *rpc_call_open(struct rpc_connection *connection, const struct rpc_method *method,
+                               const struct rpc_metadata *metadata, size_t n_metadata, const struct rpc_call_events *events,
+                               void *ctx)
 {
 	struct h2_head head = { .n = 0 };
-	struct rpc_call *call = connection->dying ? NULL : call_new(connection);
+	struct rpc_call *call = connection->dying || connection->failed ? NULL : call_new(connection);
 	if (!call)
 		return NULL;
 	call->method = method;
@@ -340,7 +359,7 @@ struct rpc_call *rpc_call_open(struct rpc_connection *connection, const struct r
 	call->stream = h2_request(connection->session, &head, &stream_events, call);
 	if (!call->stream) {
 		call->events = NULL;
-		call_closed(call, -E_CLOSED);
+		call_closed(call);
 		return NULL;
 	}
 	return call;
@@ -359,8 +378,16 @@ struct unary {
 	struct io_timer *timer;
 	rpc_unary_done done;
 	void *ctx, *response;
-	int err;
+	bool no_memory;
 };
+
+static void unary_end(struct unary *unary, int err, const char *why)
+{
+	io_timer_free(unary->timer);
+	unary->done(unary->ctx, err, why, err == 0 ? unary->response : NULL);
+	mem_free(unary->response);
+	mem_free(unary);
+}
 
 static void unary_message(void *ctx, const void *message)
 {
@@ -370,33 +397,30 @@ static void unary_message(void *ctx, const void *message)
 	unary->response = mem_alloc(unary->call->method->response_size);
 	if (unary->response)
 		memcpy(unary->response, message, unary->call->method->response_size);
+	else
+		unary->no_memory = true;
 }
 
 static void unary_closed(void *ctx, int err, const char *why)
 {
 	struct unary *unary = ctx;
-	io_timer_free(unary->timer);
-	if (unary->err)
-		err = unary->err;
-	else if (err == 0 && !unary->response)
-		err = -E_PROTOCOL;
-	unary->done(unary->ctx, err, why, err == 0 ? unary->response : NULL);
-	mem_free(unary->response);
-	mem_free(unary);
+	if (err == 0 && !unary->response)
+		err = unary->no_memory ? -E_NO_MEMORY : -E_PROTOCOL;
+	unary_end(unary, err, why);
 }
 
 static void unary_timeout(void *ctx)
 {
 	struct unary *unary = ctx;
-	unary->err = -E_TIMEOUT;
+	rpc_call_set_events(unary->call, NULL, NULL);
 	rpc_call_cancel(unary->call);
+	unary_end(unary, -E_TIMEOUT, "");
 }
 
 int rpc_unary(struct rpc_connection *connection, const struct rpc_method *method, const void *request, unsigned timeout_ms,
-	      rpc_unary_done done, void *ctx)
+              rpc_unary_done done, void *ctx)
 {
 	static const struct rpc_call_events events = { unary_message, NULL, NULL, unary_closed };
-	static const struct rpc_call_events silent;
 	struct unary *unary = mem_alloc(sizeof *unary);
 	if (!unary)
 		return -E_NO_MEMORY;
@@ -404,9 +428,11 @@ int rpc_unary(struct rpc_connection *connection, const struct rpc_method *method
 	unary->timer = io_timer_new(connection->loop, unary_timeout, unary);
 	unary->call = unary->timer ? rpc_call_open(connection, method, NULL, 0, &events, unary) : NULL;
 	int err = unary->call ? rpc_call_send(unary->call, request) : -E_CLOSED;
+	if (err == 0)
+		err = rpc_call_half_close(unary->call);
 	if (err < 0) {
 		if (unary->call) {
-			rpc_call_set_events(unary->call, &silent, NULL);
+			rpc_call_set_events(unary->call, NULL, NULL);
 			rpc_call_cancel(unary->call);
 		}
 		io_timer_free(unary->timer);
@@ -414,7 +440,6 @@ int rpc_unary(struct rpc_connection *connection, const struct rpc_method *method
 		return err;
 	}
 	io_timer_start(unary->timer, timeout_ms ? timeout_ms : 30000, 0);
-	rpc_call_half_close(unary->call);
 	return 0;
 }
 
@@ -481,7 +506,8 @@ void rpc_call_finish(struct rpc_call *call, int err, const char *why)
 	if (err < 0) {
 		percent_encode(str_from(why && *why ? why : err_text(err)), message, sizeof message);
 		h2_head_add(&head, STR("grpc-message"), str_from(message));
-		h2_head_add(&head, STR("murmesh-error"), str_from(err_name(err)));
+		if (err < -E_FIRST)
+			h2_head_add(&head, STR("murmesh-error"), str_from(err_name(err)));
 	}
 	int sent = call->head_sent ? h2_stream_end(call->stream, &head) : h2_stream_respond(call->stream, &head, true);
 	if (sent < 0)

@@ -4,7 +4,7 @@
 #include "rpc/connection.h"
 
 struct proxy {
-	struct rpc_method method;  /* raw: the path alone */
+	struct rpc_method method;    /* raw: the path alone */
 	struct rpc_call *near, *far; /* far: towards the target; both referenced */
 	char path[128];
 };

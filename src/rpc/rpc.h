@@ -24,8 +24,10 @@ struct rpc_call;
 struct rpc_connection_events {
 	/* Server: a call came.  Accept it with rpc_call_accept() or rpc_serve() and return 0, or a negative code, which is its answer. */
 	int (*open)(void *ctx, struct rpc_call *call);
-	void (*ready)(void *ctx);           /* connected, TLS done; may be NULL */
-	void (*closed)(void *ctx, int err); /* connecting failed or the connection ended; free it; may be NULL in roles that keep their peers */
+	void (*ready)(void *ctx); /* connected, TLS done; may be NULL */
+	void (*closed)(
+	        void *ctx,
+	        int err); /* connecting failed or the connection ended; free it; may be NULL in roles that keep their peers */
 };
 struct rpc_connection_settings {
 	bool server;
@@ -34,12 +36,13 @@ struct rpc_connection_settings {
 	unsigned ping_ms, quiet_ms; /* keepalive: ping every, give up when nothing came for; 0 = none */
 };
 /* Takes the stream over, also when it fails (NULL). */
-struct rpc_connection *rpc_connection_new(struct io_loop *loop, struct stream *stream, const struct rpc_connection_settings *settings,
-					  const struct rpc_connection_events *events, void *ctx);
+struct rpc_connection *rpc_connection_new(struct io_loop *loop, struct stream *stream,
+                                          const struct rpc_connection_settings *settings,
+                                          const struct rpc_connection_events *events, void *ctx);
 struct rpc_connection *rpc_connection_free(struct rpc_connection *connection);
 /* For a descriptor without TLS, e.g. a role's "rpc-to:NAME".  Takes it over. */
 struct rpc_connection *rpc_connection_plain(struct io_loop *loop, int fd, const struct rpc_connection_settings *settings,
-					    const struct rpc_connection_events *events, void *ctx);
+                                            const struct rpc_connection_events *events, void *ctx);
 struct stream *rpc_connection_stream(const struct rpc_connection *connection);
 void rpc_connection_goaway(struct rpc_connection *connection); /* no new calls; the running ones go on */
 size_t rpc_connection_calls(const struct rpc_connection *connection);
@@ -48,7 +51,8 @@ struct rpc_call_events {
 	void (*message)(void *ctx, const void *message); /* decoded struct; const struct str * in raw calls */
 	void (*half_closed)(void *ctx);                  /* the peer sends no more messages; may be NULL */
 	void (*writable)(void *ctx);                     /* after -E_FULL there is room again; may be NULL */
-	void (*closed)(void *ctx, int err, const char *why); /* last; 0 = ended well; why: text for people, "" when none; may be NULL */
+	void (*closed)(void *ctx, int err,
+	               const char *why); /* last; 0 = ended well; why: text for people, "" when none; may be NULL */
 };
 #define RPC_METADATA_MAX 4
 struct rpc_metadata {
@@ -57,13 +61,14 @@ struct rpc_metadata {
 
 /* ---- client ---- */
 /* Opens a call; NULL when the connection cannot (memory, closed).  method->request == NULL: raw, messages are struct str. */
-struct rpc_call *rpc_call_open(struct rpc_connection *connection, const struct rpc_method *method, const struct rpc_metadata *metadata,
-			       size_t n_metadata, const struct rpc_call_events *events, void *ctx);
+struct rpc_call *rpc_call_open(struct rpc_connection *connection, const struct rpc_method *method,
+                               const struct rpc_metadata *metadata, size_t n_metadata, const struct rpc_call_events *events,
+                               void *ctx);
 int rpc_call_half_close(struct rpc_call *call);
 /* Unary: done comes exactly once, from the loop or at once inside rpc_connection_free(); response is NULL unless err is 0. */
 typedef void (*rpc_unary_done)(void *ctx, int err, const char *why, const void *response);
 int rpc_unary(struct rpc_connection *connection, const struct rpc_method *method, const void *request, unsigned timeout_ms,
-	      rpc_unary_done done, void *ctx);
+              rpc_unary_done done, void *ctx);
 
 /* ---- server ---- */
 struct str rpc_call_path(const struct rpc_call *call); /* inside `open` only */
@@ -90,7 +95,7 @@ int rpc_serve(const struct rpc_service *row, struct rpc_call *call, void *ctx);
 /* Encodes and queues; -E_FULL when the queue is full, -E_CLOSED when the call is over, -E_MESSAGE when it does not encode. */
 int rpc_call_send(struct rpc_call *call, const void *message);
 bool rpc_call_alive(const struct rpc_call *call); /* false once its `closed` came: for those who hold a reference */
-bool rpc_call_crowded(const struct rpc_call *call); /* more than half of the queue is taken: stop producing until `writable` */
+bool rpc_call_crowded(const struct rpc_call *call);      /* more than half of the queue is taken: stop producing until `writable` */
 void rpc_call_pause(struct rpc_call *call, bool paused); /* give no more window to the peer: it stops soon */
 void rpc_call_cancel(struct rpc_call *call);             /* `closed` comes from the loop */
 void rpc_call_set_events(struct rpc_call *call, const struct rpc_call_events *events, void *ctx);

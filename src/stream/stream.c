@@ -14,14 +14,14 @@ struct stream {
 	struct io_loop *loop;
 	struct io_watch *watch;
 	struct io_timer *deadline; /* until the stream is open */
-	struct io_task again;      /* TLS holds bytes that the descriptor will not announce */
+	struct io_task again;      /* `ready`; then `readable` for what TLS holds and the descriptor will not announce */
 	struct tls *tls;
 	const struct stream_events *events;
 	void *ctx;
 	int fd;
 	unsigned want;
 	enum state state;
-	bool closing_write, shut, blocked;
+	bool announced, closing_write, shut, blocked;
 	uint8_t preamble_len;
 	char preamble[STREAM_PREAMBLE_MAX];
 };
@@ -35,7 +35,7 @@ static ssize_t transport_send(void *ctx, const void *bytes, size_t len)
 {
 	struct stream *stream = ctx;
 	ssize_t n = fd_write(stream->fd, bytes, len);
-	stream->blocked = n != (ssize_t)len;
+	stream->blocked = n == -EAGAIN || (n >= 0 && n < (ssize_t)len); /* after another error the owner's next call reports it */
 	return n;
 }
 
@@ -50,7 +50,7 @@ static void watch_update(struct stream *stream)
 		events = IO_READABLE | (stream->blocked ? IO_WRITABLE : 0u);
 	else if (stream->state == OPEN)
 		events = (stream->want & STREAM_READ ? IO_READABLE : 0u) |
-			 (stream->want & STREAM_WRITE || stream_unsent(stream) ? IO_WRITABLE : 0u);
+		         (stream->want & STREAM_WRITE || stream_unsent(stream) ? IO_WRITABLE : 0u);
 	io_watch_set(stream->watch, events);
 }
 
@@ -59,7 +59,8 @@ static void fail(struct stream *stream, int err)
 	stream->state = FAILED;
 	watch_update(stream);
 	io_task_cancel(&stream->again);
-	io_timer_stop(stream->deadline);
+	if (stream->deadline)
+		io_timer_stop(stream->deadline);
 	stream->events->failed(stream->ctx, err);
 }
 
@@ -86,21 +87,27 @@ static int open_step(struct stream *stream)
 	return err;
 }
 
-static void flush_unsent(struct stream *stream)
+/* Sends what TLS has kept, then the end when the owner has asked for it. */
+static int flush_unsent(struct stream *stream)
 {
-	if (stream->tls && tls_flush(stream->tls) == 0)
+	if (stream->tls && tls_flush(stream->tls) != -EAGAIN)
 		stream->blocked = false;
-	if (stream->closing_write && !stream_unsent(stream) && !stream->shut) {
-		stream->shut = true;
-		socket_shutdown_write(stream->fd);
-	}
+	if (!stream->closing_write || stream_unsent(stream) || stream->shut)
+		return 0;
+	stream->shut = true;
+	return socket_shutdown_write(stream->fd);
 }
-
 
 static void on_again(void *ctx)
 {
 	struct stream *stream = ctx;
-	if (stream->state == OPEN && stream->want & STREAM_READ)
+	if (!stream->announced) {
+		stream->announced = true;
+		if (stream->tls && tls_pending(stream->tls))
+			io_task_schedule(stream->loop, &stream->again);
+		if (stream->events->ready)
+			stream->events->ready(stream->ctx);
+	} else if (stream->want & STREAM_READ)
 		stream->events->readable(stream->ctx);
 }
 
@@ -115,14 +122,13 @@ static void on_watch(void *ctx, unsigned events)
 		if (stream->state != OPEN)
 			return;
 		stream->deadline = io_timer_free(stream->deadline);
-		if (stream->want & STREAM_READ && stream->tls && tls_pending(stream->tls))
-			io_task_schedule(stream->loop, &stream->again);
-		if (stream->events->ready)
-			stream->events->ready(stream->ctx);
+		io_task_schedule(stream->loop, &stream->again);
 		return;
 	}
 	if (events & IO_WRITABLE) {
-		flush_unsent(stream);
+		int err = flush_unsent(stream);
+		if (err < 0)
+			return fail(stream, err);
 		watch_update(stream);
 		if (stream->want & STREAM_WRITE && !stream_unsent(stream)) {
 			if (events & IO_READABLE)
@@ -140,7 +146,8 @@ static void on_deadline(void *ctx)
 	fail(ctx, -E_TIMEOUT);
 }
 
-struct stream *stream_new(struct io_loop *loop, const struct stream_settings *settings, const struct stream_events *events, void *ctx)
+struct stream *stream_new(struct io_loop *loop, const struct stream_settings *settings, const struct stream_events *events,
+                          void *ctx)
 {
 	struct stream *stream = mem_alloc(sizeof *stream);
 	if (!stream || settings->preamble.len > STREAM_PREAMBLE_MAX) {
@@ -166,6 +173,8 @@ struct stream *stream_new(struct io_loop *loop, const struct stream_settings *se
 		return stream_free(stream);
 	if (stream->state != OPEN)
 		io_timer_start(stream->deadline, settings->handshake_ms ? settings->handshake_ms : 10000, 0);
+	if (stream->state == OPEN)
+		io_task_schedule(loop, &stream->again);
 	if (stream->state == HANDSHAKE)
 		stream->blocked = true; /* a client speaks first: the first writable event starts the handshake */
 	watch_update(stream);
@@ -202,7 +211,12 @@ void stream_want(struct stream *stream, unsigned want)
 
 ssize_t stream_read(struct stream *stream, void *out, size_t size)
 {
-	return stream->tls ? tls_read(stream->tls, out, size) : fd_read(stream->fd, out, size);
+	if (!stream->tls)
+		return fd_read(stream->fd, out, size);
+	ssize_t n = tls_read(stream->tls, out, size);
+	if (stream->blocked)
+		watch_update(stream); /* an answer of TLS itself waits */
+	return n;
 }
 
 ssize_t stream_write(struct stream *stream, const void *bytes, size_t len)
@@ -222,11 +236,13 @@ bool stream_unsent(const struct stream *stream)
 
 int stream_close_write(struct stream *stream)
 {
+	if (stream->state != OPEN)
+		return -E_CLOSED;
 	int err = stream->tls ? tls_close_write(stream->tls) : 0;
 	stream->closing_write = true;
-	flush_unsent(stream);
+	int shut = flush_unsent(stream);
 	watch_update(stream);
-	return err == -EAGAIN ? 0 : err;
+	return err < 0 && err != -EAGAIN ? err : shut;
 }
 
 void stream_reset(struct stream *stream)

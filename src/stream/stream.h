@@ -16,23 +16,27 @@ struct io_loop;
 struct stream;
 
 struct stream_events {
-	void (*ready)(void *ctx);            /* connected, and the TLS handshake is done; may be NULL */
-	void (*readable)(void *ctx);         /* read until -EAGAIN, or take STREAM_READ out of stream_want() */
-	void (*writable)(void *ctx);         /* a write that returned -EAGAIN (or took a part) can go on */
-	void (*failed)(void *ctx, int err);  /* connecting or the handshake failed, or the stream broke; no event follows: free it */
+	/* Connected, and the TLS handshake is done; also for a plain stream that was connected from the start; may be NULL. */
+	void (*ready)(void *ctx);
+	void (*readable)(void *ctx); /* read until -EAGAIN, or call stream_want() again */
+	void (*writable)(void *ctx); /* a write that returned -EAGAIN (or took a part) can go on */
+	/* Connecting or the handshake failed, or the end of a half-close could not be sent; no event follows: free it.
+	 * An open stream that breaks says so by the codes of stream_read() and stream_write(). */
+	void (*failed)(void *ctx, int err);
 };
 #define STREAM_PREAMBLE_MAX 64
 enum { STREAM_READ = 1, STREAM_WRITE = 2 };
 
 struct stream_settings {
-	int fd;                          /* taken over, also when stream_new() fails */
-	bool connecting;                 /* socket_connect() is still under way */
-	struct tls_context *tls;         /* NULL = plain; kept by reference */
-	const struct identity *expect;   /* the peer's identity, or NULL; copied */
-	struct str preamble;             /* sent in clear as soon as it is connected, before TLS; at most STREAM_PREAMBLE_MAX; copied */
-	unsigned handshake_ms;           /* connect and handshake together; 0 = 10,000 */
+	int fd;                        /* taken over, also when stream_new() fails */
+	bool connecting;               /* socket_connect() is still under way */
+	struct tls_context *tls;       /* NULL = plain; kept by reference */
+	const struct identity *expect; /* the peer's identity, or NULL; copied */
+	struct str preamble;           /* sent in clear as soon as it is connected, before TLS; at most STREAM_PREAMBLE_MAX; copied */
+	unsigned handshake_ms;         /* connect and handshake together; 0 = 10,000 */
 };
-struct stream *stream_new(struct io_loop *loop, const struct stream_settings *settings, const struct stream_events *events, void *ctx);
+struct stream *stream_new(struct io_loop *loop, const struct stream_settings *settings, const struct stream_events *events,
+                          void *ctx);
 struct stream *stream_free(struct stream *stream); /* accepts NULL, returns NULL; closes without ceremony */
 /* The same object with another owner (a leg that leaves its pool, a CONNECT that becomes a tunnel). */
 void stream_set_events(struct stream *stream, const struct stream_events *events, void *ctx);
@@ -44,7 +48,7 @@ ssize_t stream_read(struct stream *stream, void *out, size_t size);
 /* Bytes taken (maybe a part), or -EAGAIN: ask for STREAM_WRITE.  With TLS what was taken may still wait in the stream. */
 ssize_t stream_write(struct stream *stream, const void *bytes, size_t len);
 bool stream_unsent(const struct stream *stream); /* bytes taken wait for the socket */
-int stream_close_write(struct stream *stream);   /* half-close: close_notify and FIN (after what is unsent) */
+int stream_close_write(struct stream *stream);   /* half-close: close_notify and FIN (after what is unsent); once, after `ready` */
 void stream_reset(struct stream *stream);        /* stream_free() will send RST instead of FIN */
 
 const struct tls *stream_tls(const struct stream *stream); /* NULL when plain */
