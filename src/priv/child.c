@@ -130,7 +130,7 @@ const char *priv_child_directory(const struct priv_child *child)
 {
 	if (!child->directory[0])
 		return NULL;
-	return child->confined && child->root[0] && !SANDBOX_LOGS ? "/" : child->directory;
+	return child->confined && child->root[0] ? "/" : child->directory;
 }
 
 void priv_child_listen(struct priv_child *child, const struct priv_child_events *events, void *ctx)
@@ -150,7 +150,7 @@ static int child_harden(void)
 
 int priv_child_confine(struct priv_child *child)
 {
-	bool root = child->root[0] && !SANDBOX_LOGS;
+	bool root = child->root[0];
 	const struct sandbox sandbox = {
 		.allow = child->role->allow,
 		.uid = child->start.uid,

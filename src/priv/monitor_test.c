@@ -66,7 +66,10 @@ static void on_ready(void *ctx)
 static void on_report(void *ctx, const char *role, struct str text)
 {
 	(void)ctx;
+	long countdown = fault_countdown;
+	fault_arm(0); /* the points that a test counts are the monitor's */
 	assert_int_equal(buf_printf(&t.reports, "%s %.*s\n", role, STR_ARG(text)), 0);
+	fault_arm(countdown);
 	io_loop_stop(t.loop);
 }
 
@@ -316,8 +319,8 @@ static void test_directories(void **state)
 	trial_init("plain files helper resolve");
 	trial_start("the configuration");
 	wait_ready();
-	snprintf(wanted, sizeof wanted, "%s/store/files %s%s the configuration", directory,
-	         IS_ROOT && !SANDBOX_LOGS ? "" : directory, IS_ROOT && !SANDBOX_LOGS ? "/" : "/store/files");
+	snprintf(wanted, sizeof wanted, "%s/store/files %s%s the configuration", directory, IS_ROOT ? "" : directory,
+	         IS_ROOT ? "/" : "/store/files");
 	wait_start("files");
 	assert_string_equal(strchr(t.line + strlen("files start "), ' ') + 1, wanted);
 	wait_start("plain");
@@ -351,7 +354,6 @@ static void test_directory_link(void **state)
 	if (!IS_ROOT)
 		skip();
 	snprintf(path, sizeof path, "%s/every", directory);
-	rmdir(path);
 	assert_int_equal(symlink("/etc", path), 0);
 	trial_init("every");
 	t.monitor = priv_monitor_new(t.loop, &t.program, STR(""), NULL, 0, &events, NULL);
@@ -440,7 +442,7 @@ static void test_forbidden(void **state)
 		{ "plain", "fork", NOT_ALLOWED("clone") },
 		{ "plain", "thread", "signal 31" }, /* the library blocks signals there: no report */
 		{ "worker", "fork", NOT_ALLOWED("clone") },
-		{ "plain", "kill", NOT_ALLOWED("getppid") },
+		{ "plain", "kill", NOT_ALLOWED("kill") },
 		{ "plain", "terminal", NOT_ALLOWED("ioctl") },
 		{ "plain", "execute-memory", NOT_ALLOWED("mmap") },
 		{ "plain", "sigsys", "signal 31" },
@@ -465,7 +467,7 @@ static void test_ends(void **state)
 	static const struct attempt attempts[] = {
 		{ "plain", "abort", "signal 6 (Aborted)" },
 		{ "plain", "unknown-kind", "sent what no role sends: killed" },
-		{ "plain", "too-long", "sent what no role sends: killed" },
+		{ "plain", "too-long", "its control channel broke: killed" },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
@@ -633,11 +635,11 @@ static void test_tell(void **state)
 	assert_int_equal(kill(pid, SIGSTOP), 0);
 	while (priv_monitor_tell(t.monitor, "plain", longest) == 0)
 		told++;
-	assert_true(told >= 100); /* in the socket and in the monitor */
+	assert_true(told > 64); /* in the socket and in the monitor */
 	assert_true(told < 1000);
 	assert_int_equal(priv_monitor_tell(t.monitor, "plain", longest), -E_FULL);
 	assert_int_equal(kill(pid, SIGCONT), 0);
-	wait_report("plain passed 100");
+	wait_report("plain passed 50");
 	tell("plain", "counted");
 	snprintf(counted, sizeof counted, "plain counted %u", told);
 	wait_report(counted);
@@ -710,23 +712,22 @@ static void test_heartbeat(void **state)
 
 static void test_pauses(void **state)
 {
+	static char text[1 << 16];
 	(void)state;
 	trial_init("plain");
 	trial_start("");
 	log_begin();
-	for (unsigned i = 0; i < 7; i++) {
+	for (unsigned i = 0; i < 6; i++) {
 		wait_start("plain");
 		tell("plain", "exit 5");
 	}
 	wait_start("plain");
-	static char text[1 << 16];
 	log_end(text, sizeof text);
 	char *first = strstr(text, "role plain: ended with code 5\n");
 	char *paused = strstr(text, "role plain: ended with code 5; starts again in 1 s\n");
 	assert_non_null(first);
 	assert_non_null(paused);
 	assert_true(first < paused);
-	assert_non_null(strstr(text, "role plain: ended with code 5; starts again in 2 s\n"));
 	trial_stop();
 }
 
@@ -742,15 +743,17 @@ static void test_never_ready(void **state)
 	trial_stop();
 }
 
+/* One role leaves, one is stopped, one does not come back to its loop. */
 static void test_stop(void **state)
 {
+	static char text[1 << 16];
 	(void)state;
-	trial_init("plain other");
+	trial_init("plain other net");
 	trial_start("");
 	pid_t hanging = wait_start("plain");
-	wait_start("other");
 	wait_ready();
 	log_begin();
+	tell("net", "try hang");
 	kill(hanging, SIGSTOP);
 	priv_monitor_stop(t.monitor);
 	priv_monitor_stop(t.monitor);
@@ -758,21 +761,32 @@ static void test_stop(void **state)
 	while (!t.stopped)
 		io_loop_run(t.loop);
 	assert_int_equal(priv_monitor_tell(t.monitor, "plain", STR("x")), -E_CLOSED);
-	assert_logged("role plain: does not stop: killed\n");
+	log_end(text, sizeof text);
+	assert_non_null(strstr(text, "role plain: does not stop: killed\n"));
+	assert_non_null(strstr(text, "role net: does not stop: killed\n"));
+	assert_null(strstr(text, "role other"));
 	trial_done();
 }
 
-/* A role that does not come back to its loop ends when the kernel or the monitor says so. */
-static void test_stop_blocked(void **state)
+/* SIGTERM, as from an administrator: the role leaves in order, or is made to after 3 s. */
+static void test_terminate(void **state)
 {
 	(void)state;
 	trial_init("plain");
 	trial_start("");
-	wait_start("plain");
 	log_begin();
-	tell("plain", "try hang");
+	kill(wait_start("plain"), SIGTERM);
+	wait_report("plain stopping");
+	pid_t pid = wait_start("plain");
+	assert_logged("role plain: ended with code 0\n");
+	log_begin();
+	tell("plain", "linger");
+	wait_report("plain lingers");
+	kill(pid, SIGTERM);
+	kill(pid, SIGTERM);
+	wait_start("plain");
+	assert_logged("role plain: ended with code 75\n");
 	trial_stop();
-	assert_logged("role plain: does not stop: killed\n");
 }
 
 static void test_stop_while_pausing(void **state)
@@ -939,6 +953,27 @@ static void test_faults(void **state)
 	}
 }
 
+/* A role that died comes back, whatever single point fails meanwhile. */
+static void test_restart_faults(void **state)
+{
+	bool beyond = false;
+	(void)state;
+	int before = descriptors_open();
+	for (long n = 1; !beyond; n++) {
+		trial_init("plain");
+		trial_start("");
+		pid_t pid = wait_start("plain");
+		wait_ready();
+		kill(pid, SIGKILL);
+		fault_arm(n);
+		wait_start("plain");
+		beyond = fault_armed();
+		fault_arm(0);
+		trial_stop();
+		assert_int_equal(descriptors_open(), before);
+	}
+}
+
 /* A role whose sandbox is not complete leaves. */
 static void test_confine_faults(void **state)
 {
@@ -995,10 +1030,10 @@ int main(int argc, char **argv)
 	if (!mkdtemp(directory))
 		return 1;
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_directory_link, trial_give_up), /* before a role has used its place */
 		cmocka_unit_test_teardown(test_identity, trial_give_up),
 		cmocka_unit_test_teardown(test_process, trial_give_up),
 		cmocka_unit_test_teardown(test_directories, trial_give_up),
-		cmocka_unit_test_teardown(test_directory_link, trial_give_up),
 		cmocka_unit_test_teardown(test_allowed, trial_give_up),
 		cmocka_unit_test_teardown(test_refused, trial_give_up),
 		cmocka_unit_test_teardown(test_forbidden, trial_give_up),
@@ -1016,7 +1051,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_pauses, trial_give_up),
 		cmocka_unit_test_teardown(test_never_ready, trial_give_up),
 		cmocka_unit_test_teardown(test_stop, trial_give_up),
-		cmocka_unit_test_teardown(test_stop_blocked, trial_give_up),
+		cmocka_unit_test_teardown(test_terminate, trial_give_up),
 		cmocka_unit_test_teardown(test_stop_while_pausing, trial_give_up),
 		cmocka_unit_test_teardown(test_freed, trial_give_up),
 		cmocka_unit_test_teardown(test_tables, trial_give_up),
@@ -1025,6 +1060,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_by_hand, trial_give_up),
 		cmocka_unit_test_teardown(test_monitor_killed, trial_give_up),
 		cmocka_unit_test_teardown(test_faults, trial_give_up),
+		cmocka_unit_test_teardown(test_restart_faults, trial_give_up),
 		cmocka_unit_test_teardown(test_confine_faults, trial_give_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, directory_remove);

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Sanitizers read /proc and the sources, attach to their own process and make calls of their own: in such builds there is no chroot and
- * no Landlock, and the filter writes to the kernel's log instead of killing. */
+/* Sanitizers read /proc, attach to their own process and make calls of their own.  In such builds there is no Landlock, a role can be
+ * traced, and the filter writes to the kernel's log instead of killing; a leak check takes place where there is no chroot. */
 #ifdef MURMESH_SANITIZED
 #define SANDBOX_LOGS true
 #else

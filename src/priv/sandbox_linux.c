@@ -10,10 +10,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef MURMESH_SANITIZED
+#include <sanitizer/lsan_interface.h>
+#endif
+
 #include "base/err.h"
 #include "base/fault.h"
 #include "os/log.h"
 #include "priv/priv.h"
+
+#ifdef MURMESH_SANITIZED
+/* The leak check at a role's end reads /proc.  Without one it would turn a good end into a bad one. */
+__attribute__((visibility("default"))) int __lsan_is_turned_off(void)
+{
+	return access("/proc/self/maps", R_OK) < 0;
+}
+#endif
 
 static int core_dumps_off(const struct sandbox *sandbox)
 {
@@ -24,7 +36,7 @@ static int core_dumps_off(const struct sandbox *sandbox)
 
 static int root_change(const struct sandbox *sandbox)
 {
-	if (!sandbox->root || SANDBOX_LOGS)
+	if (!sandbox->root)
 		return 0;
 	return chroot(sandbox->root) < 0 ? -1 : chdir("/");
 }
@@ -95,12 +107,19 @@ static const struct step {
 	{ "system calls", filter_load },
 };
 
+static int step_take(const struct step *step, const struct sandbox *sandbox)
+{
+	if (!fault_hit())
+		return step->take(sandbox);
+	errno = EPERM;
+	return -1;
+}
+
 int sandbox_enter(const struct sandbox *sandbox)
 {
 	tzset(); /* reads /etc/localtime, which is out of reach afterwards */
 	for (const struct step *step = steps; step < steps + sizeof steps / sizeof *steps; step++) {
-		errno = 0;
-		if (!fault_hit() && step->take(sandbox) == 0)
+		if (step_take(step, sandbox) == 0)
 			continue;
 		log_error("sandbox: %s: %s", step->name, err_text(-errno));
 		return -E_SANDBOX;
