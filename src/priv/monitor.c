@@ -140,6 +140,9 @@ static void on_packet(void *ctx, unsigned kind, struct str payload)
 	case CONTROL_VIOLATION:
 		violation_note(member, payload);
 		break;
+	case CHANNEL_BROKEN:
+		member_kill(member, "its control channel broke");
+		break;
 	default:
 		member_kill(member, "sent what no role sends");
 		break;

@@ -1,12 +1,12 @@
-/* priv/sandbox.h: what a role gives up.  Everything here is for good: call while there is only one thread. */
+/* priv/sandbox.h: what a role gives up.  Everything here is for good, and for one thread: call while there is only one. */
 #ifndef PRIV_SANDBOX_H
 #define PRIV_SANDBOX_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Sanitizers read /proc and the sources, attach to their own process and make calls of their own: in such builds there is no chroot and
- * no Landlock, and the filter writes to the kernel's log instead of killing. */
+/* Sanitizers read /proc, attach to their own process and make calls of their own.  In such builds there is no Landlock, a role can be
+ * traced, and the filter writes to the kernel's log instead of killing; a leak check takes place where there is no chroot. */
 #ifdef MURMESH_SANITIZED
 #define SANDBOX_LOGS true
 #else
@@ -19,8 +19,6 @@ struct sandbox {
 	pid_t monitor;         /* its death ends the role */
 	const char *root;      /* to chroot into; NULL = nowhere */
 	const char *directory; /* that Landlock opens, seen from inside root; NULL = none */
-	int (*threads)(void *ctx); /* makes the role's threads: after Landlock, which holds for one thread, before the filter, which holds for all */
-	void *ctx;
 };
 
 /* Enters the sandbox.  Returns 0, or -E_SANDBOX (logged; what was given up stays so). */

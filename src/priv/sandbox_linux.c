@@ -10,10 +10,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef MURMESH_SANITIZED
+#include <sanitizer/lsan_interface.h>
+#endif
+
 #include "base/err.h"
 #include "base/fault.h"
 #include "os/log.h"
 #include "priv/priv.h"
+
+#ifdef MURMESH_SANITIZED
+/* The leak check at a role's end reads /proc.  Without one it would turn a good end into a bad one. */
+__attribute__((visibility("default"))) int __lsan_is_turned_off(void)
+{
+	return access("/proc/self/maps", R_OK) < 0;
+}
+#endif
 
 static int core_dumps_off(const struct sandbox *sandbox)
 {
@@ -24,7 +36,7 @@ static int core_dumps_off(const struct sandbox *sandbox)
 
 static int root_change(const struct sandbox *sandbox)
 {
-	if (!sandbox->root || SANDBOX_LOGS)
+	if (!sandbox->root)
 		return 0;
 	return chroot(sandbox->root) < 0 ? -1 : chdir("/");
 }
@@ -84,14 +96,6 @@ static int monitor_follow(const struct sandbox *sandbox)
 	return 0;
 }
 
-static int threads_make(const struct sandbox *sandbox)
-{
-	int err = sandbox->threads ? sandbox->threads(sandbox->ctx) : 0;
-	if (err < 0)
-		errno = -err;
-	return err < 0 ? -1 : 0;
-}
-
 /* In this order: each step needs rights that a later one gives up. */
 static const struct step {
 	const char *name;
@@ -100,15 +104,22 @@ static const struct step {
 	{ "core dumps", core_dumps_off }, { "root directory", root_change },     { "bounding set", bounding_set_empty },
 	{ "user", identity_change },      { "capabilities", capabilities_drop }, { "new privileges", privileges_forbid },
 	{ "tracing", tracing_forbid },    { "parent", monitor_follow },          { "Landlock", landlock_restrict },
-	{ "threads", threads_make },      { "system calls", filter_load },
+	{ "system calls", filter_load },
 };
+
+static int step_take(const struct step *step, const struct sandbox *sandbox)
+{
+	if (!fault_hit())
+		return step->take(sandbox);
+	errno = EPERM;
+	return -1;
+}
 
 int sandbox_enter(const struct sandbox *sandbox)
 {
 	tzset(); /* reads /etc/localtime, which is out of reach afterwards */
 	for (const struct step *step = steps; step < steps + sizeof steps / sizeof *steps; step++) {
-		errno = 0;
-		if (!fault_hit() && step->take(sandbox) == 0)
+		if (step_take(step, sandbox) == 0)
 			continue;
 		log_error("sandbox: %s: %s", step->name, err_text(-errno));
 		return -E_SANDBOX;

@@ -42,6 +42,7 @@ struct role {
 	struct peer peers[PEERS];
 	unsigned messages; /* "count" so far */
 	int code;
+	bool lingers; /* at the end it goes on as if nothing had been said */
 };
 
 __attribute__((format(printf, 2, 3))) static void report(struct role *role, const char *format, ...)
@@ -51,7 +52,7 @@ __attribute__((format(printf, 2, 3))) static void report(struct role *role, cons
 	va_start(args, format);
 	int len = vsnprintf(text, sizeof text, format, args);
 	va_end(args);
-	priv_report(role->child, (struct str){ text, (size_t)len });
+	priv_report(role->child, (struct str){ text, len < (int)sizeof text ? (size_t)len : sizeof text - 1 });
 }
 
 /* ---- descriptors ---- */
@@ -180,7 +181,7 @@ static int try_fork(void)
 
 static int try_kill(void)
 {
-	return kill(getppid(), 0);
+	return kill(1, 0);
 }
 
 static int try_terminal(void)
@@ -427,13 +428,17 @@ static void on_message(void *ctx, struct str message)
 		try_connect(role, argument);
 	else if (strcmp(text, "files") == 0)
 		report(role, "files %s", err_name(files_use(priv_child_directory(role->child))));
-	else if (strcmp(text, "count") == 0)
-		role->messages++;
-	else if (strcmp(text, "counted") == 0)
+	else if (strcmp(text, "count") == 0) {
+		if (++role->messages % 50 == 0)
+			report(role, "passed %u", role->messages);
+	} else if (strcmp(text, "counted") == 0)
 		report(role, "counted %u", role->messages);
 	else if (strcmp(text, "long") == 0)
 		report(role, "long %s", err_name(priv_report(role->child, (struct str){ text, CONTROL_TEXT_MAX + 1 })));
-	else if (strcmp(text, "exit") == 0) {
+	else if (strcmp(text, "linger") == 0) {
+		role->lingers = true;
+		report(role, "lingers");
+	} else if (strcmp(text, "exit") == 0) {
 		role->code = (int)strtol(argument, NULL, 10);
 		io_loop_stop(priv_child_loop(role->child));
 	}
@@ -477,6 +482,8 @@ static int role_main(struct priv_child *child)
 	report(&role, "start %d %s %s %.*s", (int)getpid(), before, after ? after : "-", STR_ARG(configuration));
 	priv_child_ready(child);
 	err = priv_child_run(child);
+	if (role.lingers)
+		io_loop_run(priv_child_loop(child));
 	for (size_t i = 0; i < PEERS; i++)
 		if (role.peers[i].name[0])
 			peer_close(&role.peers[i]);
