@@ -150,6 +150,11 @@ static int child_harden(void)
 
 int priv_child_confine(struct priv_child *child)
 {
+	return priv_child_confine_with(child, NULL, NULL);
+}
+
+int priv_child_confine_with(struct priv_child *child, int (*threads)(void *ctx), void *ctx)
+{
 	bool root = child->root[0];
 	const struct sandbox sandbox = {
 		.allow = child->role->allow,
@@ -159,8 +164,12 @@ int priv_child_confine(struct priv_child *child)
 		.directory = !child->directory[0] ? NULL
 		             : root               ? "/"
 		                                  : child->directory,
+		.threads = threads,
+		.ctx = ctx,
 	};
 	int err = child->role->unconfined ? child_harden() : sandbox_enter(&sandbox);
+	if (err == 0 && child->role->unconfined && threads)
+		err = threads(ctx);
 	if (err < 0)
 		return err;
 	child->confined = true;
@@ -263,6 +272,8 @@ int priv_role_main(const struct priv_program *program, const char *role)
 	proc_title_set(child.title);
 	log_init(child.title);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole foreground group; the monitor decides */
+	signal(SIGHUP, SIG_IGN);
 	fd_set_inherit(CONTROL_FD, false);
 	if (start_receive(&child) < 0) {
 		log_error("roles are started by the monitor only");
