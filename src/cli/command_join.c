@@ -78,7 +78,7 @@ static const struct cli_option options[] = {
 
 static const struct cli_example examples[] = {
 	{ "murmesh join 192.0.2.7:8443#MM1-...-...", "enrol this machine and run its agent in the foreground" },
-	{ "murmesh join - --name web02 <line.txt", "the line from standard input" },
+	{ "murmesh join --file line.txt --name web02", "the line from a file; - reads standard input" },
 	{ 0 },
 };
 
