@@ -11,6 +11,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -277,9 +279,23 @@ static void assert_confined(const char *role, size_t index, const char *root)
 		assert_string_equal(link, root[0] ? line : "/");
 }
 
+/* As root: what roles would inherit and have to drop. */
+static void rights_add(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct rights[_LINUX_CAPABILITY_U32S_3];
+	const gid_t group = 4242;
+	assert_int_equal(syscall(SYS_capget, &header, rights), 0);
+	rights[0].inheritable = rights[0].permitted;
+	assert_int_equal(syscall(SYS_capset, &header, rights), 0);
+	assert_int_equal(setgroups(1, &group), 0);
+}
+
 static void test_identity(void **state)
 {
 	(void)state;
+	if (IS_ROOT)
+		rights_add();
 	trial_init("plain files net resolve every");
 	trial_start("");
 	wait_ready();
@@ -914,6 +930,7 @@ static void test_monitor_killed(void **state)
 	int plain = (int)syscall(SYS_pidfd_open, strtol(text, &end, 10), 0);
 	int helper = (int)syscall(SYS_pidfd_open, strtol(end, NULL, 10), 0);
 	assert_true(plain >= 0 && helper >= 0);
+	assert_int_equal(kill((pid_t)strtol(text, NULL, 10), SIGSTOP), 0); /* this one only the kernel can end */
 	assert_int_equal(kill(monitor, SIGKILL), 0);
 	assert_int_equal(waitpid(monitor, NULL, 0), monitor);
 	wait_end(plain);
