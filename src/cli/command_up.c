@@ -56,14 +56,18 @@ static int status_read(struct up *up, int fd)
 
 static int server_start(struct up *up)
 {
-	char port[16], *argv[10] = { (char *)(uintptr_t) "murmesh-server", (char *)(uintptr_t) "--dir",	up->directory,
-				     (char *)(uintptr_t) "--port",	   port,			(char *)(uintptr_t) "--status-fd",
-				     (char *)(uintptr_t) "3" };
+	char port[16], *argv[10] = { (char *)(uintptr_t) "murmesh-server", (char *)(uintptr_t) "--dir", up->directory,
+				     (char *)(uintptr_t) "--status-fd", (char *)(uintptr_t) "3" };
+	size_t n = 5;
 	int status[2];
-	snprintf(port, sizeof port, "%u", (unsigned)cli_number(up->cli, "port"));
-	if (cli_text(up->cli, "address")) {
-		argv[7] = (char *)(uintptr_t) "--address";
-		argv[8] = (char *)(uintptr_t)cli_text(up->cli, "address");
+	if (cli_given(up->cli, "port")) {
+		snprintf(port, sizeof port, "%u", (unsigned)cli_number(up->cli, "port"));
+		argv[n++] = (char *)(uintptr_t) "--port";
+		argv[n++] = port;
+	}
+	if (cli_given(up->cli, "address")) {
+		argv[n++] = (char *)(uintptr_t) "--address";
+		argv[n++] = (char *)(uintptr_t)cli_text(up->cli, "address");
 	}
 	if (pipe2(status, O_CLOEXEC) < 0)
 		return -errno;
@@ -264,7 +268,7 @@ static int run(const struct cli *cli)
 }
 
 static const struct cli_option options[] = {
-	{ "port", 0, "PORT", CLI_NUMBER, "port of the server; 0 takes a free one", "8443", 65535 },
+	{ "port", 0, "PORT", CLI_NUMBER, "port of the server; 0 takes a free one (else as configured, or 8443)", NULL, 65535 },
 	{ "address", 0, "HOST", CLI_TEXT, "name or address that other machines reach this server by (else found out)", NULL, 0 },
 	{ 0 },
 };
