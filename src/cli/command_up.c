@@ -166,11 +166,12 @@ static int announce(const struct up *up)
 
 /* ---- running ---- */
 
+/* The agent first: it need not see its server go. */
 static void children_end(struct up *up)
 {
 	if (up->agent > 0)
 		kill(up->agent, SIGTERM);
-	if (up->server > 0)
+	else if (up->server > 0)
 		kill(up->server, SIGTERM);
 }
 
@@ -195,10 +196,9 @@ static void on_child(void *ctx)
 		if (!up->stopping)
 			up->failed = true;
 	}
-	if (up->failed && !up->stopping) {
-		up->stopping = true;
+	up->stopping = up->stopping || up->failed;
+	if (up->stopping)
 		children_end(up);
-	}
 	if (up->server <= 0 && up->agent <= 0)
 		io_loop_stop(up->loop);
 }
@@ -233,12 +233,14 @@ static int start(struct up *up)
 	return stay(up);
 }
 
-static void children_wait(const struct up *up)
+static void children_wait(struct up *up)
 {
-	if (up->agent > 0)
-		waitpid(up->agent, NULL, 0);
-	if (up->server > 0)
-		waitpid(up->server, NULL, 0);
+	while (up->agent > 0 || up->server > 0) {
+		pid_t *pid = up->agent > 0 ? &up->agent : &up->server;
+		children_end(up);
+		waitpid(*pid, NULL, 0);
+		*pid = 0;
+	}
 }
 
 static int run(const struct cli *cli)
@@ -259,10 +261,7 @@ static int run(const struct cli *cli)
 	if (!up.loop)
 		return cli_fail(-E_NO_MEMORY, "the server did not start");
 	int code = start(&up);
-	if (up.server > 0 || up.agent > 0) {
-		children_end(&up);
-		children_wait(&up);
-	}
+	children_wait(&up);
 	io_loop_free(up.loop);
 	return code;
 }
