@@ -195,28 +195,48 @@ static void on_connected(struct net_role *net, int err)
 {
 	if (err < 0)
 		return give_up(net, err, NULL);
-	if (net->keep.leaf) {
-		if (token_load(net) == 0)
-			manager_step(net);
-		else
-			give_up(net, -E_KEY_UNKNOWN, "the machine is enrolled, its management part is not, and the first join line is needed for it");
-		return;
-	}
-	token_step(net);
+	if (net->keep.leaf)
+		manager_step(net);
+	else
+		token_step(net);
 }
 
-void net_enrol(struct net_role *net)
+static void dial(struct net_role *net)
 {
 	static const char *const alpn[] = { "h2", NULL };
 	struct tls_settings settings = { .verify = TLS_VERIFY_PIN, .alpn = alpn };
 	memcpy(settings.pin, net->line.root_hash, sizeof settings.pin);
 	str_copy(str_from(net->line.host), net->parent_host, sizeof net->parent_host);
 	net->parent_port = net->line.port;
-	buf_init(&net->csr, CERTIFICATE_REQUEST_MAX);
 	int err = net->pin_tls ? 0 : tls_context_new(&settings, &net->pin_tls);
-	if (err == 0 && (!net->exec || !net->resolve))
-		err = -E_BUSY;
 	if (err < 0)
 		return give_up(net, err, NULL);
 	net_dial(net, net->pin_tls, on_connected);
+}
+
+/* This machine is enrolled; is its management part? */
+static void on_manager_state(void *ctx, int err, const char *why, const void *response)
+{
+	struct net_role *net = ctx;
+	const murmesh_ManagerCsr *reply = response;
+	if (err == 0 && !reply->csr.size)
+		return on_installed(net, 0, "", NULL);
+	if (err == 0 && token_load(net) < 0) {
+		err = -E_KEY_UNKNOWN;
+		why = "the machine is enrolled, its management part is not, and the first join line is needed for it";
+	}
+	if (err < 0)
+		return give_up(net, err, why);
+	dial(net);
+}
+
+void net_enrol(struct net_role *net)
+{
+	murmesh_ManagerRequest request = murmesh_ManagerRequest_init_zero;
+	buf_init(&net->csr, CERTIFICATE_REQUEST_MAX);
+	if (!net->keep.leaf)
+		return dial(net);
+	int err = rpc_unary(net->exec, &rpc_Manager_Request, &request, STEP_MS, on_manager_state, net);
+	if (err < 0)
+		give_up(net, err, NULL);
 }
