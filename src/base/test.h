@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <ftw.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -16,22 +16,22 @@ struct io_loop;
 
 /* System calls that a confined role may make: always those every role needs (loop on existing descriptors), and these. */
 enum priv_allow {
-	PRIV_ALLOW_ACCEPT = 1,  /* accept4 */
-	PRIV_ALLOW_SPLICE = 2,  /* splice, pipe2 */
-	PRIV_ALLOW_FILES = 4,   /* what SQLite and file.h need, below the role's own directory only */
-	PRIV_ALLOW_RESOLVE = 8, /* what getaddrinfo needs; read-only /etc instead of the empty root */
+	PRIV_ALLOW_ACCEPT = 1,   /* accept4 */
+	PRIV_ALLOW_SPLICE = 2,   /* splice, pipe2 */
+	PRIV_ALLOW_FILES = 4,    /* what SQLite and file.h need, below the role's own directory only */
+	PRIV_ALLOW_RESOLVE = 8,  /* what getaddrinfo needs; read-only /etc instead of the empty root */
 	PRIV_ALLOW_CONNECT = 16, /* socket (INET, INET6 stream only), connect: the agent's net role */
-	PRIV_ALLOW_THREAD = 32, /* clone of threads only (made before the filter anyway) */
+	PRIV_ALLOW_THREAD = 32,  /* clone of threads only (made before the filter anyway) */
 };
 
 struct priv_child;
 
 struct priv_role {
-	const char *name;                       /* "link"; the process title is "PROGRAM: link" */
-	int (*main)(struct priv_child *child);  /* runs in the role's process; its result is the exit code */
-	unsigned allow;                         /* enum priv_allow */
-	const char *directory;                  /* below the program's directory: its root (mode 0700, own uid); NULL = an empty one */
-	bool unconfined;                        /* the agent's exec: keeps its rights, since commands inherit a filter */
+	const char *name;                      /* "link"; the process title is "PROGRAM: link" */
+	int (*main)(struct priv_child *child); /* runs in the role's process; its result is the exit code */
+	unsigned allow;                        /* enum priv_allow */
+	const char *directory; /* below the program's directory: its root (mode 0700, own uid); NULL = an empty one */
+	bool unconfined;       /* the agent's exec: keeps its rights, since commands inherit a filter */
 };
 
 /* RPC: the monitor makes a new stream pair whenever one of both starts, and sends "rpc-to:NAME" to `from` (the client side)
@@ -62,14 +62,14 @@ struct priv_program {
 /* ---- monitor ---- */
 struct priv_monitor;
 struct priv_monitor_events {
-	void (*ready)(void *ctx);                                            /* every role said it is ready (once) */
-	void (*report)(void *ctx, const char *role, struct str text);        /* a role's priv_report(); untrusted bytes, at most 4 KiB */
-	void (*stopped)(void *ctx);                                          /* after priv_monitor_stop(): all roles are gone */
+	void (*ready)(void *ctx);                                     /* every role said it is ready (once) */
+	void (*report)(void *ctx, const char *role, struct str text); /* a role's priv_report(); untrusted bytes, at most 4 KiB */
+	void (*stopped)(void *ctx);                                   /* after priv_monitor_stop(): all roles are gone */
 };
 /* configuration: bytes given to every role at its start (at most 32 KiB); kept by reference. */
 struct priv_monitor *priv_monitor_new(struct io_loop *loop, const struct priv_program *program, struct str configuration,
-				      const struct priv_descriptor *descriptors, size_t n_descriptors,
-				      const struct priv_monitor_events *events, void *ctx);
+                                      const struct priv_descriptor *descriptors, size_t n_descriptors,
+                                      const struct priv_monitor_events *events, void *ctx);
 int priv_monitor_start(struct priv_monitor *monitor);
 /* SIGTERM to all roles, SIGKILL after 3 s, then `stopped`. */
 void priv_monitor_stop(struct priv_monitor *monitor);
@@ -80,8 +80,8 @@ struct priv_monitor *priv_monitor_free(struct priv_monitor *monitor);
 /* ---- role ---- */
 struct priv_child_events {
 	void (*descriptor)(void *ctx, const char *name, int fd); /* the role owns fd now */
-	void (*message)(void *ctx, struct str text);              /* priv_monitor_tell() */
-	void (*stop)(void *ctx);                                  /* SIGTERM or the monitor is gone: leave soon (3 s) */
+	void (*message)(void *ctx, struct str text);             /* priv_monitor_tell() */
+	void (*stop)(void *ctx);                                 /* SIGTERM or the monitor is gone: leave soon (3 s) */
 };
 /* Called by main() when argv says --role: finds the role, runs its main, returns the exit code. */
 int priv_role_main(const struct priv_program *program, const char *role);
@@ -95,8 +95,10 @@ void priv_child_listen(struct priv_child *child, const struct priv_child_events 
  * Order and lists: findings on the sandbox; default action SIGSYS, whose handler reports the call's name to the
  * monitor, which logs "role link: system call ptrace is not allowed". */
 int priv_child_confine(struct priv_child *child);
-int priv_child_ready(struct priv_child *child);                   /* tells the monitor */
-int priv_report(struct priv_child *child, struct str text);        /* at most 4 KiB */
+/* The same; calls threads() after all but the system call filter, which then covers the threads made there. */
+int priv_child_confine_with(struct priv_child *child, int (*threads)(void *ctx), void *ctx);
+int priv_child_ready(struct priv_child *child);             /* tells the monitor */
+int priv_report(struct priv_child *child, struct str text); /* at most 4 KiB */
 /* Runs the loop until stop; then returns 0. */
 int priv_child_run(struct priv_child *child);
 #endif

@@ -150,7 +150,7 @@ void call_closed(struct rpc_call *call, int err)
 static int on_message(void *ctx, struct str message)
 {
 	struct rpc_call *call = ctx;
-	if (!call->events || !call->connection)
+	if (!call->events || !call->events->message || !call->connection)
 		return -E_CLOSED;
 	if (!call->method->request) {
 		call->events->message(call->ctx, &message);
@@ -284,6 +284,11 @@ int rpc_call_send(struct rpc_call *call, const void *message)
 	if (!pb_encode(&out, call->connection->server ? call->method->response : call->method->request, message))
 		return -E_MESSAGE;
 	return send_bytes(call, (struct str){ (const char *)encoded, out.bytes_written });
+}
+
+bool rpc_call_alive(const struct rpc_call *call)
+{
+	return call->stream != NULL;
 }
 
 bool rpc_call_crowded(const struct rpc_call *call)

@@ -89,6 +89,7 @@ int rpc_serve(const struct rpc_service *row, struct rpc_call *call, void *ctx);
 /* ---- both ---- */
 /* Encodes and queues; -E_FULL when the queue is full, -E_CLOSED when the call is over, -E_MESSAGE when it does not encode. */
 int rpc_call_send(struct rpc_call *call, const void *message);
+bool rpc_call_alive(const struct rpc_call *call); /* false once its `closed` came: for those who hold a reference */
 bool rpc_call_crowded(const struct rpc_call *call); /* more than half of the queue is taken: stop producing until `writable` */
 void rpc_call_pause(struct rpc_call *call, bool paused); /* give no more window to the peer: it stops soon */
 void rpc_call_cancel(struct rpc_call *call);             /* `closed` comes from the loop */

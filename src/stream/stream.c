@@ -22,6 +22,8 @@ struct stream {
 	unsigned want;
 	enum state state;
 	bool closing_write, shut, blocked;
+	uint8_t preamble_len;
+	char preamble[STREAM_PREAMBLE_MAX];
 };
 
 static ssize_t transport_recv(void *ctx, void *out, size_t size)
@@ -68,6 +70,12 @@ static int open_step(struct stream *stream)
 		if (err < 0)
 			return err;
 		stream->state = HANDSHAKE;
+	}
+	if (stream->preamble_len) { /* an empty socket buffer takes it whole */
+		ssize_t n = fd_write(stream->fd, stream->preamble, stream->preamble_len);
+		if (n != stream->preamble_len)
+			return n < 0 ? (int)n : -E_CLOSED;
+		stream->preamble_len = 0;
 	}
 	stream->blocked = false;
 	int err = stream->tls ? tls_handshake(stream->tls) : 0;
@@ -135,7 +143,8 @@ static void on_deadline(void *ctx)
 struct stream *stream_new(struct io_loop *loop, const struct stream_settings *settings, const struct stream_events *events, void *ctx)
 {
 	struct stream *stream = mem_alloc(sizeof *stream);
-	if (!stream) {
+	if (!stream || settings->preamble.len > STREAM_PREAMBLE_MAX) {
+		mem_free(stream);
 		fd_close(settings->fd);
 		return NULL;
 	}
@@ -143,6 +152,9 @@ struct stream *stream_new(struct io_loop *loop, const struct stream_settings *se
 	stream->fd = settings->fd;
 	stream->events = events;
 	stream->ctx = ctx;
+	stream->preamble_len = (uint8_t)settings->preamble.len;
+	if (settings->preamble.len)
+		memcpy(stream->preamble, settings->preamble.ptr, settings->preamble.len);
 	stream->state = settings->connecting ? CONNECTING : settings->tls ? HANDSHAKE : OPEN;
 	io_task_init(&stream->again, on_again, stream);
 	stream->watch = io_watch_new(loop, stream->fd, on_watch, stream);

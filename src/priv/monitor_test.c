@@ -1,0 +1,1045 @@
+/* Starts real roles (test_role.c) and looks at them from outside.  Passes as root and as an ordinary user; under sanitizers, where the sandbox
+ * only logs, what it would forbid is left out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/fault.h"
+#include "base/mem.h"
+#include "io/io.h"
+#include "os/fd.h"
+#include "os/file.h"
+#include "os/log.h"
+#include "os/proc.h"
+#include "os/socket.h"
+#include "priv/control.h"
+#include "priv/monitor.h"
+#include "priv/sandbox.h"
+#include "priv/test_role.h"
+
+#define FIRST_UID   61000
+#define ROLES_MAX   8
+#define DEADLINE_MS 60000
+#define IS_ROOT     (geteuid() == 0)
+
+/* One program under test: a monitor, what its roles reported and what was logged. */
+struct trial {
+	struct priv_role roles[ROLES_MAX];
+	struct priv_program program;
+	struct io_loop *loop;
+	struct io_timer *deadline;
+	struct priv_monitor *monitor;
+	struct buf reports; /* lines "ROLE TEXT" not yet waited for */
+	char line[600];     /* the last one waited for */
+	bool ready, stopped;
+};
+
+static char directory[] = "/tmp/murmesh-priv-XXXXXX";
+static int log_file = -1, log_saved = -1;
+
+static void on_ready(void *ctx)
+{
+	struct trial *t = ctx;
+	assert_false(t->ready);
+	t->ready = true;
+	io_loop_stop(t->loop);
+}
+
+static void on_report(void *ctx, const char *role, struct str text)
+{
+	struct trial *t = ctx;
+	assert_int_equal(buf_printf(&t->reports, "%s %.*s\n", role, STR_ARG(text)), 0);
+	io_loop_stop(t->loop);
+}
+
+static void on_stopped(void *ctx)
+{
+	struct trial *t = ctx;
+	t->stopped = true;
+	io_loop_stop(t->loop);
+}
+
+static void on_deadline(void *ctx)
+{
+	struct trial *t = ctx;
+	fail_msg("nothing came; last \"%s\", not waited for: %.*s", t->line, STR_ARG(buf_str(&t->reports)));
+}
+
+static const struct priv_monitor_events events = { on_ready, on_report, on_stopped };
+
+/* ---- a trial ---- */
+
+static const struct priv_role *role_named(const char *name)
+{
+	for (size_t i = 0; i < test_roles.n_roles; i++)
+		if (strcmp(test_roles.roles[i].name, name) == 0)
+			return &test_roles.roles[i];
+	abort();
+}
+
+/* names: "plain other", at most ROLES_MAX */
+static void trial_init(struct trial *t, const char *names)
+{
+	struct str name, rest = str_from(names);
+	*t = (struct trial){ .program = {
+		                     .name = "priv-test", .directory = directory, .roles = t->roles, .first_uid = FIRST_UID } };
+	while (name = str_cut(rest, ' ', &rest), name.len) {
+		char text[32];
+		assert_int_equal(str_copy(name, text, sizeof text), 0);
+		t->roles[t->program.n_roles++] = *role_named(text);
+	}
+	buf_init(&t->reports, 1 << 20);
+	t->loop = io_loop_new();
+	t->deadline = io_timer_new(t->loop, on_deadline, t);
+	io_timer_start(t->deadline, DEADLINE_MS, 0);
+}
+
+static void trial_start(struct trial *t, const char *configuration)
+{
+	t->monitor = priv_monitor_new(t->loop, &t->program, str_from(configuration), NULL, 0, &events, t);
+	assert_non_null(t->monitor);
+	assert_int_equal(priv_monitor_start(t->monitor), 0);
+}
+
+static void wait_ready(struct trial *t)
+{
+	while (!t->ready)
+		io_loop_run(t->loop);
+}
+
+static void trial_done(struct trial *t)
+{
+	t->monitor = priv_monitor_free(t->monitor);
+	t->deadline = io_timer_free(t->deadline);
+	t->loop = io_loop_free(t->loop);
+	buf_done(&t->reports);
+}
+
+static void trial_stop(struct trial *t)
+{
+	priv_monitor_stop(t->monitor);
+	while (!t->stopped)
+		io_loop_run(t->loop);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nobody is left */
+	assert_int_equal(errno, ECHILD);
+	trial_done(t);
+}
+
+static bool line_take(struct trial *t, const char *prefix)
+{
+	struct buf kept;
+	struct str line, rest = buf_str(&t->reports);
+	bool found = false;
+	buf_init(&kept, 1 << 20);
+	while (line = str_cut(rest, '\n', &rest), line.len) {
+		if (!found && str_starts(line, str_from(prefix))) {
+			found = str_copy(line, t->line, sizeof t->line) == 0;
+			continue;
+		}
+		buf_printf(&kept, "%.*s\n", STR_ARG(line));
+	}
+	buf_done(&t->reports);
+	t->reports = kept;
+	return found;
+}
+
+/* Runs the loop until a report "ROLE TEXT" has come that starts with prefix; returns what stands behind prefix. */
+static const char *wait_report(struct trial *t, const char *prefix)
+{
+	while (!line_take(t, prefix))
+		io_loop_run(t->loop);
+	return t->line + strlen(prefix);
+}
+
+/* Waits for a role's (next) start.  Returns its process id. */
+static pid_t wait_start(struct trial *t, const char *role)
+{
+	char prefix[64];
+	snprintf(prefix, sizeof prefix, "%s start ", role);
+	return (pid_t)strtol(wait_report(t, prefix), NULL, 10);
+}
+
+static void tell(struct trial *t, const char *role, const char *text)
+{
+	assert_int_equal(priv_monitor_tell(t->monitor, role, str_from(text)), 0);
+}
+
+/* ---- what is seen from outside ---- */
+
+static void text_read(const char *path, char *text, size_t size)
+{
+	struct buf content;
+	buf_init(&content, size - 1);
+	assert_int_equal(file_read(path, &content), 0);
+	assert_int_equal(str_copy(buf_str(&content), text, size), 0);
+	buf_done(&content);
+}
+
+static void proc_read(pid_t pid, const char *file, char *text, size_t size)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+	text_read(path, text, size);
+}
+
+static void assert_status(pid_t pid, const char *line)
+{
+	char text[8192], wanted[256];
+	proc_read(pid, "status", text, sizeof text);
+	snprintf(wanted, sizeof wanted, "\n%s\n", line);
+	if (!strstr(text, wanted))
+		fail_msg("\"%s\" is not in: %s", line, text);
+}
+
+static void log_begin(void)
+{
+	char path[] = "/tmp/murmesh-log-XXXXXX";
+	log_file = mkstemp(path);
+	assert_true(log_file >= 0);
+	unlink(path);
+	log_saved = dup(STDERR_FILENO);
+	dup2(log_file, STDERR_FILENO);
+}
+
+static void log_end(char *text, size_t size)
+{
+	ssize_t len = pread(log_file, text, size - 1, 0);
+	text[len < 0 ? 0 : len] = 0;
+	dup2(log_saved, STDERR_FILENO);
+	log_saved = fd_close(log_saved);
+	log_file = fd_close(log_file);
+	ssize_t written = write(STDERR_FILENO, text, strlen(text));
+	(void)written;
+}
+
+static void assert_logged(const char *wanted)
+{
+	static char text[1 << 16];
+	log_end(text, sizeof text);
+	if (!strstr(text, wanted))
+		fail_msg("\"%s\" is not in the log: %s", wanted, text);
+}
+
+static int descriptors_open(void)
+{
+	int n = 0;
+	DIR *d = opendir("/proc/self/fd");
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+/* ---- tests ---- */
+
+static void assert_confined(struct trial *t, const char *role, size_t index, const char *root)
+{
+	char line[128], path[64], link[256] = "";
+	pid_t pid = wait_start(t, role);
+	assert_status(pid, "NoNewPrivs:\t1");
+	assert_status(pid, "Seccomp:\t2");
+	assert_status(pid, "CapEff:\t0000000000000000");
+	assert_status(pid, "CapPrm:\t0000000000000000");
+	assert_status(pid, "CapInh:\t0000000000000000");
+	if (!IS_ROOT)
+		return;
+	unsigned uid = FIRST_UID + (unsigned)index;
+	assert_status(pid, "CapBnd:\t0000000000000000");
+	snprintf(line, sizeof line, "Uid:\t%u\t%u\t%u\t%u", uid, uid, uid, uid);
+	assert_status(pid, line);
+	line[0] = 'G';
+	assert_status(pid, "Groups:\t ");
+	snprintf(path, sizeof path, "/proc/%d/root", (int)pid);
+	assert_true(readlink(path, link, sizeof link - 1) > 0);
+	snprintf(line, sizeof line, "%s%s", directory, root);
+	if (!SANDBOX_LOGS)
+		assert_string_equal(link, root[0] ? line : "/");
+}
+
+static void test_identity(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain files net resolve every");
+	trial_start(&t, "");
+	wait_ready(&t);
+	assert_confined(&t, "plain", 0, "/run/empty");
+	assert_confined(&t, "files", 1, "/store/files");
+	assert_confined(&t, "net", 2, "/run/empty");
+	assert_confined(&t, "resolve", 3, "");
+	assert_confined(&t, "every", 4, "/every");
+	trial_stop(&t);
+}
+
+static void test_process(void **state)
+{
+	char text[4096];
+	struct stat status;
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain");
+	trial_start(&t, "");
+	pid_t pid = wait_start(&t, "plain");
+	proc_read(pid, "cmdline", text, sizeof text);
+	assert_string_equal(text, "priv-test: plain");
+	proc_read(pid, "limits", text, sizeof text);
+	assert_non_null(strstr(text, "Max core file size        0                    0 "));
+	assert_int_equal(getpgid(pid), pid);
+	snprintf(text, sizeof text, "/proc/%d/io", (int)pid); /* not readable for others: not dumpable, belongs to root */
+	assert_int_equal(stat(text, &status), 0);
+	if (!SANDBOX_LOGS)
+		assert_int_equal(status.st_uid, 0);
+	trial_stop(&t);
+}
+
+static void test_directories(void **state)
+{
+	char wanted[600], path[256];
+	struct stat status;
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain files helper resolve");
+	trial_start(&t, "the configuration");
+	wait_ready(&t);
+	snprintf(wanted, sizeof wanted, "%s/store/files %s%s the configuration", directory,
+	         IS_ROOT && !SANDBOX_LOGS ? "" : directory, IS_ROOT && !SANDBOX_LOGS ? "/" : "/store/files");
+	wait_start(&t, "files");
+	assert_string_equal(strchr(t.line + strlen("files start "), ' ') + 1, wanted);
+	wait_start(&t, "plain");
+	assert_non_null(strstr(t.line, " - - the configuration"));
+	pid_t helper = wait_start(&t, "helper");
+	snprintf(wanted, sizeof wanted, "%s/helper %s/helper the configuration", directory, directory);
+	assert_non_null(strstr(t.line, wanted));
+	assert_status(helper, "NoNewPrivs:\t0");
+	assert_status(helper, "Seccomp:\t0");
+
+	snprintf(path, sizeof path, "%s/store/files", directory);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_mode & 07777, 0700);
+	assert_int_equal(status.st_uid, IS_ROOT ? FIRST_UID + 1 : geteuid());
+	snprintf(path, sizeof path, "%s/helper", directory);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_uid, geteuid());
+	if (IS_ROOT) {
+		snprintf(path, sizeof path, "%s/run/empty", directory);
+		assert_int_equal(stat(path, &status), 0);
+		assert_int_equal(status.st_mode & 07777, 0555);
+	}
+	trial_stop(&t);
+}
+
+/* A link in the place of a role's directory: its target keeps its owner. */
+static void test_directory_link(void **state)
+{
+	char path[256];
+	struct trial t;
+	(void)state;
+	if (!IS_ROOT)
+		skip();
+	snprintf(path, sizeof path, "%s/every", directory);
+	rmdir(path);
+	assert_int_equal(symlink("/etc", path), 0);
+	trial_init(&t, "every");
+	t.monitor = priv_monitor_new(t.loop, &t.program, STR(""), NULL, 0, &events, &t);
+	assert_int_equal(priv_monitor_start(t.monitor), -ENOTDIR);
+	trial_done(&t);
+	unlink(path);
+	struct stat status;
+	assert_int_equal(stat("/etc", &status), 0);
+	assert_int_equal(status.st_uid, 0);
+}
+
+/* What a role tries, and what comes of it: an error's name, "ok", or the system call that ends it. */
+struct attempt {
+	const char *role, *call, *outcome;
+};
+
+static void assert_ends(struct trial *t, const struct attempt *a)
+{
+	char wanted[128];
+	if (strncmp(a->outcome, "signal", 6) == 0)
+		snprintf(wanted, sizeof wanted, "role %s: ended by %s", a->role, a->outcome);
+	else
+		snprintf(wanted, sizeof wanted, "role %s: %s", a->role, a->outcome);
+	wait_start(t, a->role); /* the next one */
+	assert_logged(wanted);
+}
+
+static void attempt_run(const struct attempt *a)
+{
+	char text[64];
+	static char ignored[1 << 16];
+	struct trial t;
+	bool ends = strchr(a->outcome, ' ') != NULL;
+	log_begin();
+	trial_init(&t, a->role);
+	trial_start(&t, "");
+	wait_start(&t, a->role);
+	snprintf(text, sizeof text, "try %s", a->call);
+	tell(&t, a->role, text);
+	if (ends) {
+		assert_ends(&t, a);
+	} else {
+		log_end(ignored, sizeof ignored);
+		snprintf(text, sizeof text, "%s try %s ", a->role, a->call);
+		assert_string_equal(wait_report(&t, text), a->outcome);
+	}
+	trial_stop(&t);
+}
+
+#define NOT_ALLOWED(call) "system call " call " is not allowed"
+
+static void test_allowed(void **state)
+{
+	static const struct attempt attempts[] = {
+		{ "plain", "library", "ok" }, { "plain", "sigusr", "ok" },    { "files", "library", "ok" },
+		{ "net", "tcp", "ok" },       { "worker", "thread", "ok" },   { "every", "thread", "ok" },
+		{ "every", "library", "ok" }, { "every", "tcp", "ok" },       { "resolve", "open", "ok" },
+		{ "resolve", "tcp", "ok" },   { "resolve", "resolve", "ok" }, { "helper", "open", "ok" },
+		{ "helper", "fork", "ok" },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
+		attempt_run(&attempts[i]);
+}
+
+static void test_refused(void **state)
+{
+	static const struct attempt attempts[] = {
+		{ "plain", "open", "EACCES" },  { "plain", "tcp", "EACCES" },    { "plain", "unix", "EACCES" },
+		{ "resolve", "tmp", "EACCES" }, { "resolve", "unix", "EACCES" }, { "resolve", "execute-memory", "EACCES" },
+	};
+	(void)state;
+	if (SANDBOX_LOGS)
+		skip();
+	for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
+		attempt_run(&attempts[i]);
+	/* chrooted there is no such file; else Landlock refuses it */
+	attempt_run(&(struct attempt){ "files", "open", IS_ROOT ? "ENOENT" : "EACCES" });
+	attempt_run(&(struct attempt){ "every", "open", IS_ROOT ? "ENOENT" : "EACCES" });
+}
+
+static void test_forbidden(void **state)
+{
+	static const struct attempt attempts[] = {
+		{ "plain", "ptrace", NOT_ALLOWED("ptrace") },
+		{ "plain", "exec", NOT_ALLOWED("execve") },
+		{ "plain", "fork", NOT_ALLOWED("clone") },
+		{ "plain", "thread", NOT_ALLOWED("clone") },
+		{ "worker", "fork", NOT_ALLOWED("clone") },
+		{ "plain", "kill", NOT_ALLOWED("getppid") },
+		{ "plain", "terminal", NOT_ALLOWED("ioctl") },
+		{ "plain", "execute-memory", NOT_ALLOWED("mmap") },
+		{ "plain", "sigsys", "signal 31" },
+		{ "plain", "sigsys-wide", "signal 31" },
+		{ "net", "udp", NOT_ALLOWED("socket") },
+		{ "net", "unix", NOT_ALLOWED("socket") },
+		{ "net", "bind", NOT_ALLOWED("bind") },
+		{ "net", "orphan", NOT_ALLOWED("prctl") },
+		{ "resolve", "create", NOT_ALLOWED("openat") },
+		{ "every", "exec", NOT_ALLOWED("execve") },
+		{ "every", "ptrace", NOT_ALLOWED("ptrace") },
+	};
+	(void)state;
+	if (SANDBOX_LOGS)
+		skip();
+	for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
+		attempt_run(&attempts[i]);
+}
+
+static void test_ends(void **state)
+{
+	static const struct attempt attempts[] = {
+		{ "plain", "abort", "signal 6 (Aborted)" },
+		{ "plain", "unknown-kind", "sent what no role sends: killed" },
+		{ "plain", "too-long", "sent what no role sends: killed" },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
+		attempt_run(&attempts[i]);
+}
+
+/* A role in an attacker's hands talks nonsense to the monitor. */
+static void test_hostile_role(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain");
+	trial_start(&t, "");
+	wait_ready(&t);
+	int before = descriptors_open();
+	for (unsigned i = 0; i < 20; i++) {
+		tell(&t, "plain", "try descriptors");
+		wait_report(&t, "plain try descriptors ok");
+	}
+	assert_int_equal(descriptors_open(), before);
+	tell(&t, "plain", "try short-violation");
+	wait_report(&t, "plain try short-violation ok");
+	log_begin();
+	tell(&t, "plain", "try false-violation");
+	wait_report(&t, "plain try false-violation ok");
+	wait_start(&t, "plain");
+	tell(&t, "plain", "exit 9");
+	wait_start(&t, "plain");
+	assert_logged("role plain: system call number 4294967295 is not allowed");
+	tell(&t, "plain", "long");
+	wait_report(&t, "plain long E1002");
+	trial_stop(&t);
+}
+
+static void test_files(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "files every");
+	trial_start(&t, "");
+	wait_ready(&t);
+	for (unsigned i = 0; i < 2; i++) {
+		const char *role = i ? "every" : "files";
+		char text[32];
+		tell(&t, role, "files");
+		snprintf(text, sizeof text, "%s files ", role);
+		assert_string_equal(wait_report(&t, text), err_name(0));
+	}
+	trial_stop(&t);
+}
+
+static void test_connect(void **state)
+{
+	struct socket_address address, local;
+	char text[32];
+	struct trial t;
+	(void)state;
+	assert_int_equal(socket_address_parse(STR("127.0.0.1"), 0, &address), 0);
+	int listener = socket_listen(&address);
+	assert_true(listener >= 0);
+	assert_int_equal(socket_local(listener, &local), 0);
+	snprintf(text, sizeof text, "connect %u", socket_address_port(&local));
+	trial_init(&t, "net every");
+	trial_start(&t, "");
+	wait_ready(&t);
+	tell(&t, "net", text);
+	assert_string_equal(wait_report(&t, "net connect "), "ok");
+	tell(&t, "every", text);
+	assert_string_equal(wait_report(&t, "every connect "), "ok");
+	trial_stop(&t);
+	fd_close(listener);
+}
+
+static const struct priv_edge rpc_edge[] = { { "plain", "other", PRIV_EDGE_RPC } };
+
+static void rpc_once(struct trial *t)
+{
+	wait_report(t, "plain got rpc-to:other");
+	wait_report(t, "other got rpc-from:plain");
+	tell(t, "plain", "write rpc-to:other hello");
+	wait_report(t, "plain wrote ok");
+	wait_report(t, "plain rpc-to:other hello");
+}
+
+static void test_rpc_edge(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain other");
+	t.program.edges = rpc_edge;
+	t.program.n_edges = 1;
+	trial_start(&t, "");
+	pid_t from = wait_start(&t, "plain"), to = wait_start(&t, "other");
+	rpc_once(&t);
+	log_begin();
+	assert_int_equal(kill(to, SIGKILL), 0);
+	wait_report(&t, "plain rpc-to:other ended");
+	rpc_once(&t);
+	assert_logged("role other: ended by signal 9 (Killed)\n");
+	log_begin();
+	assert_int_equal(kill(from, SIGKILL), 0);
+	wait_report(&t, "other rpc-from:plain ended");
+	rpc_once(&t);
+	assert_logged("role plain: ended by signal 9 (Killed)\n");
+	trial_stop(&t);
+}
+
+/* What is queued when the receiver is killed waits for its successor. */
+static void test_pass_edge(void **state)
+{
+	static const struct priv_edge edges[] = { { "plain", "other", PRIV_EDGE_PASS } };
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain other");
+	t.program.edges = edges;
+	t.program.n_edges = 1;
+	trial_start(&t, "");
+	wait_ready(&t);
+	pid_t receiver = wait_start(&t, "other");
+	wait_report(&t, "plain got pass-to:other");
+	tell(&t, "plain", "write pass-to:other one");
+	wait_report(&t, "other pass-from:plain one");
+	assert_int_equal(kill(receiver, SIGSTOP), 0);
+	tell(&t, "plain", "write pass-to:other two");
+	wait_report(&t, "plain wrote ok");
+	wait_report(&t, "plain wrote ok");
+	assert_int_equal(kill(receiver, SIGKILL), 0);
+	assert_true(wait_start(&t, "other") != receiver);
+	wait_report(&t, "other pass-from:plain two");
+	trial_stop(&t);
+}
+
+static void test_descriptors(void **state)
+{
+	struct trial t;
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	const struct priv_descriptor descriptors[] = { { "listener", "plain", fd },
+		                                       { "second", "plain", fd },
+		                                       { "third", "other", fd } };
+	(void)state;
+	trial_init(&t, "plain other");
+	t.monitor = priv_monitor_new(t.loop, &t.program, STR(""), descriptors, 3, &events, &t);
+	assert_int_equal(priv_monitor_start(t.monitor), 0);
+	pid_t pid = wait_start(&t, "plain");
+	for (unsigned i = 0; i < 2; i++) {
+		wait_report(&t, "plain got listener");
+		wait_report(&t, "plain got second");
+		kill(pid, SIGKILL);
+		wait_start(&t, "plain");
+	}
+	wait_report(&t, "other got third");
+	assert_false(line_take(&t, "other got"));
+	trial_stop(&t);
+	fd_close(fd);
+}
+
+static void test_tell(void **state)
+{
+	static char text[CONTROL_TEXT_MAX + 1];
+	struct str longest = { text, CONTROL_TEXT_MAX };
+	unsigned told = 0;
+	char counted[64];
+	struct trial t;
+	(void)state;
+	memset(text, ' ', sizeof text);
+	memcpy(text, "count", 5);
+	trial_init(&t, "plain");
+	trial_start(&t, "");
+	pid_t pid = wait_start(&t, "plain");
+	wait_ready(&t);
+	assert_int_equal(priv_monitor_tell(t.monitor, "nobody", STR("x")), -E_NOT_FOUND);
+	assert_int_equal(priv_monitor_tell(t.monitor, "plain", (struct str){ text, CONTROL_TEXT_MAX + 1 }), -E_TOO_LONG);
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	while (priv_monitor_tell(t.monitor, "plain", longest) == 0)
+		told++;
+	assert_true(told > 64); /* the socket's and the monitor's queue */
+	assert_true(told < 1000);
+	assert_int_equal(priv_monitor_tell(t.monitor, "plain", longest), -E_FULL);
+	assert_int_equal(kill(pid, SIGCONT), 0);
+	while (priv_monitor_tell(t.monitor, "plain", STR("counted")) == -E_FULL)
+		io_loop_run(t.loop);
+	snprintf(counted, sizeof counted, "plain counted %u", told);
+	wait_report(&t, counted);
+	trial_stop(&t);
+}
+
+/* An edge's descriptor that a hanging role does not take: it is killed, and its successor gets a fresh one. */
+static void test_descriptor_queue(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain other");
+	t.program.edges = rpc_edge;
+	t.program.n_edges = 1;
+	trial_start(&t, "");
+	pid_t hanging = wait_start(&t, "plain"), dying = wait_start(&t, "other");
+	rpc_once(&t);
+	kill(hanging, SIGSTOP);
+	static char text[CONTROL_TEXT_MAX];
+	while (priv_monitor_tell(t.monitor, "plain", (struct str){ text, sizeof text }) == 0)
+		;
+	log_begin();
+	kill(dying, SIGKILL);
+	wait_start(&t, "plain");
+	rpc_once(&t);
+	assert_logged("role plain: does not take its descriptors: killed\n");
+	trial_stop(&t);
+}
+
+/* The same with room in the queue: it comes once the role goes on. */
+static void test_descriptor_waits(void **state)
+{
+	struct trial t;
+	unsigned told = 0;
+	(void)state;
+	trial_init(&t, "plain other");
+	t.program.edges = rpc_edge;
+	t.program.n_edges = 1;
+	trial_start(&t, "");
+	pid_t hanging = wait_start(&t, "plain"), dying = wait_start(&t, "other");
+	rpc_once(&t);
+	kill(hanging, SIGSTOP);
+	for (; told < 60; told++) /* more than the socket takes */
+		assert_int_equal(
+		        priv_monitor_tell(t.monitor, "plain", (struct str){ (char[CONTROL_TEXT_MAX]){ 0 }, CONTROL_TEXT_MAX }), 0);
+	kill(dying, SIGKILL);
+	wait_report(&t, "other got rpc-from:plain");
+	kill(hanging, SIGCONT);
+	wait_report(&t, "plain got rpc-to:other");
+	tell(&t, "plain", "write rpc-to:other late");
+	wait_report(&t, "plain rpc-to:other late");
+	trial_stop(&t);
+}
+
+static void test_heartbeat(void **state)
+{
+	struct trial t;
+	(void)state;
+	monitor_heartbeat_ms = 50;
+	trial_init(&t, "plain other");
+	trial_start(&t, "");
+	pid_t hanging = wait_start(&t, "plain"), healthy = wait_start(&t, "other");
+	wait_ready(&t);
+	log_begin();
+	kill(hanging, SIGSTOP);
+	assert_true(wait_start(&t, "plain") != hanging);
+	assert_logged("role plain: does not answer: killed\n");
+	assert_int_equal(kill(healthy, 0), 0);
+	assert_false(line_take(&t, "other start"));
+	trial_stop(&t);
+	monitor_heartbeat_ms = 5000;
+}
+
+static void test_pauses(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain");
+	trial_start(&t, "");
+	log_begin();
+	for (unsigned i = 0; i < 7; i++) {
+		wait_start(&t, "plain");
+		tell(&t, "plain", "exit 5");
+	}
+	wait_start(&t, "plain");
+	static char text[1 << 16];
+	log_end(text, sizeof text);
+	char *first = strstr(text, "role plain: ended with code 5\n");
+	char *paused = strstr(text, "role plain: ended with code 5; starts again in 1 s\n");
+	assert_non_null(first);
+	assert_non_null(paused);
+	assert_true(first < paused);
+	assert_non_null(strstr(text, "role plain: ended with code 5; starts again in 2 s\n"));
+	trial_stop(&t);
+}
+
+static void test_never_ready(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain broken");
+	trial_start(&t, "");
+	wait_start(&t, "plain");
+	for (unsigned i = 0; i < 3; i++)
+		wait_report(&t, "broken unconfined E1501");
+	assert_false(t.ready);
+	trial_stop(&t);
+}
+
+static void test_stop(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain other");
+	trial_start(&t, "");
+	pid_t hanging = wait_start(&t, "plain");
+	wait_start(&t, "other");
+	wait_ready(&t);
+	log_begin();
+	kill(hanging, SIGSTOP);
+	priv_monitor_stop(t.monitor);
+	priv_monitor_stop(t.monitor);
+	wait_report(&t, "other stopping");
+	while (!t.stopped)
+		io_loop_run(t.loop);
+	assert_int_equal(priv_monitor_tell(t.monitor, "plain", STR("x")), -E_CLOSED);
+	assert_logged("role plain: does not stop: killed\n");
+	trial_done(&t);
+}
+
+/* A role that does not come back to its loop ends when the kernel or the monitor says so. */
+static void test_stop_blocked(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain");
+	trial_start(&t, "");
+	wait_start(&t, "plain");
+	log_begin();
+	tell(&t, "plain", "try hang");
+	trial_stop(&t);
+	assert_logged("role plain: does not stop: killed\n");
+}
+
+static void test_stop_while_pausing(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "broken");
+	trial_start(&t, "");
+	for (unsigned i = 0; i < 6; i++)
+		wait_report(&t, "broken unconfined");
+	trial_stop(&t);
+}
+
+/* Freed while its roles live: they are gone when it returns. */
+static void test_freed(void **state)
+{
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain helper");
+	trial_start(&t, "");
+	pid_t pid = wait_start(&t, "plain");
+	trial_done(&t);
+	assert_int_equal(kill(pid, 0), -1);
+	assert_int_equal(errno, ESRCH);
+}
+
+static void test_tables(void **state)
+{
+	static const struct priv_edge edges[] = { { "plain", "nobody", PRIV_EDGE_RPC } };
+	const struct priv_descriptor stray = { "x", "nobody", 0 };
+	static char text[CONTROL_CONFIGURATION_MAX + 1];
+	struct trial t;
+	(void)state;
+	trial_init(&t, "plain");
+	assert_null(priv_monitor_new(t.loop, &t.program, STR(""), &stray, 1, &events, &t));
+	assert_null(priv_monitor_new(t.loop, &t.program, (struct str){ text, sizeof text }, NULL, 0, &events, &t));
+	t.program.edges = edges;
+	t.program.n_edges = 1;
+	assert_null(priv_monitor_new(t.loop, &t.program, STR(""), NULL, 0, &events, &t));
+	trial_done(&t);
+}
+
+static void test_longest_configuration(void **state)
+{
+	static char text[CONTROL_CONFIGURATION_MAX];
+	struct trial t;
+	(void)state;
+	memset(text, 'c', sizeof text);
+	trial_init(&t, "plain");
+	t.monitor = priv_monitor_new(t.loop, &t.program, (struct str){ text, sizeof text }, NULL, 0, &events, &t);
+	assert_int_equal(priv_monitor_start(t.monitor), 0);
+	wait_ready(&t);
+	trial_stop(&t);
+}
+
+static void test_forbidden_call(void **state)
+{
+	struct trial t;
+	(void)state;
+	if (SANDBOX_LOGS)
+		skip();
+	setenv("MURMESH_TEST_FORBIDDEN_CALL", "other", 1);
+	log_begin();
+	trial_init(&t, "plain other");
+	trial_start(&t, "");
+	wait_ready(&t);
+	assert_logged("role other: " NOT_ALLOWED("ptrace") "\n");
+	trial_stop(&t);
+	unsetenv("MURMESH_TEST_FORBIDDEN_CALL");
+}
+
+/* ---- by hand, and the monitor's end ---- */
+
+static int program_run(char *const *argv)
+{
+	char path[256];
+	int status;
+	assert_int_equal(proc_self_path(path, sizeof path), 0);
+	const struct proc_spawn spawn = { .path = path, .argv = argv, .standard = { -1, -1, -1 } };
+	pid_t pid = proc_spawn(&spawn);
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void test_by_hand(void **state)
+{
+	char program[] = "test", option[] = "--role", plain[] = "plain", nobody[] = "nobody";
+	(void)state;
+	assert_int_equal(program_run((char *[]){ program, option, plain, NULL }), 64);
+	assert_int_equal(program_run((char *[]){ program, option, nobody, NULL }), 64);
+}
+
+/* The other program of test_monitor_killed: a monitor that prints its roles' process ids. */
+static int monitor_main(const char *path)
+{
+	struct trial t;
+	snprintf(directory, sizeof directory, "%s", path);
+	trial_init(&t, "plain helper");
+	trial_start(&t, "");
+	tell(&t, "helper", "try orphan"); /* the kernel does not kill it with its parent: it has to leave by itself */
+	wait_report(&t, "helper try orphan ok");
+	pid_t plain = wait_start(&t, "plain"), helper = wait_start(&t, "helper");
+	printf("%d %d\n", (int)plain, (int)helper);
+	fflush(stdout);
+	while (io_loop_run(t.loop) >= 0)
+		;
+	return 1;
+}
+
+static void wait_end(int process)
+{
+	struct pollfd ended = { .fd = process, .events = POLLIN };
+	assert_int_equal(poll(&ended, 1, DEADLINE_MS), 1);
+	fd_close(process);
+}
+
+static void test_monitor_killed(void **state)
+{
+	char path[256], program[] = "test", option[] = "--monitor", text[64] = "", *end;
+	char *argv[] = { program, option, directory, NULL };
+	int output[2];
+	(void)state;
+	assert_int_equal(proc_self_path(path, sizeof path), 0);
+	assert_int_equal(pipe(output), 0);
+	const struct proc_spawn spawn = { .path = path, .argv = argv, .standard = { -1, output[1], -1 } };
+	pid_t monitor = proc_spawn(&spawn);
+	assert_true(monitor > 0);
+	assert_true(read(output[0], text, sizeof text - 1) > 0);
+	int plain = (int)syscall(SYS_pidfd_open, strtol(text, &end, 10), 0);
+	int helper = (int)syscall(SYS_pidfd_open, strtol(end, NULL, 10), 0);
+	assert_true(plain >= 0 && helper >= 0);
+	assert_int_equal(kill(monitor, SIGKILL), 0);
+	assert_int_equal(waitpid(monitor, NULL, 0), monitor);
+	wait_end(plain);
+	wait_end(helper);
+	fd_close(output[0]);
+	fd_close(output[1]);
+}
+
+/* ---- faults ---- */
+
+/* Whatever single point fails, the monitor either says so or gets its roles ready nevertheless; nothing is left behind. */
+static void test_faults(void **state)
+{
+	static const struct priv_edge edges[] = { { "plain", "other", PRIV_EDGE_RPC }, { "other", "plain", PRIV_EDGE_PASS } };
+	const struct priv_descriptor descriptors[] = { { "null", "plain", STDOUT_FILENO } };
+	bool beyond = false;
+	(void)state;
+	int before = descriptors_open();
+	for (long n = 1; !beyond; n++) {
+		struct trial t;
+		trial_init(&t, "plain other");
+		t.program.edges = edges;
+		t.program.n_edges = 2;
+		fault_arm(n);
+		t.monitor = priv_monitor_new(t.loop, &t.program, STR("x"), descriptors, 1, &events, &t);
+		if (t.monitor && priv_monitor_start(t.monitor) == 0) {
+			while (!t.ready && fault_armed())
+				io_loop_run(t.loop);
+			beyond = fault_armed();
+			fault_arm(0);
+			wait_ready(&t);
+		} else {
+			assert_false(fault_armed());
+		}
+		fault_arm(0);
+		trial_done(&t);
+		assert_int_equal(descriptors_open(), before);
+	}
+}
+
+/* A role whose sandbox is not complete leaves. */
+static void test_confine_faults(void **state)
+{
+	(void)state;
+	for (unsigned n = 1;; n++) {
+		char configuration[32];
+		struct trial t;
+		snprintf(configuration, sizeof configuration, "fault %u", n);
+		trial_init(&t, "plain");
+		trial_start(&t, configuration);
+		bool beyond = strcmp(wait_report(&t, "plain confine "), "E1501") != 0;
+		if (beyond)
+			wait_ready(&t);
+		else
+			assert_false(t.ready);
+		trial_stop(&t);
+		if (beyond) {
+			assert_true(n > 10);
+			break;
+		}
+	}
+}
+
+static int directory_remove(void **state)
+{
+	char program[] = "rm", option[] = "-rf", *argv[] = { program, option, directory, NULL };
+	const struct proc_spawn spawn = { .path = "/bin/rm", .argv = argv, .standard = { -1, -1, -1 } };
+	(void)state;
+	pid_t pid = proc_spawn(&spawn);
+	return pid > 0 && waitpid(pid, NULL, 0) == pid ? 0 : -1;
+}
+
+int main(int argc, char **argv)
+{
+	proc_title_init(argc, argv);
+	if (argc == 3 && strcmp(argv[1], "--role") == 0)
+		return priv_role_main(&test_roles, argv[2]);
+	if (argc == 3 && strcmp(argv[1], "--monitor") == 0)
+		return monitor_main(argv[2]);
+	log_init("priv-test");
+	if (!mkdtemp(directory))
+		return 1;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_process),
+		cmocka_unit_test(test_directories),
+		cmocka_unit_test(test_directory_link),
+		cmocka_unit_test(test_allowed),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_forbidden),
+		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_hostile_role),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_connect),
+		cmocka_unit_test(test_rpc_edge),
+		cmocka_unit_test(test_pass_edge),
+		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_tell),
+		cmocka_unit_test(test_descriptor_queue),
+		cmocka_unit_test(test_descriptor_waits),
+		cmocka_unit_test(test_heartbeat),
+		cmocka_unit_test(test_pauses),
+		cmocka_unit_test(test_never_ready),
+		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_stop_blocked),
+		cmocka_unit_test(test_stop_while_pausing),
+		cmocka_unit_test(test_freed),
+		cmocka_unit_test(test_tables),
+		cmocka_unit_test(test_longest_configuration),
+		cmocka_unit_test(test_forbidden_call),
+		cmocka_unit_test(test_by_hand),
+		cmocka_unit_test(test_monitor_killed),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_confine_faults),
+	};
+	return cmocka_run_group_tests(tests, NULL, directory_remove);
+}
