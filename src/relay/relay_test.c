@@ -562,6 +562,14 @@ static void no_descriptors_for_pipes(void **state)
 	ends_close(&m);
 }
 
+/* splice(2) into a socket that was reset raises it. */
+static void broken_pipe_does_not_kill(void **state)
+{
+	signal(SIGPIPE, SIG_DFL);
+	start(*state);
+	raise(SIGPIPE);
+}
+
 static void reset_is_passed_on(void **state)
 {
 	struct place *place = *state;
@@ -843,6 +851,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(slow_reader_loses_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(pipes_run_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_descriptors_for_pipes, setup, teardown),
+		cmocka_unit_test_setup_teardown(broken_pipe_does_not_kill, setup, teardown),
 		cmocka_unit_test_setup_teardown(reset_is_passed_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(reader_goes_away, setup, teardown),
 		cmocka_unit_test_setup_teardown(reset_behind_much_data, setup, teardown),
