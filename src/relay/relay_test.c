@@ -534,6 +534,23 @@ static void pipes_run_out(void **state)
 	assert_int_equal(counters(place)->pipes, 2);
 }
 
+static void idle_pairs_hold_no_pipe(void **state)
+{
+	struct place *place = *state;
+	struct meeting m[10];
+	start(place);
+	for (int i = 0; i < 10; i++) {
+		meet(place, &m[i]);
+		say(m[i].ends[0], "ping");
+		expect(place, m[i].ends[1], "ping");
+		say(m[i].ends[1], "pong");
+		expect(place, m[i].ends[0], "pong");
+	}
+	assert_int_equal(counters(place)->pipes, 1);
+	for (int i = 0; i < 10; i++)
+		ends_close(&m[i]);
+}
+
 /* The kernel may give no pipe at all: no descriptors. */
 static void no_descriptors_for_pipes(void **state)
 {
@@ -850,6 +867,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pairs_are_closed_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(slow_reader_loses_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(pipes_run_out, setup, teardown),
+		cmocka_unit_test_setup_teardown(idle_pairs_hold_no_pipe, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_descriptors_for_pipes, setup, teardown),
 		cmocka_unit_test_setup_teardown(broken_pipe_does_not_kill, setup, teardown),
 		cmocka_unit_test_setup_teardown(reset_is_passed_on, setup, teardown),
