@@ -37,8 +37,9 @@ static const struct priv_edge edges[] = {
 };
 
 struct options {
-	const char *directory, *name;
+	const char *directory, *name, *parent;
 	int join_fd, status_fd;
+	bool line_shown;
 };
 
 struct agent {
@@ -49,7 +50,7 @@ struct agent {
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: murmesh-agent --dir DIR [--name NAME] [--join-fd N] [--status-fd N]\n"
+	fprintf(stderr, "usage: murmesh-agent --dir DIR [--name NAME] [--parent HOST:PORT] [--join-fd N [--line-shown]] [--status-fd N]\n"
 			"Runs the agent in the foreground.  `murmesh join LINE` enrols this machine first.\n");
 	return 64;
 }
@@ -58,7 +59,9 @@ static int options_parse(int argc, char **argv, struct options *options)
 {
 	static const struct option names[] = { { "dir", required_argument, NULL, 'd' },
 					       { "name", required_argument, NULL, 'n' },
+					       { "parent", required_argument, NULL, 'p' },
 					       { "join-fd", required_argument, NULL, 'j' },
+					       { "line-shown", no_argument, NULL, 'l' },
 					       { "status-fd", required_argument, NULL, 's' },
 					       { 0 } };
 	uint64_t number;
@@ -70,6 +73,12 @@ static int options_parse(int argc, char **argv, struct options *options)
 			break;
 		case 'n':
 			options->name = optarg;
+			break;
+		case 'p':
+			options->parent = optarg;
+			break;
+		case 'l':
+			options->line_shown = true;
 			break;
 		case 'j':
 		case 's':
@@ -148,15 +157,24 @@ static int exit_code(const struct agent *agent, int err)
 	switch (err) {
 	case E_UNREACHABLE:
 	case E_BUSY:
-		return person ? 5 : 69;
+	case E_CLOSED:
+		return person ? 5 : DAEMON_UNAVAILABLE;
 	case E_TIMEOUT:
-		return person ? 6 : 69;
+		return person ? 6 : DAEMON_UNAVAILABLE;
 	case E_KEY_LINE:
-		return person ? 2 : 65;
+		return person ? 2 : DAEMON_DATA;
 	case E_WRONG_PIN:
-		return person ? 1 : 77;
+		return person ? 1 : DAEMON_DENIED;
+	case E_KEY_UNKNOWN:
+	case E_KEY_USED:
+	case E_KEY_EXPIRED:
+	case E_KEY_PROOF:
+	case E_ENROLLED:
+	case E_DENIED:
+	case E_REVOKED:
+		return person ? 4 : DAEMON_DENIED;
 	default:
-		return person ? 4 : 77;
+		return person ? 1 : DAEMON_AGAIN;
 	}
 }
 
@@ -184,6 +202,8 @@ static void on_report(void *ctx, const char *role, struct str text)
 	if (str_is(word, "enrolled")) {
 		pending_forget(agent);
 		log_info("enrolled as %s", clean);
+		if (agent->options.line_shown)
+			log_warning("other users of this machine could see the join line; `murmesh join -` reads it from standard input");
 		status_line(agent, "enrolled", clean);
 	} else if (str_is(word, "online")) {
 		log_info("online as %s", clean);
@@ -213,7 +233,10 @@ static int prepare(struct agent *agent)
 		return daemon_fail(DAEMON_DATA, err, "this machine was not enrolled", NULL);
 	if (name_choose(agent) < 0)
 		return daemon_fail(DAEMON_USAGE, -E_NAME, "the machine's name cannot be used", NULL);
-	snprintf(agent->settings, sizeof agent->settings, "join=%s\nname=%s\n", agent->join, agent->name);
+	int len = snprintf(agent->settings, sizeof agent->settings, "join=%s\nname=%s\nparent=%s\n", agent->join, agent->name,
+			   agent->options.parent ? agent->options.parent : "");
+	if (len >= (int)sizeof agent->settings)
+		return daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the parent's address cannot be used", NULL);
 	return 0;
 }
 

@@ -82,10 +82,12 @@ static int server_start(struct up *up)
 static int agent_start(struct up *up, const char *join)
 {
 	struct host host;
-	char *argv[12] = { (char *)(uintptr_t) "murmesh-agent", (char *)(uintptr_t) "--dir", up->agent_directory,
-			   (char *)(uintptr_t) "--status-fd",	(char *)(uintptr_t) "3" };
-	int status[2], fds[2], n = 5;
+	char parent[32], *argv[14] = { (char *)(uintptr_t) "murmesh-agent", (char *)(uintptr_t) "--dir",    up->agent_directory,
+				       (char *)(uintptr_t) "--status-fd",   (char *)(uintptr_t) "3",	    (char *)(uintptr_t) "--parent",
+				       parent };
+	int status[2], fds[2], n = 7;
 	size_t n_fds = 1;
+	snprintf(parent, sizeof parent, "127.0.0.1:%u", up->description.front_port); /* another one than last time with --port 0 */
 	host_read(&host);
 	if (!name_valid(str_from(host.name)) || strlen(host.name) > 53) {
 		argv[n++] = (char *)(uintptr_t) "--name";
@@ -103,13 +105,20 @@ static int agent_start(struct up *up, const char *join)
 	fd_close(status[1]);
 	if (n_fds == 2)
 		fd_close(fds[1]);
-	while (err == 0 && !str_starts(str_from(up->status), STR("online"))) {
+	while (err == 0 && !str_starts(str_from(up->status), STR("online")))
 		err = status_read(up, status[0]);
-		if (err == 0 && str_starts(str_from(up->status), STR("refused ")))
-			err = err_from_name(up->status + 8) ? -err_from_name(up->status + 8) : -E_INTERNAL;
-	}
 	fd_close(status[0]);
 	return err;
+}
+
+/* A daemon that cannot start has said why. */
+static int child_fail(pid_t *pid, int err, const char *what)
+{
+	int status = 0;
+	bool told = err == -E_ROLE_DIED && waitpid(*pid, &status, 0) == *pid && WIFEXITED(status) && WEXITSTATUS(status);
+	if (err == -E_ROLE_DIED)
+		*pid = 0;
+	return told ? CLI_FAILED : cli_fail(err, "%s", what);
 }
 
 /* ---- what is printed ---- */
@@ -221,13 +230,13 @@ static int start(struct up *up)
 	bool enrol = false;
 	int err = server_start(up);
 	if (err < 0)
-		return cli_fail_because(err, "its message stands above", NULL, "the server did not start");
+		return child_fail(&up->server, err, "the server did not start");
 	err = keys_make(up, &enrol, line, sizeof line);
 	if (err < 0)
 		return cli_fail(err, "the server does not answer");
 	err = agent_start(up, enrol ? line : NULL);
 	if (err < 0)
-		return cli_fail(err, "this machine's agent did not start");
+		return child_fail(&up->agent, err, "this machine's agent did not start");
 	if (announce(up) < 0)
 		return CLI_FAILED;
 	return stay(up);

@@ -11,7 +11,8 @@
 int daemon_fail(int code, int err, const char *what, const char *why)
 {
 	const char *remedy = err_try(err);
-	fprintf(stderr, "error: %s\nwhy:   %s\ntry:   %s\n", what, why && *why ? why : err_text(err), remedy ? remedy : "see the log above");
+	fprintf(stderr, "error: %s\nwhy:   %s (%s)\ntry:   %s\n", what, why && *why ? why : err_text(err), err_name(err),
+		remedy ? remedy : "see the log above");
 	return code;
 }
 

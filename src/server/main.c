@@ -174,9 +174,11 @@ static int prepare(struct server *server)
 	if (code)
 		return code;
 	uint16_t port = server->options.port >= 0 ? (uint16_t)server->options.port : conf_port(server->daemon.conf, "Server", "Port");
+	char what[64];
+	snprintf(what, sizeof what, "the server's port %u cannot be opened", port);
 	server->front = listen_front(port, &server->port);
 	if (server->front < 0)
-		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, "the server's port cannot be opened", NULL);
+		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);
 	server->core = listen_core(server->daemon.directory);
 	if (server->core < 0)
 		return daemon_fail(DAEMON_CANNOT_CREATE, server->core, "core.sock cannot be opened", NULL);
