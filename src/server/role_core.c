@@ -301,10 +301,11 @@ static int open_database(struct core *core)
 	return err;
 }
 
-static int start_worker(void *ctx)
+static int start_inside(void *ctx)
 {
 	struct core *core = ctx;
-	return store_start_worker(core->store, core->loop);
+	int err = open_database(core);
+	return err < 0 ? err : store_start_worker(core->store, core->loop);
 }
 
 static void settings_read(struct core *core)
@@ -331,11 +332,10 @@ int server_core_main(struct priv_child *child)
 	tls_warm_up();
 	if (!core.online)
 		return 75;
-	if (open_database(&core) < 0)
-		return 74;
+	store_warm_up();
 	priv_child_listen(child, &events, &core);
-	if (priv_child_confine_with(child, start_worker, &core) < 0)
-		return 77;
+	if (priv_child_confine_with(child, start_inside, &core) < 0)
+		return 74;
 	int code = priv_child_run(child);
 	LIST_EACH(at, &core.locals)
 		on_local_closed(LIST_ENTRY(at, struct local, node), 0);

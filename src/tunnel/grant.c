@@ -64,7 +64,7 @@ int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 	    memcmp(ret->device, trust->self.id.bytes, sizeof ret->device) != 0 || user->kind != IDENTITY_USER ||
 	    memcmp(ret->user, user->id.bytes, sizeof ret->user) != 0)
 		return -E_GRANT;
-	return now > ret->until + CLOCK_SLACK_S ? -E_GRANT_EXPIRED : 0;
+	return now - CLOCK_SLACK_S > ret->until ? -E_GRANT_EXPIRED : 0;
 }
 
 int target_format(struct str host, uint16_t port, char *out, size_t size)
@@ -103,7 +103,7 @@ int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 	if (memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) != 0 || !hash_equal(digest, ret->digest) || devices_len % id_size ||
 	    devices_len / id_size != ret->count || !ret->argv_count)
 		return -E_GRANT;
-	if (now > ret->until + CLOCK_SLACK_S)
+	if (now - CLOCK_SLACK_S > ret->until)
 		return -E_GRANT_EXPIRED;
 	for (size_t at = 0; at < devices_len; at += id_size)
 		if (memcmp(devices + at, trust->self.id.bytes, id_size) == 0)
