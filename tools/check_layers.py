@@ -16,7 +16,7 @@ LAYERS = [
     "crypto io",
     "h1 h2 conf stream",
     "rpc priv store events glouglou release",
-    "ca account fleet audit task route relay front tunnel",
+    "ca account fleet audit task route relay front resolve tunnel",
     "portmap manage peer update orb cloud probe collect viz web notify",
     "server agent cloudd cli",
 ]
@@ -30,7 +30,7 @@ SYSTEM_HEADERS = {
     "uv/": "io",
     "nghttp2/": "h2",
     "seccomp.h": "os priv",
-    "sys/socket.h": "io os priv front relay probe collect peer cloud",
+    "sys/socket.h": "io os priv front relay resolve probe collect peer cloud",
 }
 
 # Made from proto/ and not in the tree.
@@ -45,6 +45,7 @@ TEST_FILE = re.compile(r"(_test\.c|^test\.h)$")
 
 README_LINES = 30
 SOURCE_LINES = 700
+TEST_LINES = 1600
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 # Comments, texts and characters, which hold no code; line ends inside them stay, so that lines keep their numbers.
@@ -112,8 +113,9 @@ def check_source(src, path):
         yield from includes(src, place, text)
         yield from processes(place, path.name, text)
     count = len(text.splitlines())
-    if count > SOURCE_LINES:
-        yield SOURCE_LINES + 1, f"{count} lines; a file has at most {SOURCE_LINES}"
+    most = TEST_LINES if TEST_FILE.search(path.name) else SOURCE_LINES
+    if count > most:
+        yield most + 1, f"{count} lines; a file has at most {most}"
 
 
 def check_folder(folder):

@@ -9,15 +9,21 @@
 #include "base/err.h"
 #include "base/utf8.h"
 #include "ca/join_line.h"
-#include "io/io.h"
+#include "conf/conf.h"
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/host.h"
 #include "os/log.h"
 #include "os/proc.h"
+#include "priv/daemon.h"
 #include "resolve/resolve.h"
 
-#define FIRST_UID 61150 /* see murmesh-server */
+static const struct conf_option conf_options[] = {
+	{ "Agent", "Name", CONF_STRING, NULL, "what this machine calls itself when it enrols (else its host name)", 1, 53 },
+	{ "Agent", "RoleUid", CONF_UNSIGNED, "61150", "user id of the first role, when started as root; the others follow", 1000, 2000000000 },
+	{ "Agent", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
+};
+static const struct conf_table conf_table = { "Agent", conf_options, sizeof conf_options / sizeof *conf_options };
 
 static const struct priv_role roles[] = {
 	{ "net", agent_net_main, PRIV_ALLOW_CONNECT | PRIV_ALLOW_FILES, "net", false },
@@ -31,22 +37,20 @@ static const struct priv_edge edges[] = {
 };
 
 struct options {
-	const char *directory, *name;
+	const char *directory, *name, *parent;
 	int join_fd, status_fd;
+	bool line_shown;
 };
 
-struct monitor {
-	struct io_loop *loop;
-	struct priv_monitor *priv;
+struct agent {
+	struct daemon daemon;
 	struct options options;
-	char directory[PATH_MAX], join[JOIN_LINE_SIZE], name[64], settings[1024];
-	int code;
-	bool stopping;
+	char join[JOIN_LINE_SIZE], name[64], settings[1024];
 };
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: murmesh-agent --dir DIR [--name NAME] [--join-fd N] [--status-fd N]\n"
+	fprintf(stderr, "usage: murmesh-agent --dir DIR [--name NAME] [--parent HOST:PORT] [--join-fd N [--line-shown]] [--status-fd N]\n"
 			"Runs the agent in the foreground.  `murmesh join LINE` enrols this machine first.\n");
 	return 64;
 }
@@ -55,7 +59,9 @@ static int options_parse(int argc, char **argv, struct options *options)
 {
 	static const struct option names[] = { { "dir", required_argument, NULL, 'd' },
 					       { "name", required_argument, NULL, 'n' },
+					       { "parent", required_argument, NULL, 'p' },
 					       { "join-fd", required_argument, NULL, 'j' },
+					       { "line-shown", no_argument, NULL, 'l' },
 					       { "status-fd", required_argument, NULL, 's' },
 					       { 0 } };
 	uint64_t number;
@@ -67,6 +73,12 @@ static int options_parse(int argc, char **argv, struct options *options)
 			break;
 		case 'n':
 			options->name = optarg;
+			break;
+		case 'p':
+			options->parent = optarg;
+			break;
+		case 'l':
+			options->line_shown = true;
 			break;
 		case 'j':
 		case 's':
@@ -80,33 +92,26 @@ static int options_parse(int argc, char **argv, struct options *options)
 	return options->directory && optind == argc ? 0 : -E_USAGE;
 }
 
-static int fail(int code, int err, const char *what, const char *why)
-{
-	fprintf(stderr, "error: %s\nwhy:   %s\ntry:   %s\n", what, why && *why ? why : err_text(err),
-		err_try(err) ? err_try(err) : "see the log above");
-	return code;
-}
-
 /* ---- the join line: kept in a file of root's until the enrolment is complete, so that a kill in between loses nothing ---- */
 
-static int pending_path(const struct monitor *monitor, char path[PATH_MAX])
+static int pending_path(const struct agent *agent, char path[PATH_MAX])
 {
-	return file_path(path, PATH_MAX, monitor->directory, "join.pending");
+	return file_path(path, PATH_MAX, agent->daemon.directory, "join.pending");
 }
 
-static int join_read(struct monitor *monitor)
+static int join_read(struct agent *agent)
 {
 	char path[PATH_MAX];
 	struct buf text;
 	struct join_line line;
-	buf_init(&text, sizeof monitor->join);
-	int err = pending_path(monitor, path);
-	if (monitor->options.join_fd >= 0) {
+	buf_init(&text, sizeof agent->join);
+	int err = pending_path(agent, path);
+	if (agent->options.join_fd >= 0) {
 		uint8_t *room;
 		ssize_t n = err;
-		while (err == 0 && (err = buf_reserve(&text, 1, &room)) == 0 && (n = fd_read(monitor->options.join_fd, room, 1)) == 1)
+		while (err == 0 && (err = buf_reserve(&text, 1, &room)) == 0 && (n = fd_read(agent->options.join_fd, room, 1)) == 1)
 			buf_commit(&text, 1);
-		fd_close(monitor->options.join_fd);
+		fd_close(agent->options.join_fd);
 		if (n < 0 || err == -E_TOO_LONG)
 			err = -E_KEY_LINE;
 	} else if (err == 0) {
@@ -120,162 +125,143 @@ static int join_read(struct monitor *monitor)
 	if (err == 0)
 		err = join_line_parse(whole, &line);
 	if (err == 0)
-		err = str_copy(whole, monitor->join, sizeof monitor->join);
-	if (err == 0 && monitor->options.join_fd >= 0)
-		err = file_write(path, monitor->join, strlen(monitor->join), 0600);
+		err = str_copy(whole, agent->join, sizeof agent->join);
+	if (err == 0 && agent->options.join_fd >= 0)
+		err = file_write(path, agent->join, strlen(agent->join), 0600);
 	buf_wipe(&text);
 	return err;
 }
 
-static void pending_forget(const struct monitor *monitor)
+static void pending_forget(const struct agent *agent)
 {
 	char path[PATH_MAX];
-	if (pending_path(monitor, path) == 0 && unlink(path) < 0 && errno != ENOENT)
+	if (pending_path(agent, path) == 0 && unlink(path) < 0 && errno != ENOENT)
 		log_warning("the join line could not be removed from %s", path);
 }
 
 /* ---- reports of net ---- */
 
-static void status_line(const struct monitor *monitor, const char *state, const char *text)
+static void status_line(const struct agent *agent, const char *state, const char *text)
 {
 	char line[600];
-	if (monitor->options.status_fd < 0)
+	if (agent->options.status_fd < 0)
 		return;
 	int len = snprintf(line, sizeof line, "%s %s\n", state, text);
-	fd_write_all(monitor->options.status_fd, line, (size_t)len);
-}
-
-static void stop(struct monitor *monitor, int code)
-{
-	if (monitor->stopping)
-		return;
-	monitor->stopping = true;
-	monitor->code = code;
-	priv_monitor_stop(monitor->priv);
+	fd_write_all(agent->options.status_fd, line, (size_t)len);
 }
 
 /* A person at `murmesh join` gets the command line's exit codes, a service manager those of daemons. */
-static int exit_code(const struct monitor *monitor, int err)
+static int exit_code(const struct agent *agent, int err)
 {
-	bool person = monitor->options.join_fd >= 0;
+	bool person = agent->options.join_fd >= 0;
 	switch (err) {
 	case E_UNREACHABLE:
 	case E_BUSY:
-		return person ? 5 : 69;
+	case E_CLOSED:
+		return person ? 5 : DAEMON_UNAVAILABLE;
 	case E_TIMEOUT:
-		return person ? 6 : 69;
+		return person ? 6 : DAEMON_UNAVAILABLE;
 	case E_KEY_LINE:
-		return person ? 2 : 65;
+		return person ? 2 : DAEMON_DATA;
 	case E_WRONG_PIN:
-		return person ? 1 : 77;
+		return person ? 1 : DAEMON_DENIED;
+	case E_KEY_UNKNOWN:
+	case E_KEY_USED:
+	case E_KEY_EXPIRED:
+	case E_KEY_PROOF:
+	case E_ENROLLED:
+	case E_DENIED:
+	case E_REVOKED:
+		return person ? 4 : DAEMON_DENIED;
 	default:
-		return person ? 4 : 77;
+		return person ? 1 : DAEMON_AGAIN;
 	}
 }
 
-static void on_refused(struct monitor *monitor, struct str text)
+static void on_refused(struct agent *agent, struct str text)
 {
 	char code[16], why[400];
 	struct str rest;
 	str_copy(str_cut(text, ' ', &rest), code, sizeof code);
 	utf8_clean(rest, why, sizeof why);
 	int err = err_from_name(code);
-	status_line(monitor, "refused", code);
+	status_line(agent, "refused", code);
 	if (err == E_ENROLLED || err == E_WRONG_PIN || err == E_KEY_UNKNOWN || err == E_KEY_USED || err == E_KEY_EXPIRED || err == E_KEY_PROOF)
-		pending_forget(monitor); /* this line will never do */
-	stop(monitor, fail(exit_code(monitor, err), err ? err : E_INTERNAL, "this machine was not enrolled", why));
+		pending_forget(agent); /* this line will never do */
+	daemon_stop(&agent->daemon, daemon_fail(exit_code(agent, err), err ? err : E_INTERNAL, "this machine was not enrolled", why));
 }
 
 static void on_report(void *ctx, const char *role, struct str text)
 {
-	struct monitor *monitor = ctx;
+	struct agent *agent = ctx;
 	struct str rest, word = str_cut(text, ' ', &rest);
 	char clean[400];
 	utf8_clean(rest, clean, sizeof clean);
 	if (!str_is(str_from(role), "net"))
 		return;
 	if (str_is(word, "enrolled")) {
-		pending_forget(monitor);
+		pending_forget(agent);
 		log_info("enrolled as %s", clean);
-		status_line(monitor, "enrolled", clean);
+		if (agent->options.line_shown)
+			log_warning("other users of this machine could see the join line; `murmesh join -` reads it from standard input");
+		status_line(agent, "enrolled", clean);
 	} else if (str_is(word, "online")) {
 		log_info("online as %s", clean);
-		status_line(monitor, "online", clean);
+		status_line(agent, "online", clean);
 	} else if (str_is(word, "offline"))
 		log_warning("the server is not reachable: %s; trying again", clean);
 	else if (str_is(word, "refused"))
-		on_refused(monitor, rest);
+		on_refused(agent, rest);
 }
 
-static void on_stopped(void *ctx)
-{
-	io_loop_stop(((struct monitor *)ctx)->loop);
-}
-
-static void on_signal(void *ctx)
-{
-	stop(ctx, 0);
-}
-
-/* ---- start ---- */
-
-static int prepare(struct monitor *monitor)
+static int name_choose(struct agent *agent)
 {
 	struct host host;
-	char lock[PATH_MAX];
-	int err = file_make_directory(monitor->options.directory, 0711);
-	if (err < 0 || !realpath(monitor->options.directory, monitor->directory))
-		return fail(73, err < 0 ? err : -E_FILE, "the agent's directory cannot be used", NULL);
-	if (file_path(lock, sizeof lock, monitor->directory, "agent.lock") < 0 || (err = file_lock(lock)) < 0)
-		return fail(75, err, "an agent uses this directory already", NULL);
-	err = join_read(monitor);
-	if (err < 0)
-		return fail(65, err, "this machine was not enrolled", NULL);
+	const char *wanted = agent->options.name ? agent->options.name : conf_string(agent->daemon.conf, "Agent", "Name");
 	host_read(&host);
-	if (str_copy(str_from(monitor->options.name ? monitor->options.name : host.name), monitor->name, sizeof monitor->name) < 0 ||
-	    !name_valid(str_from(monitor->name)))
-		return fail(64, -E_NAME, "the machine's name cannot be used", NULL);
-	snprintf(monitor->settings, sizeof monitor->settings, "join=%s\nname=%s\n", monitor->join, monitor->name);
-	return 0;
+	int err = str_copy(str_from(wanted ? wanted : host.name), agent->name, sizeof agent->name);
+	return err < 0 || !name_valid(str_from(agent->name)) ? -E_NAME : 0;
 }
 
-static int run(struct monitor *monitor, const struct priv_program *program)
+static int prepare(struct agent *agent)
 {
-	static const struct priv_monitor_events events = { NULL, on_report, on_stopped };
-	monitor->loop = io_loop_new();
-	struct io_signal *terminate = monitor->loop ? io_signal_new(monitor->loop, SIGTERM, on_signal, monitor) : NULL;
-	struct io_signal *interrupt = monitor->loop ? io_signal_new(monitor->loop, SIGINT, on_signal, monitor) : NULL;
-	if (terminate && interrupt)
-		monitor->priv = priv_monitor_new(monitor->loop, program, str_from(monitor->settings), NULL, 0, &events, monitor);
-	if (!monitor->priv || priv_monitor_start(monitor->priv) < 0)
-		return fail(75, -E_NO_MEMORY, "the roles cannot be started", NULL);
-	io_loop_run(monitor->loop);
-	priv_monitor_free(monitor->priv);
-	io_signal_free(terminate);
-	io_signal_free(interrupt);
-	io_loop_free(monitor->loop);
-	return monitor->code;
+	int code = daemon_prepare(&agent->daemon, "murmesh-agent", agent->options.directory, &conf_table);
+	if (code)
+		return code;
+	int err = join_read(agent);
+	if (err < 0)
+		return daemon_fail(DAEMON_DATA, err, "this machine was not enrolled", NULL);
+	if (name_choose(agent) < 0)
+		return daemon_fail(DAEMON_USAGE, -E_NAME, "the machine's name cannot be used", NULL);
+	int len = snprintf(agent->settings, sizeof agent->settings, "join=%s\nname=%s\nparent=%s\n", agent->join, agent->name,
+			   agent->options.parent ? agent->options.parent : "");
+	if (len >= (int)sizeof agent->settings)
+		return daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the parent's address cannot be used", NULL);
+	return 0;
 }
 
 int main(int argc, char **argv)
 {
-	static struct monitor monitor;
+	static const struct priv_monitor_events events = { NULL, on_report, NULL };
+	static struct agent agent;
 	struct priv_program program = { .name = "murmesh-agent",
-					.directory = monitor.directory,
+					.directory = agent.daemon.directory,
 					.roles = roles,
 					.n_roles = sizeof roles / sizeof *roles,
 					.edges = edges,
-					.n_edges = sizeof edges / sizeof *edges,
-					.first_uid = FIRST_UID };
+					.n_edges = sizeof edges / sizeof *edges };
 	proc_title_init(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 2 && str_is(str_from(argv[1]), "--role"))
 		return priv_role_main(&program, argv[2]);
 	log_init("murmesh-agent");
-	if (options_parse(argc, argv, &monitor.options) < 0)
+	if (options_parse(argc, argv, &agent.options) < 0)
 		return usage();
 	proc_harden();
 	fd_limit_raise();
-	int code = prepare(&monitor);
-	return code ? code : run(&monitor, &program);
+	int code = prepare(&agent);
+	if (code)
+		return code;
+	program.first_uid = (uid_t)conf_unsigned(agent.daemon.conf, "Agent", "RoleUid");
+	return daemon_run(&agent.daemon, &program, str_from(agent.settings), NULL, 0, &events, &agent);
 }

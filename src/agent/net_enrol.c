@@ -16,12 +16,25 @@ static void give_up(struct net_role *net, int err, const char *why)
 	net_report(net, "refused %s %s", err_name(err), why && *why ? why : err_text(err));
 }
 
+static int keep_parent(const struct net_role *net)
+{
+	char path[4096], text[JOIN_HOST_SIZE + 16];
+	int len = snprintf(text, sizeof text, "host=%s\nport=%u\n", net->line.host, net->line.port);
+	int err = keep_file(&net->keep, "parent", path);
+	return err < 0 ? err : file_write(path, text, (size_t)len, 0600);
+}
+
+static void dial(struct net_role *net);
+static int token_load(struct net_role *net);
+
 /* ---- 4. the management part ---- */
 
 static void on_installed(void *ctx, int err, const char *why, const void *response)
 {
 	struct net_role *net = ctx;
 	(void)response;
+	if (err == 0)
+		err = keep_parent(net);
 	if (err < 0)
 		return give_up(net, err, why);
 	net_hang_up(net);
@@ -65,6 +78,11 @@ static void on_manager_csr(void *ctx, int err, const char *why, const void *resp
 		return give_up(net, err, why);
 	if (!reply->csr.size)
 		return on_installed(net, 0, "", NULL);
+	if (!net->parent)
+		return dial(net);
+	if (token_load(net) < 0)
+		return give_up(net, -E_KEY_UNKNOWN,
+			       "the machine is enrolled, its management part is not, and the first join line is needed for it");
 	const struct str csr = { (const char *)reply->csr.bytes, reply->csr.size };
 	request_certificate(net, murmesh_CertificateKind_MANAGER, csr, on_manager_certificate);
 }
@@ -78,14 +96,6 @@ static void manager_step(struct net_role *net)
 }
 
 /* ---- 3. the machine itself ---- */
-
-static int keep_parent(const struct net_role *net)
-{
-	char path[4096], text[JOIN_HOST_SIZE + 16];
-	int len = snprintf(text, sizeof text, "host=%s\nport=%u\n", net->line.host, net->line.port);
-	int err = keep_file(&net->keep, "parent", path);
-	return err < 0 ? err : file_write(path, text, (size_t)len, 0600);
-}
 
 static void on_node_certificate(void *ctx, int err, const char *why, const void *response)
 {
@@ -195,14 +205,15 @@ static void on_connected(struct net_role *net, int err)
 {
 	if (err < 0)
 		return give_up(net, err, NULL);
-	if (net->keep.leaf) {
-		if (token_load(net) == 0)
-			manager_step(net);
-		else
-			give_up(net, -E_KEY_UNKNOWN, "the machine is enrolled, its management part is not, and the first join line is needed for it");
-		return;
-	}
-	token_step(net);
+	if (net->keep.leaf)
+		manager_step(net);
+	else
+		token_step(net);
+}
+
+static void dial(struct net_role *net)
+{
+	net_dial(net, net->pin_tls, on_connected);
 }
 
 void net_enrol(struct net_role *net)
@@ -218,5 +229,8 @@ void net_enrol(struct net_role *net)
 		err = -E_BUSY;
 	if (err < 0)
 		return give_up(net, err, NULL);
-	net_dial(net, net->pin_tls, on_connected);
+	if (net->keep.leaf)
+		manager_step(net); /* is all done already?  Then the parent need not be there now */
+	else
+		dial(net);
 }

@@ -95,6 +95,7 @@ static void on_parent_closed(void *ctx, int err)
 	if (dialing)
 		net->parent = NULL; /* no calls yet: `connected` tells */
 	rpc_connection_free(parent); /* with calls: their `closed` tells */
+	net->parent = NULL;
 	if (dialing)
 		tell(net, err == -E_TIMEOUT || (err > -1000 && err < 0) ? -E_UNREACHABLE : err);
 }
@@ -141,8 +142,24 @@ void net_hang_up(struct net_role *net)
 
 /* ---- start ---- */
 
+/* As the monitor was told, which is newer than what is kept. */
+static int told_parent(struct net_role *net, struct str told)
+{
+	struct str port_text, host = str_cut_last(told, ':', &port_text);
+	uint64_t port;
+	int err = str_to_u64(port_text, 65535, &port);
+	if (err == 0)
+		err = str_copy(host, net->parent_host, sizeof net->parent_host);
+	if (err == 0)
+		net->parent_port = (uint16_t)port;
+	return err;
+}
+
 static int load_parent(struct net_role *net)
 {
+	struct str told = str_setting(priv_child_configuration(net->child), "parent");
+	if (told.len)
+		return told_parent(net, told);
 	char path[4096];
 	struct buf text;
 	uint64_t port = 0;

@@ -33,9 +33,16 @@ static int line_check(struct buf *text, char line[JOIN_LINE_SIZE])
 	return err < 0 ? err : str_copy(first, line, JOIN_LINE_SIZE);
 }
 
+/* The line in the arguments: others could see it.  The agent warns when it has served: a refusal has three lines and no more. */
+static bool line_shown(const struct cli *cli)
+{
+	return cli->n_operands && !cli_given(cli, "file") && !str_is(str_from(cli->operands[0]), "-");
+}
+
 static int become_agent(const struct cli *cli, const char *line)
 {
 	char path[4096], directory[4096], fd_text[16];
+	size_t n = 5;
 	char *argv[10] = { path, (char *)(uintptr_t) "--dir", directory, (char *)(uintptr_t) "--join-fd", fd_text };
 	int err = program_path("murmesh-agent", path, sizeof path);
 	if (err < 0)
@@ -46,9 +53,11 @@ static int become_agent(const struct cli *cli, const char *line)
 		err = fd_set_inherit(fd, true);
 	snprintf(fd_text, sizeof fd_text, "%d", fd);
 	if (cli_text(cli, "name")) {
-		argv[5] = (char *)(uintptr_t) "--name";
-		argv[6] = (char *)(uintptr_t)cli_text(cli, "name");
+		argv[n++] = (char *)(uintptr_t) "--name";
+		argv[n++] = (char *)(uintptr_t)cli_text(cli, "name");
 	}
+	if (line_shown(cli))
+		argv[n++] = (char *)(uintptr_t) "--line-shown";
 	if (fd >= 0 && err == 0)
 		err = proc_replace(path, argv);
 	return cli_fail(fd < 0 ? fd : err, "the agent cannot be started");
@@ -64,9 +73,7 @@ static int run(const struct cli *cli)
 		err = line_check(&text, line);
 	buf_wipe(&text);
 	if (err < 0)
-		return cli_fail(err, "this machine was not enrolled");
-	if (cli->n_operands && !str_is(str_from(cli->operands[0]), "-"))
-		cli_note(cli, "note: other users of this machine can see the line while the command starts; `murmesh join -` reads it from standard input");
+		return cli_fail(err == -E_TOO_LONG ? -E_KEY_LINE : err, "this machine was not enrolled");
 	return become_agent(cli, line);
 }
 
@@ -78,7 +85,7 @@ static const struct cli_option options[] = {
 
 static const struct cli_example examples[] = {
 	{ "murmesh join 192.0.2.7:8443#MM1-...-...", "enrol this machine and run its agent in the foreground" },
-	{ "murmesh join - --name web02 <line.txt", "the line from standard input" },
+	{ "murmesh join --file line.txt --name web02", "the line from a file; - reads standard input" },
 	{ 0 },
 };
 

@@ -62,8 +62,8 @@ static int mapping_open(struct mapping *mapping, const char *text)
 					text);
 	int err = session_device(mapping->session, mapping->spec.device, &device);
 	if (err < 0)
-		return mapping->session->why[0] ? session_fail(mapping->session, err, mapping->spec.device) :
-						  cli_fail(err, "the device %s cannot be used", mapping->spec.device);
+		return cli_fail_because(err, mapping->session->why[0] ? mapping->session->why : NULL, NULL, "the device %s cannot be used",
+					mapping->spec.device);
 	if (!device.online)
 		cli_note(mapping->cli, "note: %s is offline; connections are refused until it is back", device.full_name);
 	memcpy(mapping->device.bytes, device.id, sizeof mapping->device.bytes);

@@ -220,7 +220,10 @@ static int device_add(struct run *run, struct str name)
 	if (err == 0)
 		err = session_device(&run->session, text, &device);
 	if (err < 0)
-		return run->session.why[0] ? session_fail(&run->session, err, text) : cli_fail(err, "the device %.*s cannot be used", STR_ARG(name));
+		return cli_fail_because(err, run->session.why[0] ? run->session.why : NULL, NULL, "the device %.*s cannot be used", STR_ARG(name));
+	for (size_t i = 0; i < run->n; i++)
+		if (memcmp(run->targets[i].device.bytes, device.id, sizeof device.id) == 0)
+			return 0; /* named twice */
 	struct target *target = &run->targets[run->n++];
 	target->run = run;
 	target->online = device.online;

@@ -56,14 +56,18 @@ static int status_read(struct up *up, int fd)
 
 static int server_start(struct up *up)
 {
-	char port[16], *argv[10] = { (char *)(uintptr_t) "murmesh-server", (char *)(uintptr_t) "--dir",	up->directory,
-				     (char *)(uintptr_t) "--port",	   port,			(char *)(uintptr_t) "--status-fd",
-				     (char *)(uintptr_t) "3" };
+	char port[16], *argv[10] = { (char *)(uintptr_t) "murmesh-server", (char *)(uintptr_t) "--dir", up->directory,
+				     (char *)(uintptr_t) "--status-fd", (char *)(uintptr_t) "3" };
+	size_t n = 5;
 	int status[2];
-	snprintf(port, sizeof port, "%u", (unsigned)cli_number(up->cli, "port"));
-	if (cli_text(up->cli, "address")) {
-		argv[7] = (char *)(uintptr_t) "--address";
-		argv[8] = (char *)(uintptr_t)cli_text(up->cli, "address");
+	if (cli_given(up->cli, "port")) {
+		snprintf(port, sizeof port, "%u", (unsigned)cli_number(up->cli, "port"));
+		argv[n++] = (char *)(uintptr_t) "--port";
+		argv[n++] = port;
+	}
+	if (cli_given(up->cli, "address")) {
+		argv[n++] = (char *)(uintptr_t) "--address";
+		argv[n++] = (char *)(uintptr_t)cli_text(up->cli, "address");
 	}
 	if (pipe2(status, O_CLOEXEC) < 0)
 		return -errno;
@@ -78,10 +82,12 @@ static int server_start(struct up *up)
 static int agent_start(struct up *up, const char *join)
 {
 	struct host host;
-	char *argv[12] = { (char *)(uintptr_t) "murmesh-agent", (char *)(uintptr_t) "--dir", up->agent_directory,
-			   (char *)(uintptr_t) "--status-fd",	(char *)(uintptr_t) "3" };
-	int status[2], fds[2], n = 5;
+	char parent[32], *argv[14] = { (char *)(uintptr_t) "murmesh-agent", (char *)(uintptr_t) "--dir",    up->agent_directory,
+				       (char *)(uintptr_t) "--status-fd",   (char *)(uintptr_t) "3",	    (char *)(uintptr_t) "--parent",
+				       parent };
+	int status[2], fds[2], n = 7;
 	size_t n_fds = 1;
+	snprintf(parent, sizeof parent, "127.0.0.1:%u", up->description.front_port); /* another one than last time with --port 0 */
 	host_read(&host);
 	if (!name_valid(str_from(host.name)) || strlen(host.name) > 53) {
 		argv[n++] = (char *)(uintptr_t) "--name";
@@ -99,13 +105,20 @@ static int agent_start(struct up *up, const char *join)
 	fd_close(status[1]);
 	if (n_fds == 2)
 		fd_close(fds[1]);
-	while (err == 0 && !str_starts(str_from(up->status), STR("online"))) {
+	while (err == 0 && !str_starts(str_from(up->status), STR("online")))
 		err = status_read(up, status[0]);
-		if (err == 0 && str_starts(str_from(up->status), STR("refused ")))
-			err = err_from_name(up->status + 8) ? -err_from_name(up->status + 8) : -E_INTERNAL;
-	}
 	fd_close(status[0]);
 	return err;
+}
+
+/* A daemon that cannot start has said why. */
+static int child_fail(pid_t *pid, int err, const char *what)
+{
+	int status = 0;
+	bool told = err == -E_ROLE_DIED && waitpid(*pid, &status, 0) == *pid && WIFEXITED(status) && WEXITSTATUS(status);
+	if (err == -E_ROLE_DIED)
+		*pid = 0;
+	return told ? CLI_FAILED : cli_fail(err, "%s", what);
 }
 
 /* ---- what is printed ---- */
@@ -162,11 +175,12 @@ static int announce(const struct up *up)
 
 /* ---- running ---- */
 
+/* The agent first: it need not see its server go. */
 static void children_end(struct up *up)
 {
 	if (up->agent > 0)
 		kill(up->agent, SIGTERM);
-	if (up->server > 0)
+	else if (up->server > 0)
 		kill(up->server, SIGTERM);
 }
 
@@ -191,10 +205,9 @@ static void on_child(void *ctx)
 		if (!up->stopping)
 			up->failed = true;
 	}
-	if (up->failed && !up->stopping) {
-		up->stopping = true;
+	up->stopping = up->stopping || up->failed;
+	if (up->stopping)
 		children_end(up);
-	}
 	if (up->server <= 0 && up->agent <= 0)
 		io_loop_stop(up->loop);
 }
@@ -217,24 +230,26 @@ static int start(struct up *up)
 	bool enrol = false;
 	int err = server_start(up);
 	if (err < 0)
-		return cli_fail_because(err, "its message stands above", NULL, "the server did not start");
+		return child_fail(&up->server, err, "the server did not start");
 	err = keys_make(up, &enrol, line, sizeof line);
 	if (err < 0)
 		return cli_fail(err, "the server does not answer");
 	err = agent_start(up, enrol ? line : NULL);
 	if (err < 0)
-		return cli_fail(err, "this machine's agent did not start");
+		return child_fail(&up->agent, err, "this machine's agent did not start");
 	if (announce(up) < 0)
 		return CLI_FAILED;
 	return stay(up);
 }
 
-static void children_wait(const struct up *up)
+static void children_wait(struct up *up)
 {
-	if (up->agent > 0)
-		waitpid(up->agent, NULL, 0);
-	if (up->server > 0)
-		waitpid(up->server, NULL, 0);
+	while (up->agent > 0 || up->server > 0) {
+		pid_t *pid = up->agent > 0 ? &up->agent : &up->server;
+		children_end(up);
+		waitpid(*pid, NULL, 0);
+		*pid = 0;
+	}
 }
 
 static int run(const struct cli *cli)
@@ -255,16 +270,13 @@ static int run(const struct cli *cli)
 	if (!up.loop)
 		return cli_fail(-E_NO_MEMORY, "the server did not start");
 	int code = start(&up);
-	if (up.server > 0 || up.agent > 0) {
-		children_end(&up);
-		children_wait(&up);
-	}
+	children_wait(&up);
 	io_loop_free(up.loop);
 	return code;
 }
 
 static const struct cli_option options[] = {
-	{ "port", 0, "PORT", CLI_NUMBER, "port of the server; 0 takes a free one", "8443", 65535 },
+	{ "port", 0, "PORT", CLI_NUMBER, "port of the server; 0 takes a free one (else as configured, or 8443)", NULL, 65535 },
 	{ "address", 0, "HOST", CLI_TEXT, "name or address that other machines reach this server by (else found out)", NULL, 0 },
 	{ 0 },
 };

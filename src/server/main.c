@@ -4,9 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/err.h"
-#include "io/io.h"
+#include "conf/conf.h"
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/host.h"
@@ -14,11 +13,10 @@
 #include "os/proc.h"
 #include "os/socket.h"
 #include "os/user.h"
+#include "priv/daemon.h"
 #include "resolve/resolve.h"
 #include "server/server.h"
 
-#define FIRST_UID    61100 /* a range that neither Debian nor systemd hands out */
-#define DEFAULT_PORT 8443
 
 static const struct priv_role roles[] = {
 	{ "front", server_front_main, PRIV_ALLOW_ACCEPT, NULL, false },
@@ -34,20 +32,27 @@ static const struct priv_edge edges[] = {
 	{ "core", "ca", PRIV_EDGE_RPC },     { "core", "relay", PRIV_EDGE_RPC },
 };
 
+static const struct conf_option conf_options[] = {
+	{ "Server", "Port", CONF_PORT, "8443", "port of the front; 0 takes a free one", 0, 0 },
+	{ "Server", "Address", CONF_ADDRESS, NULL, "name or address that other machines reach this server by (else found out)", 0, 0 },
+	/* A range that neither Debian nor systemd hands out. */
+	{ "Server", "RoleUid", CONF_UNSIGNED, "61100", "user id of the first role, when started as root; the others follow", 1000, 2000000000 },
+	{ "Server", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
+};
+static const struct conf_table conf_table = { "Server", conf_options, sizeof conf_options / sizeof *conf_options };
+
 struct options {
 	const char *directory, *address;
-	uint16_t port;
+	int port; /* -1 = as configured */
 	int status_fd;
 };
 
-struct monitor {
-	struct io_loop *loop;
-	struct priv_monitor *priv;
+struct server {
+	struct daemon daemon;
 	struct options options;
-	char directory[4096], address[300], settings[512];
+	char address[300], settings[512];
 	uint16_t port;
-	int front, core, code;
-	bool stopping;
+	int front, core;
 };
 
 static int usage(void)
@@ -65,7 +70,7 @@ static int options_parse(int argc, char **argv, struct options *options)
 					       { "status-fd", required_argument, NULL, 's' },
 					       { 0 } };
 	uint64_t number;
-	*options = (struct options){ .port = DEFAULT_PORT, .status_fd = -1 };
+	*options = (struct options){ .port = -1, .status_fd = -1 };
 	for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
 		switch (c) {
 		case 'd':
@@ -77,7 +82,7 @@ static int options_parse(int argc, char **argv, struct options *options)
 		case 'p':
 			if (str_to_u64(str_from(optarg), 65535, &number) < 0)
 				return -E_NUMBER;
-			options->port = (uint16_t)number;
+			options->port = (int)number;
 			break;
 		case 's':
 			if (str_to_u64(str_from(optarg), 1024, &number) < 0)
@@ -120,111 +125,91 @@ static int listen_core(const char *directory)
 	return fd;
 }
 
-static void settings_make(struct monitor *monitor)
+/* The address for other machines: as given on the command line or configured, with our port where it names none. */
+static void address_make(struct server *server)
+{
+	struct conf_address configured;
+	struct str text = str_from(server->options.address), port;
+	char host[300] = "";
+	if (!text.len && conf_address(server->daemon.conf, "Server", "Address", &configured)) {
+		bool v6 = str_has(configured.host, ':');
+		int len = snprintf(host, sizeof host, "%s%.*s%s", v6 ? "[" : "", STR_ARG(configured.host), v6 ? "]" : "");
+		if (configured.has_port)
+			snprintf(host + len, sizeof host - (size_t)len, ":%u", configured.port);
+		text = str_from(host);
+	} else if (!text.len)
+		text = str_from(host_address(host, sizeof host) < 0 ? "127.0.0.1" : host);
+	str_cut_last(text, ':', &port);
+	bool has_port = port.len < text.len && !str_has(port, ']');
+	if (has_port)
+		snprintf(server->address, sizeof server->address, "%.*s", STR_ARG(text));
+	else
+		snprintf(server->address, sizeof server->address, "%.*s:%u", STR_ARG(text), server->port);
+}
+
+static void settings_make(struct server *server)
 {
 	struct stat status;
-	const char *wanted = monitor->options.address;
-	char host[256];
-	if (wanted && str_has(str_from(wanted), ':') && wanted[strlen(wanted) - 1] != ']')
-		snprintf(monitor->address, sizeof monitor->address, "%s", wanted);
-	else {
-		if (!wanted && host_address(host, sizeof host) < 0)
-			str_copy(STR("127.0.0.1"), host, sizeof host);
-		snprintf(monitor->address, sizeof monitor->address, "%s:%u", wanted ? wanted : host, monitor->port);
-	}
-	if (stat(monitor->directory, &status) < 0)
+	address_make(server);
+	if (stat(server->daemon.directory, &status) < 0)
 		status.st_uid = geteuid();
-	snprintf(monitor->settings, sizeof monitor->settings, "front_port=%u\naddress=%s\nowner=%u\n", monitor->port, monitor->address,
+	snprintf(server->settings, sizeof server->settings, "front_port=%u\naddress=%s\nowner=%u\n", server->port, server->address,
 		 (unsigned)status.st_uid);
 }
 
 static void on_ready(void *ctx)
 {
-	struct monitor *monitor = ctx;
+	struct server *server = ctx;
 	char line[512];
-	log_info("ready on port %u; other machines reach this server as %s", monitor->port, monitor->address);
-	if (monitor->options.status_fd < 0)
+	log_info("ready on port %u; other machines reach this server as %s", server->port, server->address);
+	if (server->options.status_fd < 0)
 		return;
-	int len = snprintf(line, sizeof line, "{\"port\":%u,\"address\":\"%s\"}\n", monitor->port, monitor->address);
-	fd_write_all(monitor->options.status_fd, line, (size_t)len);
+	int len = snprintf(line, sizeof line, "ready %u %s\n", server->port, server->address);
+	fd_write_all(server->options.status_fd, line, (size_t)len);
 }
 
-static void on_stopped(void *ctx)
+static int prepare(struct server *server)
 {
-	io_loop_stop(((struct monitor *)ctx)->loop);
-}
-
-static void on_signal(void *ctx)
-{
-	struct monitor *monitor = ctx;
-	if (!monitor->stopping)
-		priv_monitor_stop(monitor->priv);
-	monitor->stopping = true;
-}
-
-static int fail(int code, int err, const char *what)
-{
-	fprintf(stderr, "error: %s\nwhy:   %s\ntry:   %s\n", what, err_text(err), err_try(err) ? err_try(err) : "see the log above");
-	return code;
-}
-
-static int prepare(struct monitor *monitor)
-{
-	char lock[4096];
-	int err = file_make_directory(monitor->options.directory, 0711);
-	if (err < 0 || !realpath(monitor->options.directory, monitor->directory))
-		return fail(73, err < 0 ? err : -E_FILE, "the server's directory cannot be used");
-	if (file_path(lock, sizeof lock, monitor->directory, "server.lock") < 0 || (err = file_lock(lock)) < 0)
-		return fail(75, err, "a server uses this directory already");
-	monitor->front = listen_front(monitor->options.port, &monitor->port);
-	if (monitor->front < 0)
-		return fail(69, -E_PORT, "the server's port cannot be opened");
-	monitor->core = listen_core(monitor->directory);
-	if (monitor->core < 0)
-		return fail(73, monitor->core, "core.sock cannot be opened");
-	settings_make(monitor);
+	int code = daemon_prepare(&server->daemon, "murmesh-server", server->options.directory, &conf_table);
+	if (code)
+		return code;
+	uint16_t port = server->options.port >= 0 ? (uint16_t)server->options.port : conf_port(server->daemon.conf, "Server", "Port");
+	char what[64];
+	snprintf(what, sizeof what, "the server's port %u cannot be opened", port);
+	server->front = listen_front(port, &server->port);
+	if (server->front < 0)
+		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);
+	server->core = listen_core(server->daemon.directory);
+	if (server->core < 0)
+		return daemon_fail(DAEMON_CANNOT_CREATE, server->core, "core.sock cannot be opened", NULL);
+	settings_make(server);
 	return 0;
-}
-
-static int run(struct monitor *monitor, const struct priv_program *program)
-{
-	static const struct priv_monitor_events events = { on_ready, NULL, on_stopped };
-	const struct priv_descriptor descriptors[] = { { "front", "front", monitor->front }, { "core.sock", "core", monitor->core } };
-	monitor->loop = io_loop_new();
-	struct io_signal *terminate = monitor->loop ? io_signal_new(monitor->loop, SIGTERM, on_signal, monitor) : NULL;
-	struct io_signal *interrupt = monitor->loop ? io_signal_new(monitor->loop, SIGINT, on_signal, monitor) : NULL;
-	if (terminate && interrupt)
-		monitor->priv = priv_monitor_new(monitor->loop, program, str_from(monitor->settings), descriptors,
-						 sizeof descriptors / sizeof *descriptors, &events, monitor);
-	if (!monitor->priv || priv_monitor_start(monitor->priv) < 0)
-		return fail(75, -E_NO_MEMORY, "the roles cannot be started");
-	io_loop_run(monitor->loop);
-	priv_monitor_free(monitor->priv);
-	io_signal_free(terminate);
-	io_signal_free(interrupt);
-	io_loop_free(monitor->loop);
-	return monitor->code;
 }
 
 int main(int argc, char **argv)
 {
-	static struct monitor monitor;
+	static const struct priv_monitor_events events = { on_ready, NULL, NULL };
+	static struct server server;
 	struct priv_program program = { .name = "murmesh-server",
-					.directory = monitor.directory,
+					.directory = server.daemon.directory,
 					.roles = roles,
 					.n_roles = sizeof roles / sizeof *roles,
 					.edges = edges,
-					.n_edges = sizeof edges / sizeof *edges,
-					.first_uid = FIRST_UID };
+					.n_edges = sizeof edges / sizeof *edges };
 	proc_title_init(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 2 && str_is(str_from(argv[1]), "--role"))
 		return priv_role_main(&program, argv[2]);
 	log_init("murmesh-server");
-	if (options_parse(argc, argv, &monitor.options) < 0)
+	if (options_parse(argc, argv, &server.options) < 0)
 		return usage();
 	proc_harden();
 	fd_limit_raise();
-	int code = prepare(&monitor);
-	return code ? code : run(&monitor, &program);
+	int code = prepare(&server);
+	if (code)
+		return code;
+	const struct priv_descriptor descriptors[] = { { "front", "front", server.front }, { "core.sock", "core", server.core } };
+	program.first_uid = (uid_t)conf_unsigned(server.daemon.conf, "Server", "RoleUid");
+	return daemon_run(&server.daemon, &program, str_from(server.settings), descriptors, sizeof descriptors / sizeof *descriptors, &events,
+			  &server);
 }

@@ -81,21 +81,18 @@ static bool is_self(struct str host)
 	return host.len == 0 || str_equal_nocase(host, STR("localhost")) || str_is(host, "127.0.0.1") || str_is(host, "::1");
 }
 
-static bool lists(const murmesh_Grant *grant, struct str host, uint16_t port)
-{
-	char wanted[300];
-	if (target_format(host, port, wanted, sizeof wanted) < 0)
-		return false;
-	for (pb_size_t i = 0; i < grant->targets_count; i++)
-		if (str_equal_nocase(str_from(grant->targets[i]), str_from(wanted)))
-			return true;
-	return false;
-}
-
 int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port)
 {
-	bool listed = lists(grant, host, port) || (is_self(host) && lists(grant, STR(""), port));
-	return grant->rights & murmesh_Right_CONNECT && listed ? 0 : -E_GRANT;
+	char wanted[300], device[300];
+	if (target_format(host, port, wanted, sizeof wanted) < 0 || target_format(STR(""), port, device, sizeof device) < 0 ||
+	    !(grant->rights & murmesh_Right_CONNECT))
+		return -E_GRANT;
+	for (pb_size_t i = 0; i < grant->targets_count; i++) {
+		struct str target = str_from(grant->targets[i]);
+		if (str_equal_nocase(target, str_from(wanted)) || (is_self(host) && str_is(target, device)))
+			return 0;
+	}
+	return -E_GRANT;
 }
 
 int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_order, const uint8_t *devices, size_t devices_len,

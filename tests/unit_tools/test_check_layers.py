@@ -69,7 +69,7 @@ SOURCES = [
     ("rpc/x.c", "#include <uv.h>\n", 1, "<uv.h> belongs to io"),
     ("rpc/x.c", "#include <nghttp2/nghttp2.h>\n", 1, "<nghttp2/nghttp2.h> belongs to h2"),
     ("cli/x.c", "#include <seccomp.h>\n", 1, "<seccomp.h> belongs to os priv"),
-    ("rpc/x.c", "#include <sys/socket.h>\n", 1, "<sys/socket.h> belongs to io os priv front relay probe collect peer cloud"),
+    ("rpc/x.c", "#include <sys/socket.h>\n", 1, "<sys/socket.h> belongs to io os priv front relay resolve probe collect peer cloud"),
     ("cli/x.c", "int f(void)\n{\n\treturn fork();\n}\n", 3, "fork() belongs to os priv"),
     ("cli/x.c", '/* a\n * b */ const char *s = "\\"//"; int i = vfork ();\n', 2, "vfork() belongs to os priv"),
     ("cli/x.h", "static int f = execvp(a, b);\n", 1, "execvp() belongs to os priv"),
