@@ -17,6 +17,7 @@ struct core {
 	struct rpc_connection *link, *ca, *relay;
 	struct io_watch *local; /* core.sock */
 	struct list locals;     /* connections on it */
+	struct io_timer *housekeeping;
 	struct map *online;     /* device id -> struct device_link */
 	murmesh_CertificateReply mesh; /* intermediate, root, policy, as ca described them; device_id holds the mesh id */
 	struct id mesh_id;

@@ -81,13 +81,15 @@ static bool is_self(struct str host)
 
 int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port)
 {
-	char wanted[300];
-	int err = target_format(is_self(host) ? STR("") : host, port, wanted, sizeof wanted);
-	if (err < 0 || !(grant->rights & murmesh_Right_CONNECT))
+	char wanted[300], device[300];
+	if (target_format(host, port, wanted, sizeof wanted) < 0 || target_format(STR(""), port, device, sizeof device) < 0 ||
+	    !(grant->rights & murmesh_Right_CONNECT))
 		return -E_GRANT;
-	for (pb_size_t i = 0; i < grant->targets_count; i++)
-		if (str_equal_nocase(str_from(grant->targets[i]), str_from(wanted)))
+	for (pb_size_t i = 0; i < grant->targets_count; i++) {
+		struct str target = str_from(grant->targets[i]);
+		if (str_equal_nocase(target, str_from(wanted)) || (is_self(host) && str_is(target, device)))
 			return 0;
+	}
 	return -E_GRANT;
 }
 
