@@ -161,6 +161,11 @@ void socket_reset(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1, .l_linger = 0 }, sizeof(struct linger));
 }
 
+void socket_reset_not(int fd)
+{
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 0 }, sizeof(struct linger));
+}
+
 int socket_shutdown_write(int fd)
 {
 	return OS_CALL(ENOTCONN, shutdown(fd, SHUT_WR));
