@@ -15,8 +15,6 @@
 #include "stream/stream.h"
 
 #define CLIENTS_MAX 15000
-#define PING_MS     15000
-#define QUIET_MS    40000
 #define RETRY_MS    50
 
 struct link_role {
@@ -160,7 +158,7 @@ static void on_client_closed(void *ctx, int err)
 static void client_add(struct link_role *role, int fd)
 {
 	static const struct rpc_connection_events events = { on_open, NULL, on_client_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100, .ping_ms = PING_MS, .quiet_ms = QUIET_MS };
+	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	const struct stream_settings tls = { .fd = fd, .tls = role->tls };
 	static const struct stream_events none;
 	if (role->n_clients >= CLIENTS_MAX) {
