@@ -249,6 +249,7 @@ int agent_net_main(struct priv_child *child)
 	static struct net_role net;
 	struct str settings = priv_child_configuration(child);
 	net = (struct net_role){ .child = child, .loop = priv_child_loop(child) };
+	list_init(&net.rpc_legs);
 	net.keep = (struct keep){ .directory = priv_child_directory(child), .name = "node" };
 	net.has_line = join_line_parse(str_setting(settings, "join"), &net.line) == 0;
 	str_copy(str_setting(settings, "name"), net.name, sizeof net.name);
@@ -263,6 +264,7 @@ int agent_net_main(struct priv_child *child)
 	int code = priv_child_run(child);
 	net.link = NULL;
 	net_hang_up(&net);
+	net_rpc_legs_free(&net);
 	drop(&net.exec);
 	drop(&net.resolve);
 	agent_end_free(net.legs);
