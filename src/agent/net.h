@@ -32,7 +32,7 @@ struct net_role {
 	struct tls_context *pin_tls, *link_tls, *leg_tls;
 	struct io_timer *retry, *renewal;
 	uint64_t pause_ms;
-	bool online;
+	bool online, begun;
 
 	/* enrolment under way */
 	murmesh_Token token;

@@ -195,6 +195,7 @@ static int load_identity(struct net_role *net)
 /* Once exec and resolve are connected. */
 static void begin(struct net_role *net)
 {
+	net->begun = true;
 	int err = load_identity(net);
 	if (err < 0)
 		net_report(net, "refused %s %s", err_name(err), err_text(err));
@@ -230,7 +231,6 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_events exec = { NULL, NULL, on_exec_closed }, resolve = { NULL, NULL, on_resolve_closed };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct net_role *net = ctx;
-	bool waiting = !net->exec || !net->resolve, begun = net->parent || net->retry;
 	if (str_is(str_from(name), "rpc-to:exec")) {
 		drop(&net->exec);
 		net->exec = rpc_connection_plain(net->loop, fd, &settings, &exec, net);
@@ -239,7 +239,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		net->resolve = rpc_connection_plain(net->loop, fd, &settings, &resolve, net);
 	} else
 		fd_close(fd);
-	if (waiting && !begun && net->exec && net->resolve)
+	if (!net->begun && net->exec && net->resolve)
 		begin(net);
 }
 
