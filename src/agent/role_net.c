@@ -185,7 +185,7 @@ static int load_identity(struct net_role *net)
 	err = certificate_inspect(net->keep.root, &root);
 	if (err == 0 && net->has_line && !hash_equal(root.key_hash, net->line.root_hash))
 		err = -E_ENROLLED;
-	if (err == 0)
+	if (err == 0 && !net->has_line) /* kept when the enrolment is complete; until then the line names it */
 		err = load_parent(net);
 	if (err == 0)
 		err = net_enter_enrolled(net);
