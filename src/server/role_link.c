@@ -24,7 +24,7 @@ struct link_role {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
 	struct rpc_connection *core;
 	struct key *key;
-	struct tls_context *tls;  /* an older one stays with the connections made under it */
+	struct tls_context *tls;  /* connections made under an older one keep it */
 	struct list clients;
 	size_t n_clients;
 	int intake_fd;
@@ -233,6 +233,7 @@ static int context_make(struct link_role *role, const murmesh_CertificateReply *
 		err = tls_context_new(&settings, &context);
 	}
 	if (err == 0) {
+		tls_context_free(role->tls);
 		role->tls = context;
 		int64_t life_s = info.not_after - clock_wall_s();
 		io_timer_start(role->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
