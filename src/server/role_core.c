@@ -14,8 +14,8 @@
 #include "os/random.h"
 #include "os/socket.h"
 
-#define DEVICES_MAX 100000
-#define RETRY_MS    500
+#define DEVICES_MAX    100000
+#define LOCAL_RETRY_MS 100
 
 /* ---- jobs ---- */
 
@@ -184,8 +184,13 @@ static void on_local_accept(void *ctx, unsigned events)
 	struct core *core = ctx;
 	(void)events;
 	int fd = socket_accept(core->local_fd);
-	if (fd < 0)
+	if (fd < 0) {
+		if (fd != -EAGAIN) { /* no descriptors: who connects waits in the kernel's queue */
+			io_watch_set(core->local, 0);
+			io_timer_start(core->local_retry, LOCAL_RETRY_MS, 0);
+		}
 		return;
+	}
 	struct local *local = local_welcome(core, fd) ? mem_alloc(sizeof *local) : NULL;
 	if (!local) {
 		fd_close(fd);
@@ -196,6 +201,13 @@ static void on_local_accept(void *ctx, unsigned events)
 	local->connection = rpc_connection_plain(core->loop, fd, &settings, &local_events, local);
 	if (!local->connection)
 		on_local_closed(local, 0);
+}
+
+static void on_local_retry(void *ctx)
+{
+	struct core *core = ctx;
+	if (core->local)
+		io_watch_set(core->local, IO_READABLE);
 }
 
 /* ---- other roles ---- */
@@ -329,7 +341,8 @@ int server_core_main(struct priv_child *child)
 	core.online = map_new(seed, DEVICES_MAX);
 	settings_read(&core);
 	tls_warm_up();
-	if (!core.online)
+	core.local_retry = io_timer_new(core.loop, on_local_retry, &core);
+	if (!core.online || !core.local_retry)
 		return 75;
 	if (open_database(&core) < 0)
 		return 74;
@@ -344,6 +357,7 @@ int server_core_main(struct priv_child *child)
 	connection_drop(&core.relay);
 	store_free(core.store);
 	io_watch_free(core.local);
+	io_timer_free(core.local_retry);
 	fd_close(core.local_fd);
 	map_free(core.online);
 	return code;
