@@ -261,7 +261,11 @@ int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFIC
 
 int ca_certificate_prune(struct store_tx *tx, int64_t now)
 {
-	struct store_query *query = store_query(tx, "DELETE FROM certificates WHERE not_after < $1 AND revoked_at = 0");
+	struct store_query *query =
+		store_query(tx, "DELETE FROM certificates WHERE revoked_at = 0 AND (not_after < $1 OR (not_after < $2 AND kind IN ($3, $4)))");
 	store_bind_integer(query, 1, now - CA_RENEWAL_SECONDS);
+	store_bind_integer(query, 2, now);
+	store_bind_text(query, 3, str_from(identity_kind_name(IDENTITY_USER)));
+	store_bind_text(query, 4, str_from(identity_kind_name(IDENTITY_COMPONENT)));
 	return store_exec(query);
 }

@@ -82,7 +82,8 @@ int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t
 /* Whether this certificate, or any with the same key, was revoked. */
 int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFICATE_SERIAL_SIZE], const uint8_t key_hash[HASH_SIZE],
                               bool *ret_revoked);
-/* Forgets certificates that can no longer be renewed (expired for 90 days).  Revoked ones stay: their keys never come back. */
+/* Forgets certificates that can no longer be renewed: of machines when expired for 90 days, of users and components when expired.
+ * Revoked ones stay: their keys never come back. */
 #define CA_RENEWAL_SECONDS ((int64_t)90 * 86400)
 int ca_certificate_prune(struct store_tx *tx, int64_t now);
 #endif

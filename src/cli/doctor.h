@@ -13,6 +13,11 @@ struct doctor_check {
 	const char *remedy; /* when the result is not OK */
 };
 
+/* doctor_mesh.c */
+enum doctor_result doctor_server(const char *directory, char text[DOCTOR_TEXT_SIZE]);
+enum doctor_result doctor_keys(const char *directory, char text[DOCTOR_TEXT_SIZE]);
+enum doctor_result doctor_certificate(const char *directory, char text[DOCTOR_TEXT_SIZE]);
+
 /* Ends with a row of zeros. */
 extern const struct doctor_check doctor_checks[];
 #endif

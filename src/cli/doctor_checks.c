@@ -150,5 +150,8 @@ const struct doctor_check doctor_checks[] = {
 	{ "machine-id", machine_id_check, "run `systemd-machine-id-setup` once" },
 	{ "disk", disk_check, "free some space, or choose another --dir" },
 	{ "directory", directory_check, "give the folder to yourself and take the right to write from others: chmod go-w DIR" },
+	{ "server", doctor_server, "look at the server's log, then start it again" },
+	{ "keys", doctor_keys, "take the right to read from others: chmod go= FILE; then think about who may have read it" },
+	{ "certificate", doctor_certificate, "set the clock; when the certificate has expired, enrol the machine again" },
 	{ 0 },
 };

@@ -104,8 +104,10 @@ int certificate_read_pem(struct str pem, struct certificate **ret, size_t max)
 	BIO_free(bio);
 	if (more == 0 && n == 0)
 		more = -E_ENCODING;
-	while (more < 0 && n > 0)
-		certificate_free(ret[--n]);
+	while (more < 0 && n > 0) {
+		n--;
+		ret[n] = certificate_free(ret[n]);
+	}
 	return more < 0 ? more : (int)n;
 }
 

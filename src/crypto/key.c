@@ -186,9 +186,7 @@ void hash_sha256(const void *bytes, size_t len, uint8_t ret_hash[HASH_SIZE])
 
 void hash_hmac(const uint8_t *key, size_t key_len, struct str a, struct str b, uint8_t ret_mac[HASH_SIZE])
 {
-	static EVP_MAC *hmac; /* looking it up costs more than using it */
-	if (!hmac)
-		hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 	EVP_MAC_CTX *mac = EVP_MAC_CTX_new(hmac);
 	char digest[] = "SHA256";
 	const OSSL_PARAM params[] = { OSSL_PARAM_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_END };
@@ -197,6 +195,7 @@ void hash_hmac(const uint8_t *key, size_t key_len, struct str a, struct str b, u
 	             EVP_MAC_update(mac, (const uint8_t *)a.ptr, a.len) == 1 &&
 	             EVP_MAC_update(mac, (const uint8_t *)b.ptr, b.len) == 1 && EVP_MAC_final(mac, ret_mac, NULL, HASH_SIZE) == 1);
 	EVP_MAC_CTX_free(mac);
+	EVP_MAC_free(hmac);
 }
 
 void hash_hkdf(const uint8_t *secret, size_t len, struct str info, uint8_t ret_key[HASH_SIZE])

@@ -32,6 +32,7 @@ int key_sign(const struct key *key, struct str context, const void *bytes, size_
 int key_verify(const struct key *key, struct str context, const void *bytes, size_t len, const uint8_t *signature,
                size_t signature_len);
 
+/* Hashes fail only when memory is short, and then end the process. */
 void hash_sha256(const void *bytes, size_t len, uint8_t ret_hash[HASH_SIZE]);
 /* HMAC-SHA256 (RFC 2104) over two pieces one after the other (b may be empty). */
 void hash_hmac(const uint8_t *key, size_t key_len, struct str a, struct str b, uint8_t ret_mac[HASH_SIZE]);

@@ -321,7 +321,7 @@ static int read_some(struct tls *tls, uint8_t *out, size_t size, size_t *ret_n)
 ssize_t tls_read(struct tls *tls, void *out, size_t size)
 {
 	size_t start = output.len, n;
-	tls->blocked = tls->end_waits = false;
+	tls->end_waits = false;
 	ERR_clear_error();
 	int err = read_some(tls, out, size, &n);
 	output_send(tls, start); /* an error there is for the writer */

@@ -265,6 +265,7 @@ static void clear_http_is_redirected(void **state)
 {
 	struct place *place = *state;
 	char local[SOCKET_ADDRESS_TEXT];
+	place->settings.deadline_ms = 1000000;
 	start(place);
 	int client = client_new(place, STR("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"));
 	run_until(place, &counters(place)->redirected, 1);
@@ -410,27 +411,37 @@ static void full_queue_keeps_all(void **state)
 {
 	struct place *place = *state;
 	int clients[CLIENTS], fd;
-	bool seen[CLIENTS] = { false };
+	bool seen[CLIENTS + 1] = { false };
+	char slow_bytes[6] = "MMR1"; /* and the index of the slow one */
+	memcpy(slow_bytes + 4, &(uint16_t){ CLIENTS }, 2);
 	place->settings.stuck_ms = 1000000;
 	start(place);
+	int slow = client_new(place, (struct str){ slow_bytes, 3 });
+	run_until(place, &counters(place)->waiting, 1);
 	clients_connect(place, clients);
 	run_until(place, &counters(place)->queue_full, 1);
+	/* One that waited for its bytes waits for its role now; what it still sends belongs to the role. */
+	assert_int_equal(fd_write_all(slow, slow_bytes + 3, 1), 0);
+	run_once(place);
+	assert_int_equal(fd_write_all(slow, slow_bytes + 4, 2), 0);
 	uint64_t accepted = counters(place)->accepted;
-	assert_int_equal(accepted, counters(place)->passed[FRONT_RELAY] + 1);
+	assert_int_equal(accepted, counters(place)->passed[FRONT_RELAY] + 2);
 	for (int i = 0; i < 20; i++)
 		run_once(place);
 	assert_int_equal(counters(place)->accepted, accepted);
-	while (counters(place)->passed[FRONT_RELAY] < CLIENTS)
+	while (counters(place)->passed[FRONT_RELAY] < CLIENTS + 1)
 		for (run_once(place); (fd = take(place, FRONT_RELAY)) >= 0; fd_close(fd)) {
 			char got[16];
 			uint16_t index;
 			assert_int_equal(fd_read(fd, got, sizeof got), 6);
 			memcpy(&index, got + 4, 2);
+			assert_in_range(index, 0, CLIENTS);
 			assert_false(seen[index]);
 			seen[index] = true;
 		}
-	assert_int_equal(counters(place)->accepted, CLIENTS);
+	assert_int_equal(counters(place)->accepted, CLIENTS + 1);
 	assert_int_equal(counters(place)->waiting, 0);
+	fd_close(slow);
 	clients_close(clients);
 }
 

@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -196,7 +197,10 @@ static void test_spawn_signals(void **state)
 	assert_int_equal(sigprocmask(SIG_SETMASK, &none, &after), 0);
 	signal(SIGPIPE, SIG_DFL);
 	signal(SIGUSR1, SIG_DFL);
-	assert_string_equal(lines, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+	uint64_t ignored = 0;
+	assert_int_equal(sscanf(lines, "SigBlk:\t0000000000000000\nSigIgn:\t%" SCNx64, &ignored), 1);
+	/* glibc keeps the signals 32 and 33 for itself: who started this test may have left them ignored. */
+	assert_int_equal(ignored & ~(3ull << 31), 0);
 	assert_int_equal(sigismember(&after, SIGTERM), 1); /* ours is as it was */
 	output_of(spawn);
 	assert_int_equal(sigprocmask(SIG_SETMASK, &none, &after), 0);

@@ -153,7 +153,7 @@ int priv_child_confine(struct priv_child *child)
 	return priv_child_confine_with(child, NULL, NULL);
 }
 
-int priv_child_confine_with(struct priv_child *child, int (*threads)(void *ctx), void *ctx)
+int priv_child_confine_with(struct priv_child *child, int (*inside)(void *ctx), void *ctx)
 {
 	bool root = child->root[0];
 	const struct sandbox sandbox = {
@@ -164,15 +164,15 @@ int priv_child_confine_with(struct priv_child *child, int (*threads)(void *ctx),
 		.directory = !child->directory[0] ? NULL
 		             : root               ? "/"
 		                                  : child->directory,
-		.threads = threads,
+		.inside = inside,
 		.ctx = ctx,
 	};
+	child->confined = true; /* for inside(): a role whose sandbox fails leaves */
 	int err = child->role->unconfined ? child_harden() : sandbox_enter(&sandbox);
-	if (err == 0 && child->role->unconfined && threads)
-		err = threads(ctx);
+	if (err == 0 && child->role->unconfined && inside)
+		err = inside(ctx);
 	if (err < 0)
 		return err;
-	child->confined = true;
 	if (child->start.forbidden_call)
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 	return 0;

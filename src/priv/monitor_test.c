@@ -365,20 +365,24 @@ static void test_directories(void **state)
 /* A link in the place of a role's directory: its target keeps its owner. */
 static void test_directory_link(void **state)
 {
-	char path[256];
+	char path[256], target[256];
+	struct stat status;
 	(void)state;
 	if (!IS_ROOT)
 		skip();
-	snprintf(path, sizeof path, "%s/every", directory);
-	assert_int_equal(symlink("/etc", path), 0);
+	assert_int_equal(file_path(path, sizeof path, directory, "every"), 0);
+	assert_int_equal(file_path(target, sizeof target, directory, "elsewhere"), 0);
+	assert_int_equal(file_make_directory(target, 0755), 0);
+	assert_int_equal(symlink(target, path), 0);
 	trial_init("every");
 	t.monitor = priv_monitor_new(t.loop, &t.program, STR(""), NULL, 0, &events, NULL);
-	assert_int_equal(priv_monitor_start(t.monitor), -ENOTDIR);
+	int err = priv_monitor_start(t.monitor);
 	trial_done();
 	unlink(path);
-	struct stat status;
-	assert_int_equal(stat("/etc", &status), 0);
+	assert_int_equal(err, -ENOTDIR);
+	assert_int_equal(stat(target, &status), 0);
 	assert_int_equal(status.st_uid, 0);
+	assert_int_equal(status.st_mode & 07777, 0755);
 }
 
 /* What a role tries, and what comes of it: an error's name, "ok", or the system call that ends it. */
@@ -488,6 +492,23 @@ static void test_ends(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
 		attempt_run(&attempts[i]);
+}
+
+/* What a role said before its end is heard. */
+static void test_last_words(void **state)
+{
+	(void)state;
+	trial_init("plain");
+	trial_start("");
+	wait_start("plain");
+	tell("plain", "chatter");
+	wait_start("plain");
+	for (unsigned i = 0; i < 100; i++) {
+		char text[32];
+		snprintf(text, sizeof text, "plain chatters %u.", i);
+		assert_true(line_take(text));
+	}
+	trial_stop();
 }
 
 /* A role in an attacker's hands talks nonsense to the monitor. */
@@ -696,6 +717,7 @@ static void test_descriptor_waits(void **state)
 	pid_t hanging = wait_start("plain"), dying = wait_start("other");
 	rpc_once();
 	kill(hanging, SIGSTOP);
+	int before = descriptors_open();
 	for (; told < 60; told++) /* more than the socket takes */
 		assert_int_equal(
 		        priv_monitor_tell(t.monitor, "plain", (struct str){ (char[CONTROL_TEXT_MAX]){ 0 }, CONTROL_TEXT_MAX }), 0);
@@ -705,6 +727,7 @@ static void test_descriptor_waits(void **state)
 	wait_report("plain got rpc-to:other");
 	tell("plain", "write rpc-to:other late");
 	wait_report("plain rpc-to:other late");
+	assert_int_equal(descriptors_open(), before);
 	trial_stop();
 }
 
@@ -769,7 +792,8 @@ static void test_stop(void **state)
 	pid_t hanging = wait_start("plain");
 	wait_ready();
 	log_begin();
-	tell("net", "try hang");
+	tell("net", "hang");
+	wait_report("net hangs");
 	kill(hanging, SIGSTOP);
 	priv_monitor_stop(t.monitor);
 	priv_monitor_stop(t.monitor);
@@ -900,6 +924,8 @@ static int monitor_main(const char *path)
 	trial_start("");
 	tell("helper", "try orphan"); /* the kernel does not kill it with its parent: it has to leave by itself */
 	wait_report("helper try orphan ok");
+	tell("plain", "hang"); /* this one only the kernel can end */
+	wait_report("plain hangs");
 	pid_t plain = wait_start("plain"), helper = wait_start("helper");
 	printf("%d %d\n", (int)plain, (int)helper);
 	fflush(stdout);
@@ -930,7 +956,6 @@ static void test_monitor_killed(void **state)
 	int plain = (int)syscall(SYS_pidfd_open, strtol(text, &end, 10), 0);
 	int helper = (int)syscall(SYS_pidfd_open, strtol(end, NULL, 10), 0);
 	assert_true(plain >= 0 && helper >= 0);
-	assert_int_equal(kill((pid_t)strtol(text, NULL, 10), SIGSTOP), 0); /* this one only the kernel can end */
 	assert_int_equal(kill(monitor, SIGKILL), 0);
 	assert_int_equal(waitpid(monitor, NULL, 0), monitor);
 	wait_end(plain);
@@ -1055,6 +1080,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_refused, trial_give_up),
 		cmocka_unit_test_teardown(test_forbidden, trial_give_up),
 		cmocka_unit_test_teardown(test_ends, trial_give_up),
+		cmocka_unit_test_teardown(test_last_words, trial_give_up),
 		cmocka_unit_test_teardown(test_hostile_role, trial_give_up),
 		cmocka_unit_test_teardown(test_files, trial_give_up),
 		cmocka_unit_test_teardown(test_connect, trial_give_up),

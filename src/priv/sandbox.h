@@ -19,9 +19,8 @@ struct sandbox {
 	pid_t monitor;         /* its death ends the role */
 	const char *root;      /* to chroot into; NULL = nowhere */
 	const char *directory; /* that Landlock opens, seen from inside root; NULL = none */
-	/* Makes the role's threads, after Landlock, which holds for one thread and its children, and before the filter, which holds for
-	 * all; NULL = none.  0 or a negative code. */
-	int (*threads)(void *ctx);
+	/* priv_child_confine_with(): after Landlock, which holds for one thread and its children, before the filter; NULL = none. */
+	int (*inside)(void *ctx);
 	void *ctx;
 };
 

@@ -130,7 +130,7 @@ static int try_open(void)
 
 static int try_create(void)
 {
-	return open("/etc/murmesh-test", O_RDONLY | O_CREAT, 0600);
+	return open("/etc/passwd", O_RDONLY | O_CREAT, 0600);
 }
 
 static int try_read_tmp(void)
@@ -186,7 +186,7 @@ static int try_kill(void)
 
 static int try_terminal(void)
 {
-	return ioctl(STDERR_FILENO, TIOCSTI, "x");
+	return ioctl(STDERR_FILENO, TIOCNXCL);
 }
 
 static int try_sigsys(void)
@@ -240,21 +240,27 @@ static int try_library(void)
 	return fprintf(stderr, "%s", "") < 0 || isatty(STDERR_FILENO) < 0 ? -1 : 0;
 }
 
+/* More than malloc() has arenas before it asks for the number of processors. */
+#define THREADS 12
+static pthread_barrier_t all_run;
+
 static void *thread_run(void *ctx)
 {
 	pthread_setname_np(pthread_self(), "worker");
 	*(char **)ctx = malloc(100000);
+	pthread_barrier_wait(&all_run);
 	return NULL;
 }
 
 static int try_thread(void)
 {
-	pthread_t threads[4];
-	char *memory[4] = { NULL };
-	for (size_t i = 0; i < 4; i++)
+	pthread_t threads[THREADS];
+	char *memory[THREADS] = { NULL };
+	pthread_barrier_init(&all_run, NULL, THREADS);
+	for (size_t i = 0; i < THREADS; i++)
 		if ((errno = pthread_create(&threads[i], NULL, thread_run, &memory[i])) != 0)
 			return -1;
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < THREADS; i++) {
 		pthread_join(threads[i], NULL);
 		free(memory[i]);
 	}
@@ -311,13 +317,6 @@ static int try_descriptors(void)
 	return fd_send(CONTROL_FD, (char[]){ CONTROL_REPORT, 'x' }, 2, fds, 2);
 }
 
-static int try_hang(void)
-{
-	while (poll(NULL, 0, -1) != 0)
-		;
-	return -1;
-}
-
 static const struct {
 	const char *name;
 	int (*run)(void);
@@ -348,7 +347,6 @@ static const struct {
 	{ "short-violation", try_short_violation },
 	{ "false-violation", try_false_violation },
 	{ "descriptors", try_descriptors },
-	{ "hang", try_hang },
 };
 
 static void try_call(struct role *role, const char *name)
@@ -411,6 +409,21 @@ static void on_write(struct role *role, char *name)
 	report(role, "wrote %s", n < 0 ? err_name((int)n) : "ok");
 }
 
+static void hang(struct role *role)
+{
+	report(role, "hangs");
+	while (poll(NULL, 0, -1) != 0)
+		;
+}
+
+/* Says more than the monitor hears in one turn, and dies. */
+static void chatter(struct role *role)
+{
+	for (unsigned i = 0; i < 100; i++)
+		report(role, "chatters %u.", i);
+	abort();
+}
+
 static void on_message(void *ctx, struct str message)
 {
 	struct role *role = ctx;
@@ -435,6 +448,10 @@ static void on_message(void *ctx, struct str message)
 		report(role, "counted %u", role->messages);
 	else if (strcmp(text, "long") == 0)
 		report(role, "long %s", err_name(priv_report(role->child, (struct str){ text, CONTROL_TEXT_MAX + 1 })));
+	else if (strcmp(text, "hang") == 0)
+		hang(role);
+	else if (strcmp(text, "chatter") == 0)
+		chatter(role);
 	else if (strcmp(text, "linger") == 0) {
 		role->lingers = true;
 		report(role, "lingers");

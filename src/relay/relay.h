@@ -30,7 +30,7 @@ void relay_preamble_write(enum relay_side side, const uint8_t ticket[RELAY_TICKE
 
 struct relay_settings {
 	size_t max_pairs;    /* announced and spliced ones together */
-	size_t max_arriving; /* legs that have not yet sent their preamble; beyond, the oldest is reset */
+	size_t max_arriving; /* legs that have not yet sent their preamble; beyond, the oldest is reset; at least 1 */
 	size_t pipes_large;  /* of 1 MiB; for all processes of one uid together the kernel gives 64 (pipe-user-pages-soft) */
 	size_t pipes_small;  /* of 64 KiB, when the large ones are in use; then a buffer of the loop serves */
 	uint64_t arrival_ms; /* for a leg to send its preamble */
@@ -78,6 +78,7 @@ struct relay *relay_free(struct relay *relay);
 /* Expects a leg: once for each side of a pair, in any order, before both have come.  -E_EXISTS: this side or ticket was announced
  * before; -E_FULL: max_pairs; -E_NUMBER: side or expiry; -E_NO_MEMORY. */
 int relay_announce(struct relay *relay, const struct relay_ticket *ticket);
+/* fd: connected and non-blocking, at the first byte of its preamble.  May call `ended` before it returns. */
 void relay_leg(struct relay *relay, int fd);
 /* At once, whatever its state: its tickets are void, its legs are reset.  An unknown pair is no error. */
 void relay_close_pair(struct relay *relay, const struct id *pair);

@@ -164,8 +164,10 @@ static void abandon(struct rpc_call *call, int err)
 static int on_message(void *ctx, struct str message)
 {
 	struct rpc_call *call = ctx;
-	if (!call->events || !call->events->message || !call->stream || (call->connection->server && call->finished))
+	if (!call->stream || (call->connection->server && call->finished))
 		return -E_CLOSED;
+	if (!call->events || !call->events->message)
+		return 0;
 	if (!call->method->request) {
 		call->events->message(call->ctx, &message);
 		return 0;
@@ -279,8 +281,9 @@ static int send_head(struct rpc_call *call)
 		return 0;
 	h2_head_add(&head, STR(":status"), STR("200"));
 	h2_head_add(&head, STR("content-type"), STR("application/grpc+proto"));
-	call->head_sent = true;
-	return h2_stream_respond(call->stream, &head, false);
+	int err = h2_stream_respond(call->stream, &head, false);
+	call->head_sent = err == 0;
+	return err;
 }
 
 static int send_bytes(struct rpc_call *call, struct str bytes)
@@ -297,8 +300,10 @@ int rpc_call_send(struct rpc_call *call, const void *message)
 {
 	if (!call->stream || call->finished)
 		return -E_CLOSED;
-	if (!call->method->request)
-		return send_bytes(call, *(const struct str *)message);
+	if (!call->method->request) {
+		const struct str *bytes = message;
+		return bytes->len > RPC_MESSAGE_MAX ? -E_TOO_LONG : send_bytes(call, *bytes);
+	}
 	pb_ostream_t out = pb_ostream_from_buffer(encoded, sizeof encoded);
 	if (!pb_encode(&out, call->connection->server ? call->method->response : call->method->request, message))
 		return -E_MESSAGE;

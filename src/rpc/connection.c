@@ -58,6 +58,10 @@ static void fail(struct rpc_connection *connection, int err)
 {
 	if (connection->dying || connection->failed)
 		return;
+	if (err == -ECONNRESET || err == -EPIPE)
+		err = -E_CLOSED;
+	if (err == -E_CLOSED && h2_error(connection->session))
+		err = h2_error(connection->session);
 	connection->failed = true;
 	io_task_cancel(&connection->flush);
 	if (connection->timer)
@@ -155,10 +159,8 @@ static void on_readable(void *ctx)
 	int err = receive(connection);
 	if (err == -EAGAIN && !connection->dying)
 		stream_want(connection->stream, STREAM_READ | (buf_len(&connection->unsent) ? STREAM_WRITE : 0u));
-	else if (err < 0) {
-		int reason = h2_error(connection->session);
-		fail(connection, err == -E_CLOSED && reason ? reason : err);
-	}
+	else if (err < 0)
+		fail(connection, err);
 	leave(connection);
 }
 

@@ -133,22 +133,26 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	role->core = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &events, role);
 }
 
+static int start_inside(void *ctx)
+{
+	struct ca_role *role = ctx;
+	bool created;
+	int err = authority_open(priv_child_directory(role->child), &role->authority, &created);
+	if (err < 0)
+		log_error("the certification manager's keys cannot be used: %s", err_text(err));
+	else if (created)
+		log_info("a new mesh root was made in the ca directory; move root.key to a safe place, the server does not need it to run");
+	return err;
+}
+
 int server_ca_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	struct ca_role role = { .child = child };
-	bool created;
 	tls_warm_up();
-	int err = authority_open(priv_child_directory(child), &role.authority, &created);
-	if (err < 0) {
-		log_error("the certification manager's keys cannot be used: %s", err_text(err));
-		return 78;
-	}
-	if (created)
-		log_info("a new mesh root was made in the ca directory; move root.key to a safe place, the server does not need it to run");
 	priv_child_listen(child, &events, &role);
-	if (priv_child_confine(child) < 0)
-		return 77;
+	if (priv_child_confine_with(child, start_inside, &role) < 0)
+		return 78;
 	priv_child_ready(child);
 	int code = priv_child_run(child);
 	rpc_connection_free(role.core);

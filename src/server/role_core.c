@@ -6,6 +6,7 @@
 #include "account/account.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "ca/records.h"
 #include "crypto/tls.h"
 #include "os/clock.h"
 #include "os/fd.h"
@@ -14,8 +15,9 @@
 #include "os/random.h"
 #include "os/socket.h"
 
-#define DEVICES_MAX    100000
-#define LOCAL_RETRY_MS 100
+#define DEVICES_MAX     100000
+#define HOUSEKEEPING_MS 3600000
+#define LOCAL_RETRY_MS  100
 
 /* ---- jobs ---- */
 
@@ -286,6 +288,34 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		fd_close(fd);
 }
 
+/* ---- housekeeping: what has expired is forgotten, at the start and every hour ---- */
+
+static int prune_run(struct store_tx *tx, struct store_job *job)
+{
+	(void)job;
+	int err = ca_join_prune(tx, clock_wall_s());
+	return err < 0 ? err : ca_certificate_prune(tx, clock_wall_s());
+}
+
+static void prune_done(struct store_job *job, int err)
+{
+	if (err < 0)
+		log_warning("expired keys and certificates were not removed: %s %s", err_text(err), job->detail);
+	mem_free(job);
+}
+
+static void on_housekeeping(void *ctx)
+{
+	struct core *core = ctx;
+	struct store_job *job = mem_alloc(sizeof *job);
+	if (!job)
+		return;
+	job->run = prune_run;
+	job->done = prune_done;
+	if (store_submit(core->store, job) < 0)
+		mem_free(job);
+}
+
 /* ---- the role ---- */
 
 struct first_job {
@@ -313,10 +343,11 @@ static int open_database(struct core *core)
 	return err;
 }
 
-static int start_worker(void *ctx)
+static int start_inside(void *ctx)
 {
 	struct core *core = ctx;
-	return store_start_worker(core->store, core->loop);
+	int err = open_database(core);
+	return err < 0 ? err : store_start_worker(core->store, core->loop);
 }
 
 static void settings_read(struct core *core)
@@ -342,14 +373,16 @@ int server_core_main(struct priv_child *child)
 	settings_read(&core);
 	tls_warm_up();
 	core.local_retry = io_timer_new(core.loop, on_local_retry, &core);
-	if (!core.online || !core.local_retry)
+	core.housekeeping = io_timer_new(core.loop, on_housekeeping, &core);
+	if (!core.online || !core.local_retry || !core.housekeeping)
 		return 75;
-	if (open_database(&core) < 0)
-		return 74;
+	store_warm_up();
 	priv_child_listen(child, &events, &core);
-	if (priv_child_confine_with(child, start_worker, &core) < 0)
-		return 77;
+	if (priv_child_confine_with(child, start_inside, &core) < 0)
+		return 74;
+	io_timer_start(core.housekeeping, 0, HOUSEKEEPING_MS);
 	int code = priv_child_run(child);
+	io_timer_free(core.housekeeping);
 	LIST_EACH(at, &core.locals)
 		on_local_closed(LIST_ENTRY(at, struct local, node), 0);
 	connection_drop(&core.link);

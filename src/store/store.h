@@ -1,7 +1,7 @@
 /* store/store.h: the database of a server or an agent: one file, transactions, a worker thread that commits for many at once.
  *
  * Threads: store_open() and store_run() on the thread that starts the program; after store_start_worker() only the worker touches the
- * database, and all other calls are made on the loop's thread.  Order at start: store_open(), sandbox without seccomp filter,
+ * database, and all other calls are made on the loop's thread.  Order at start: store_warm_up(), sandbox without seccomp filter, store_open(),
  * store_start_worker(), seccomp filter.  After store_open() no further file is opened.
  * Errors: -E_EXISTS (a unique key is taken), -E_CHECKSUM (the file is damaged), -E_BUSY (another program holds the file, or the queue is
  * full), -E_NO_MEMORY, -E_STORE (anything else); what the database said stands in the job's detail, for the caller's log. */
@@ -27,6 +27,9 @@ struct store_schema {
 	const char *const *migrations;
 };
 extern const struct store_schema store_schema_server, store_schema_agent;
+
+/* Takes the database's random seed from the system: before a chroot, where there is no /dev/urandom. */
+void store_warm_up(void);
 
 #define STORE_DETAIL_SIZE 128
 #define STORE_QUEUE_MAX   10000 /* jobs submitted and not yet done */

@@ -35,7 +35,9 @@ static struct side *other(const struct side *side)
 static void want(struct side *side)
 {
 	const struct side *to = other(side);
-	stream_want(side->stream, (!side->eof && !buf_len(&to->waiting) ? STREAM_READ : 0u) | (buf_len(&side->waiting) ? STREAM_WRITE : 0u));
+	bool last = side->closed && stream_unsent(side->stream); /* nothing but its way out to wait for */
+	stream_want(side->stream, (!side->eof && !buf_len(&to->waiting) ? STREAM_READ : 0u) |
+	                                  (buf_len(&side->waiting) || last ? STREAM_WRITE : 0u));
 }
 
 static void end(struct pump *pump, int err)
@@ -151,6 +153,7 @@ struct pump *pump_new(struct io_loop *loop, struct stream *a, struct stream *b, 
 	}
 	if (buf_append_str(&pump->sides[1].waiting, first) < 0)
 		return pump_free(pump);
+	pump->bytes = first.len;
 	want(&pump->sides[0]);
 	want(&pump->sides[1]);
 	return pump;

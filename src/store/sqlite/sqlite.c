@@ -401,11 +401,16 @@ static int file_touch(const char *path)
 	return 0;
 }
 
-int engine_open(const char *path, const struct store_schema *schema, struct store_tx **ret, char detail[STORE_DETAIL_SIZE])
+/* The source of randomness is opened once: a confined process would be left with time and pid. */
+void store_warm_up(void)
 {
-	/* Opens the source of randomness while that is still possible: a confined process would be left with time and pid. */
 	uint8_t discarded;
 	sqlite3_randomness(sizeof discarded, &discarded);
+}
+
+int engine_open(const char *path, const struct store_schema *schema, struct store_tx **ret, char detail[STORE_DETAIL_SIZE])
+{
+	store_warm_up();
 	detail[0] = 0;
 	struct store_tx *tx = mem_alloc(sizeof *tx);
 	if (!tx)
