@@ -13,6 +13,7 @@
 #define PAUSE_LEAST_MS 200
 #define PAUSE_MOST_MS  15000
 #define RENEW_MS       20000
+#define RPC_LEGS_MAX   512
 
 /* ---- legs ---- */
 
@@ -74,8 +75,8 @@ static int on_run(void *ctx, struct rpc_call *call)
 	return net->exec ? rpc_proxy(call, net->exec) : -E_BUSY;
 }
 
-/* A leg with RPC lives by itself: its end frees it. */
 struct rpc_leg {
+	struct list node;
 	struct net_role *net;
 	struct rpc_connection *connection;
 };
@@ -85,28 +86,42 @@ static int on_leg_open(void *ctx, struct rpc_call *call)
 	return on_run(((struct rpc_leg *)ctx)->net, call);
 }
 
-static void on_leg_closed(void *ctx, int err)
+static void rpc_leg_free(struct rpc_leg *leg)
 {
-	struct rpc_leg *leg = ctx;
-	(void)err;
+	list_remove(&leg->node);
+	leg->net->n_rpc_legs--;
 	rpc_connection_free(leg->connection);
 	mem_free(leg);
+}
+
+static void on_leg_closed(void *ctx, int err)
+{
+	(void)err;
+	rpc_leg_free(ctx);
 }
 
 static void on_rpc_leg(void *ctx, struct stream *stream)
 {
 	static const struct rpc_connection_events events = { on_leg_open, NULL, on_leg_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = 15000, .quiet_ms = 40000 };
+	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	struct net_role *net = ctx;
-	struct rpc_leg *leg = mem_alloc(sizeof *leg);
+	struct rpc_leg *leg = net->n_rpc_legs < RPC_LEGS_MAX ? mem_alloc(sizeof *leg) : NULL;
 	if (!leg) {
 		stream_free(stream);
 		return;
 	}
 	leg->net = net;
+	list_append(&net->rpc_legs, &leg->node);
+	net->n_rpc_legs++;
 	leg->connection = rpc_connection_new(net->loop, stream, &settings, &events, leg);
 	if (!leg->connection)
-		mem_free(leg);
+		rpc_leg_free(leg);
+}
+
+void net_rpc_legs_free(struct net_role *net)
+{
+	LIST_EACH(at, &net->rpc_legs)
+		rpc_leg_free(LIST_ENTRY(at, struct rpc_leg, node));
 }
 
 static void on_refused(void *ctx, int err, const char *target)

@@ -181,7 +181,7 @@ static bool local_welcome(const struct core *core, int fd)
 static void on_local_accept(void *ctx, unsigned events)
 {
 	static const struct rpc_connection_events local_events = { on_local_open, NULL, on_local_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = 15000, .quiet_ms = 40000 };
+	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	struct core *core = ctx;
 	(void)events;
 	int fd = socket_accept(core->local_fd);

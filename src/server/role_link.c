@@ -15,8 +15,6 @@
 #include "stream/stream.h"
 
 #define CLIENTS_MAX 15000
-#define PING_MS     15000
-#define QUIET_MS    40000
 #define RETRY_MS    50
 
 struct link_role {
@@ -26,7 +24,7 @@ struct link_role {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
 	struct rpc_connection *core;
 	struct key *key;
-	struct tls_context *tls;  /* an older one stays with the connections made under it */
+	struct tls_context *tls;  /* connections made under an older one keep it */
 	struct list clients;
 	size_t n_clients;
 	int intake_fd;
@@ -160,7 +158,7 @@ static void on_client_closed(void *ctx, int err)
 static void client_add(struct link_role *role, int fd)
 {
 	static const struct rpc_connection_events events = { on_open, NULL, on_client_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100, .ping_ms = PING_MS, .quiet_ms = QUIET_MS };
+	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	const struct stream_settings tls = { .fd = fd, .tls = role->tls };
 	static const struct stream_events none;
 	if (role->n_clients >= CLIENTS_MAX) {
@@ -235,6 +233,7 @@ static int context_make(struct link_role *role, const murmesh_CertificateReply *
 		err = tls_context_new(&settings, &context);
 	}
 	if (err == 0) {
+		tls_context_free(role->tls);
 		role->tls = context;
 		int64_t life_s = info.not_after - clock_wall_s();
 		io_timer_start(role->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
