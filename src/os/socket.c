@@ -54,6 +54,11 @@ void socket_address_format(const struct socket_address *address, char text[SOCKE
 		snprintf(text, SOCKET_ADDRESS_TEXT, "%s:%u", host, port);
 		break;
 	case AF_INET6:
+		if (IN6_IS_ADDR_V4MAPPED(&ip6(address)->sin6_addr)) {
+			inet_ntop(AF_INET, &ip6(address)->sin6_addr.s6_addr[12], host, sizeof host);
+			snprintf(text, SOCKET_ADDRESS_TEXT, "%s:%u", host, port);
+			break;
+		}
 		inet_ntop(AF_INET6, &ip6(address)->sin6_addr, host, sizeof host);
 		snprintf(text, SOCKET_ADDRESS_TEXT, "[%s]:%u", host, port);
 		break;

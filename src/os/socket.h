@@ -15,7 +15,7 @@ struct socket_address {
 
 /* A literal "127.0.0.1" or "::1" (no names; those go to the resolve role).  Returns 0, or -E_NOT_FOUND. */
 int socket_address_parse(struct str host, uint16_t port, struct socket_address *ret);
-/* "127.0.0.1:80" or "[::1]:80". */
+/* "127.0.0.1:80" or "[::1]:80"; an IPv4 client of an IPv6 listener is shown as what it is. */
 void socket_address_format(const struct socket_address *address, char text[SOCKET_ADDRESS_TEXT]);
 uint16_t socket_address_port(const struct socket_address *address);
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE, Echo, Target, gone, reset, until
+from harness import PATIENCE, Echo, Target, closed, gone, reset, until
 
 
 def flowing(mapped):
@@ -61,16 +61,6 @@ def test_agent_dies(mesh, victim):
         if victim == "net":
             until(lambda: mesh.device(agent.name)["online"], "the role is back")
             flowing(mapped).close()
-
-
-def closed(connection):
-    """Its other side is gone.  What came before is read away."""
-    try:
-        return connection.fileno() < 0 or connection.recv(1 << 20, socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
 
 
 def test_agent_is_stopped(mesh):
