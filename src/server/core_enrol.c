@@ -21,15 +21,20 @@ struct token_job {
 	murmesh_Token reply;
 };
 
+/* The key first: a stranger without one makes nothing be written, not even something that is taken back. */
 static int token_run(struct store_tx *tx, struct core_job *job)
 {
 	struct token_job *token = (struct token_job *)job;
 	struct str name = str_from(token->request.name);
 	struct enrolment enrolment;
+	struct join_key usable;
 	struct id key;
 	int64_t number;
 	memcpy(key.bytes, token->request.key_id, sizeof key.bytes);
-	int err = fleet_token_next(tx, name, &number);
+	int err = ca_join_key_find(tx, &key, clock_wall_s(), &usable);
+	mem_wipe(&usable, sizeof usable);
+	if (err == 0)
+		err = fleet_token_next(tx, name, &number);
 	if (err == 0)
 		err = ca_enrolment_begin(tx, &key, name, number, clock_wall_s(), &enrolment);
 	if (err < 0)
