@@ -500,8 +500,10 @@ static void test_last_words(void **state)
 	(void)state;
 	trial_init("plain");
 	trial_start("");
-	wait_start("plain");
+	siginfo_t ended;
+	pid_t pid = wait_start("plain");
 	tell("plain", "chatter");
+	assert_int_equal(waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT), 0); /* before the monitor hears the first */
 	wait_start("plain");
 	for (unsigned i = 0; i < 100; i++) {
 		char text[32];
@@ -787,10 +789,17 @@ static void test_stop(void **state)
 {
 	static char text[1 << 16];
 	(void)state;
-	trial_init("plain other net");
+	trial_init("plain other net broken");
 	trial_start("");
 	pid_t hanging = wait_start("plain");
-	wait_ready();
+	wait_start("other");
+	for (unsigned i = 0; i < 6; i++)
+		wait_report("broken unconfined");
+	while (priv_monitor_tell(t.monitor, "broken", STR("x")) !=
+	       -E_CLOSED) { /* until it is seen dead: its next start would be in 1 s */
+		tell("other", "counted");
+		wait_report("other counted");
+	}
 	log_begin();
 	tell("net", "hang");
 	wait_report("net hangs");
@@ -805,6 +814,7 @@ static void test_stop(void **state)
 	assert_non_null(strstr(text, "role plain: does not stop: killed\n"));
 	assert_non_null(strstr(text, "role net: does not stop: killed\n"));
 	assert_null(strstr(text, "role other"));
+	assert_false(line_take("broken unconfined"));
 	trial_done();
 }
 
