@@ -19,9 +19,9 @@ enum priv_allow {
 	PRIV_ALLOW_ACCEPT = 1,   /* accept4 */
 	PRIV_ALLOW_SPLICE = 2,   /* splice, pipe2 */
 	PRIV_ALLOW_FILES = 4,    /* what SQLite and file.h need, below the role's own directory only */
-	PRIV_ALLOW_RESOLVE = 8,  /* what getaddrinfo needs; read-only /etc instead of the empty root */
+	PRIV_ALLOW_RESOLVE = 8,  /* what getaddrinfo needs; read-only /etc instead of the empty root; no directory */
 	PRIV_ALLOW_CONNECT = 16, /* socket (INET, INET6 stream only), connect: the agent's net role */
-	PRIV_ALLOW_THREAD = 32,  /* clone of threads only (made before the filter anyway) */
+	PRIV_ALLOW_THREAD = 32,  /* clone of threads only.  Make them after priv_child_confine(): Landlock holds for one thread and its children */
 };
 
 struct priv_child;
@@ -31,11 +31,11 @@ struct priv_role {
 	int (*main)(struct priv_child *child); /* runs in the role's process; its result is the exit code */
 	unsigned allow;                        /* enum priv_allow */
 	const char *directory; /* below the program's directory: its root (mode 0700, own uid); NULL = an empty one */
-	bool unconfined;       /* the agent's exec: keeps its rights, since commands inherit a filter */
+	bool unconfined;       /* the agent's exec: keeps the monitor's user and rights, since commands inherit a filter */
 };
 
 /* RPC: the monitor makes a new stream pair whenever one of both starts, and sends "rpc-to:NAME" to `from` (the client side)
- * and "rpc-from:NAME" to `to`.  PASS: a packet pair that the monitor keeps open, so that what is queued
+ * and "rpc-from:NAME" to `to`; the old one reaches its end of file.  PASS: a packet pair that the monitor keeps open, so that what is queued
  * survives a restart: "pass-to:NAME" and "pass-from:NAME". */
 enum priv_edge_kind { PRIV_EDGE_RPC, PRIV_EDGE_PASS };
 struct priv_edge {
