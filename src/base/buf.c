@@ -46,7 +46,7 @@ int buf_reserve(struct buf *buf, size_t len, uint8_t **ret_room)
 			capacity = held + len;
 		if (capacity > buf->max)
 			capacity = buf->max;
-		uint8_t *data = mem_resize(buf->data, capacity);
+		uint8_t *data = mem_resize(buf->data, capacity + 1); /* the NUL that buf_printf() leaves */
 		if (!data)
 			return -E_NO_MEMORY;
 		buf->data = data;
@@ -111,8 +111,8 @@ int buf_printf(struct buf *buf, const char *format, ...)
 	int need = vsnprintf(NULL, 0, format, args);
 	va_end(args);
 	uint8_t *room;
-	int err = need < 0 ? -E_TOO_LONG : buf_reserve(buf, (size_t)need + 1, &room);
-	if (err == 0) {
+	int err = need < 0 ? -E_TOO_LONG : buf_reserve(buf, (size_t)need, &room);
+	if (err == 0 && need > 0) {
 		vsnprintf((char *)room, (size_t)need + 1, format, again);
 		buf_commit(buf, (size_t)need);
 	}

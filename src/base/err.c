@@ -16,22 +16,28 @@ static const struct row {
 static const struct row *find(int err)
 {
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if (rows[i].code == err || rows[i].code == -err)
+		if (rows[i].code == err || -rows[i].code == err)
 			return &rows[i];
 	return NULL;
+}
+
+/* The kernel's number without its sign; any number may come from a peer, also one that has no opposite. */
+static int kernel_number(int err)
+{
+	return err < 0 && err > -E_FIRST ? -err : err;
 }
 
 const char *err_name(int err)
 {
 	const struct row *row = find(err);
-	const char *known = row ? NULL : strerrorname_np(err < 0 ? -err : err);
+	const char *known = row ? NULL : strerrorname_np(kernel_number(err));
 	return row ? row->name : known ? known : "E1011";
 }
 
 const char *err_text(int err)
 {
 	const struct row *row = find(err);
-	const char *known = row ? NULL : strerrordesc_np(err < 0 ? -err : err);
+	const char *known = row ? NULL : strerrordesc_np(kernel_number(err));
 	return row ? row->text : known ? known : "unknown error";
 }
 

@@ -11,7 +11,8 @@ void *mem_alloc(size_t size)
 
 void *mem_alloc_array(size_t n, size_t size)
 {
-	return fault_hit() ? NULL : calloc(n ? n : 1, size ? size : 1);
+	size_t total;
+	return __builtin_mul_overflow(n, size, &total) ? NULL : mem_alloc(total);
 }
 
 void *mem_resize(void *ptr, size_t size)

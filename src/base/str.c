@@ -126,3 +126,13 @@ int str_copy(struct str s, char *out, size_t size)
 	out[s.len] = 0;
 	return 0;
 }
+
+struct str str_setting(struct str lines, const char *name)
+{
+	while (lines.len) {
+		struct str value, line = str_cut(lines, '\n', &lines);
+		if (str_has(line, '=') && str_is(str_cut(line, '=', &value), name))
+			return value;
+	}
+	return STR("");
+}

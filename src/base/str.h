@@ -32,6 +32,8 @@ struct str str_cut_last(struct str s, char c, struct str *rest);
 int str_to_u64(struct str s, uint64_t max, uint64_t *ret);
 /* "90s", "15m", "12h", "7d", "250ms": to milliseconds, at most 10 years.  Returns 0, or -E_DURATION. */
 int str_to_duration_ms(struct str s, uint64_t *ret_ms);
+/* The value behind "name=" in lines that end with a line feed; the empty view when there is no such line. */
+struct str str_setting(struct str lines, const char *name);
 /* NUL-terminated copy into out of size bytes.  Returns 0, or -E_TOO_LONG (out is then ""). */
 int str_copy(struct str s, char *out, size_t size);
 #endif

@@ -64,7 +64,7 @@ bool name_valid(struct str s)
 	for (size_t i = 0; i < s.len; i++) {
 		char c = s.ptr[i];
 		bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-		if (!word && (i == 0 || !strchr("._-", c)))
+		if (!word && (i == 0 || (c != '.' && c != '_' && c != '-')))
 			return false;
 	}
 	return true;

@@ -11,9 +11,9 @@
 struct buf;
 struct key; /* a private key, or a public one alone */
 
-#define HASH_SIZE          32  /* SHA-256 */
-#define KEY_PUBLIC_MAX     128 /* SubjectPublicKeyInfo, DER (RFC 5280 section 4.1.2.7) */
-#define KEY_SIGNATURE_MAX  80
+#define HASH_SIZE         32  /* SHA-256 */
+#define KEY_PUBLIC_MAX    128 /* SubjectPublicKeyInfo, DER (RFC 5280 section 4.1.2.7) */
+#define KEY_SIGNATURE_MAX 80
 
 struct key *key_generate(void); /* NULL when memory is short */
 struct key *key_free(struct key *key);
@@ -26,14 +26,22 @@ int key_public_read(const uint8_t *der, size_t len, struct key **ret);
 int key_public_hash(const struct key *key, uint8_t ret_hash[HASH_SIZE]); /* SHA-256 of the SubjectPublicKeyInfo */
 
 /* Signs context || 0x00 || bytes: a signature made for one purpose never fits another.  context is a literal such as "murmesh grant 1". */
-int key_sign(const struct key *key, struct str context, const void *bytes, size_t len, uint8_t out[KEY_SIGNATURE_MAX], size_t *ret_len);
+int key_sign(const struct key *key, struct str context, const void *bytes, size_t len, uint8_t out[KEY_SIGNATURE_MAX],
+             size_t *ret_len);
 /* 0, or -E_SIGNATURE. */
-int key_verify(const struct key *key, struct str context, const void *bytes, size_t len, const uint8_t *signature, size_t signature_len);
+int key_verify(const struct key *key, struct str context, const void *bytes, size_t len, const uint8_t *signature,
+               size_t signature_len);
 
+/* Hashes fail only when memory is short, and then end the process. */
 void hash_sha256(const void *bytes, size_t len, uint8_t ret_hash[HASH_SIZE]);
 /* HMAC-SHA256 (RFC 2104) over two pieces one after the other (b may be empty). */
 void hash_hmac(const uint8_t *key, size_t key_len, struct str a, struct str b, uint8_t ret_mac[HASH_SIZE]);
 /* HKDF-SHA256 (RFC 5869) without salt, 32 bytes out. */
 void hash_hkdf(const uint8_t *secret, size_t len, struct str info, uint8_t ret_key[HASH_SIZE]);
 bool hash_equal(const uint8_t a[HASH_SIZE], const uint8_t b[HASH_SIZE]); /* in constant time */
+
+/* The contexts in use. */
+#define CONTEXT_POLICY STR("murmesh policy 1") /* by the mesh root key */
+#define CONTEXT_GRANT  STR("murmesh grant 1")  /* by the grant key */
+#define CONTEXT_ORDER  STR("murmesh order 1")  /* by the grant key */
 #endif

@@ -26,13 +26,15 @@ uint8_t *io_loop_scratch(struct io_loop *loop);
 enum { IO_READABLE = 1, IO_WRITABLE = 2, IO_HANGUP = 4 /* the peer closed its writing side */ };
 struct io_watch;
 typedef void (*io_watch_cb)(void *ctx, unsigned events); /* on an error of the descriptor: all events asked for */
+/* NULL also when the descriptor cannot be watched (a file), or is watched already. */
 struct io_watch *io_watch_new(struct io_loop *loop, int fd, io_watch_cb cb, void *ctx);
 int io_watch_set(struct io_watch *watch, unsigned events); /* 0 = none */
 struct io_watch *io_watch_free(struct io_watch *watch);
 
 struct io_timer;
 struct io_timer *io_timer_new(struct io_loop *loop, void (*cb)(void *ctx), void *ctx);
-void io_timer_start(struct io_timer *timer, uint64_t after_ms, uint64_t repeat_ms); /* restarts when it runs; repeat 0 = once */
+/* Restarts when it runs; repeat 0 = once.  after 0 = in the next iteration. */
+void io_timer_start(struct io_timer *timer, uint64_t after_ms, uint64_t repeat_ms);
 void io_timer_stop(struct io_timer *timer);
 struct io_timer *io_timer_free(struct io_timer *timer);
 

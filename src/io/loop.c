@@ -1,5 +1,4 @@
 #include <assert.h>
-#include <malloc.h>
 #include <uv.h>
 
 #include "base/err.h"
@@ -55,8 +54,6 @@ struct io_loop *io_loop_new(void)
 	loop->prepare.data = loop->check.data = loop;
 	uv_prepare_start(&loop->prepare, on_prepare);
 	uv_check_start(&loop->check, on_check);
-	uv_unref((uv_handle_t *)&loop->prepare);
-	uv_unref((uv_handle_t *)&loop->check);
 	return loop;
 }
 
@@ -77,7 +74,8 @@ struct io_loop *io_loop_free(struct io_loop *loop)
 
 int io_loop_run(struct io_loop *loop)
 {
-	return uv_run(&loop->uv, UV_RUN_DEFAULT);
+	uv_run(&loop->uv, UV_RUN_DEFAULT); /* its result says only what is still open */
+	return 0;
 }
 
 void io_loop_stop(struct io_loop *loop)
@@ -102,12 +100,25 @@ struct io_watch {
 	unsigned events;
 };
 
+static void on_poll(uv_poll_t *handle, int status, int events);
+
+static int watch_start(struct io_watch *watch)
+{
+	int wanted = (watch->events & IO_READABLE ? UV_READABLE : 0) | (watch->events & IO_WRITABLE ? UV_WRITABLE : 0) |
+	             (watch->events & IO_HANGUP ? UV_DISCONNECT : 0);
+	return uv_poll_start(&watch->uv, wanted, on_poll);
+}
+
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
 	struct io_watch *watch = (struct io_watch *)handle;
 	unsigned seen = (events & UV_READABLE ? IO_READABLE : 0u) | (events & UV_WRITABLE ? IO_WRITABLE : 0u) |
 	                (events & UV_DISCONNECT ? IO_HANGUP : 0u);
-	watch->cb(watch->ctx, status < 0 ? watch->events : seen);
+	if (status < 0) {
+		watch_start(watch); /* libuv stopped it, but there may be bytes before the error */
+		seen = watch->events;
+	}
+	watch->cb(watch->ctx, seen);
 }
 
 struct io_watch *io_watch_new(struct io_loop *loop, int fd, io_watch_cb cb, void *ctx)
@@ -127,9 +138,7 @@ int io_watch_set(struct io_watch *watch, unsigned events)
 	watch->events = events;
 	if (!events)
 		return uv_poll_stop(&watch->uv);
-	int wanted = (events & IO_READABLE ? UV_READABLE : 0) | (events & IO_WRITABLE ? UV_WRITABLE : 0) |
-	             (events & IO_HANGUP ? UV_DISCONNECT : 0);
-	return uv_poll_start(&watch->uv, wanted, on_poll);
+	return watch_start(watch);
 }
 
 struct io_watch *io_watch_free(struct io_watch *watch)
@@ -164,7 +173,9 @@ struct io_timer *io_timer_new(struct io_loop *loop, void (*cb)(void *ctx), void 
 
 void io_timer_start(struct io_timer *timer, uint64_t after_ms, uint64_t repeat_ms)
 {
-	uv_timer_start(&timer->uv, on_timer, after_ms, repeat_ms);
+	uv_update_time(timer->uv.loop); /* the loop may have been busy for long */
+	/* 0 would let a timer that starts itself again keep libuv from ever going on. */
+	uv_timer_start(&timer->uv, on_timer, after_ms ? after_ms : 1, repeat_ms);
 }
 
 void io_timer_stop(struct io_timer *timer)
@@ -216,7 +227,7 @@ struct io_signal *io_signal_new(struct io_loop *loop, int number, void (*cb)(voi
 		return mem_free(signal);
 	signal->cb = cb;
 	signal->ctx = ctx;
-	if (uv_signal_start(&signal->uv, on_signal, number) < 0)
+	if (fault_hit() || uv_signal_start(&signal->uv, on_signal, number) < 0)
 		return io_signal_free(signal);
 	return signal;
 }

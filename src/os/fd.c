@@ -93,13 +93,11 @@ int fd_send(int fd, const void *bytes, size_t len, const int *fds, size_t n)
 
 static size_t descriptors_take(struct msghdr *message, int fds[FD_PASS_MAX])
 {
-	size_t n = 0;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof *fds; /* the room has no place for a second one */
-		memcpy(fds, CMSG_DATA(c), n * sizeof *fds);
-	}
+	struct cmsghdr *c = CMSG_FIRSTHDR(message);
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+		return 0;
+	size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof *fds; /* at most what the room holds */
+	memcpy(fds, CMSG_DATA(c), n * sizeof *fds);
 	return n;
 }
 

@@ -114,15 +114,17 @@ static int directory_make(const char *path, unsigned mode)
 
 int file_make_directory(const char *path, unsigned mode)
 {
-	char parent[PATH_MAX];
-	int err = str_copy(str_from(path), parent, sizeof parent);
-	for (char *at = parent; err == 0 && *at && (at = strchr(at + 1, '/')); *at = '/') {
+	char made[PATH_MAX];
+	int err = str_copy(str_from(path), made, sizeof made);
+	for (size_t len = strlen(made); len > 1 && made[len - 1] == '/'; len--)
+		made[len - 1] = 0;
+	for (char *at = made; err == 0 && *at && (at = strchr(at + 1, '/')); *at = '/') {
 		*at = 0;
-		err = directory_exists(parent);
+		err = directory_exists(made);
 		if (err == -ENOENT)
-			err = directory_make(parent, 0755);
+			err = directory_make(made, 0755);
 	}
-	return err < 0 ? err : directory_make(path, mode);
+	return err < 0 ? err : directory_make(made, mode);
 }
 
 int file_path(char *out, size_t size, const char *directory, const char *name)

@@ -12,7 +12,7 @@ int file_read(const char *path, struct buf *out);
  * new content stands there, never a part. */
 int file_write(const char *path, const void *bytes, size_t len, unsigned mode);
 bool file_exists(const char *path);
-/* Makes the directory if it is missing (its parents too); sets its mode when it makes it. */
+/* Makes the directory if it is missing, with this mode; missing parents get 0755.  -E_FILE when something else stands there. */
 int file_make_directory(const char *path, unsigned mode);
 /* Joins into out; -E_TOO_LONG. */
 int file_path(char *out, size_t size, const char *directory, const char *name);

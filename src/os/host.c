@@ -1,9 +1,14 @@
 #include "os/host.h"
 
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <sys/utsname.h>
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/id.h"
 #include "base/utf8.h"
 #include "os/call.h"
@@ -58,4 +63,33 @@ void host_read(struct host *ret)
 	utf8_clean(str_from(known ? names.machine : "unknown"), ret->architecture, sizeof ret->architecture);
 	os_read(ret->os, sizeof ret->os);
 	machine_id_read(ret->machine_id);
+}
+
+static const struct ifaddrs *address_pick(const struct ifaddrs *list, int family)
+{
+	for (const struct ifaddrs *at = list; at; at = at->ifa_next)
+		if (at->ifa_addr && at->ifa_addr->sa_family == family && at->ifa_flags & IFF_UP && !(at->ifa_flags & IFF_LOOPBACK))
+			return at;
+	return NULL;
+}
+
+int host_address(char *out, size_t size)
+{
+	struct ifaddrs *list;
+	if (fault_hit() || getifaddrs(&list) < 0)
+		return -E_NOT_FOUND;
+	const struct ifaddrs *found = address_pick(list, AF_INET);
+	bool v6 = !found && (found = address_pick(list, AF_INET6));
+	size_t length = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	int err = -E_NOT_FOUND;
+	if (found && size > 2)
+		err = getnameinfo(found->ifa_addr, (socklen_t)length, out + v6, (socklen_t)(size - 2 * v6), NULL, 0, NI_NUMERICHOST) == 0 ?
+			      0 : -E_TOO_LONG;
+	if (err == 0 && v6) {
+		out[0] = '[';
+		out[strcspn(out, "%")] = 0;
+		memcpy(out + strlen(out), "]", 2);
+	}
+	freeifaddrs(list);
+	return err;
 }

@@ -1,6 +1,7 @@
 /* os/host.h: what this machine says about itself.  All text is valid UTF-8 without control characters. */
 #ifndef OS_HOST_H
 #define OS_HOST_H
+#include <stddef.h>
 
 struct host {
 	char name[65];         /* host name; "localhost" when it has none */
@@ -10,4 +11,7 @@ struct host {
 };
 /* Never fails: what cannot be found has the value said above. */
 void host_read(struct host *ret);
+/* The address that other machines most likely reach this one by: the first of an interface that is up and not loopback, IPv4 before
+ * IPv6.  Returns 0, -E_NOT_FOUND when there is none, or -E_TOO_LONG. */
+int host_address(char *out, size_t size);
 #endif

@@ -14,14 +14,27 @@ static enum log_level log_least = LOG_INFO;
 /* Lines that log_allowed() left out before the line that follows on this thread. */
 static _Thread_local unsigned log_dropped;
 
+static bool level_find(const char *text, enum log_level *ret)
+{
+	for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)
+		if (str_is(str_from(text), level_names[i])) {
+			*ret = (enum log_level)i;
+			return true;
+		}
+	return false;
+}
+
+bool log_level_known(const char *level)
+{
+	enum log_level found;
+	return level_find(level, &found);
+}
+
 void log_init(const char *name)
 {
-	struct str wanted = str_from(getenv("MURMESH_LOG"));
 	log_name = name;
 	log_least = LOG_INFO;
-	for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)
-		if (str_is(wanted, level_names[i]))
-			log_least = (enum log_level)i;
+	level_find(getenv("MURMESH_LOG"), &log_least);
 }
 
 /* No fault point: a line that cannot be written is lost, and nobody is told. */

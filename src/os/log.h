@@ -11,6 +11,7 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 /* name: shown in each line, "murmesh-server: link"; kept, not copied.  Level from environment MURMESH_LOG
  * (error, warning, info, debug), else info. */
 void log_init(const char *name);
+bool log_level_known(const char *level);
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 struct log_limit {

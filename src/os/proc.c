@@ -161,6 +161,11 @@ pid_t proc_spawn(const struct proc_spawn *spawn)
 	return err;
 }
 
+int proc_replace(const char *path, char *const *argv)
+{
+	return OS_CALL(EACCES, execve(path, argv, environ));
+}
+
 int proc_harden(void)
 {
 	const struct rlimit none = { 0, 0 };

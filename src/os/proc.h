@@ -25,6 +25,8 @@ struct proc_spawn {
 };
 /* Starts it, with no other descriptors, all signals at their defaults and none blocked.  Returns the pid, or a negative code (also when exec itself fails: the child reports through a pipe). */
 pid_t proc_spawn(const struct proc_spawn *spawn);
+/* This process becomes that program; descriptors that may be inherited (os/fd.h) stay open.  Returns only on failure. */
+int proc_replace(const char *path, char *const *argv);
 /* Turns core dumps off, and ptrace by processes of the same user. */
 int proc_harden(void);
 #endif

@@ -161,12 +161,17 @@ void socket_reset(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1, .l_linger = 0 }, sizeof(struct linger));
 }
 
+void socket_reset_not(int fd)
+{
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 0 }, sizeof(struct linger));
+}
+
 int socket_shutdown_write(int fd)
 {
 	return OS_CALL(ENOTCONN, shutdown(fd, SHUT_WR));
 }
 
-/* sun_path holds 107 bytes; a longer path goes through its directory's descriptor, which the caller closes (-1 = none). */
+/* unix(7): sun_path holds 107 bytes.  A longer path goes through its directory's descriptor, which the caller closes (-1 = none). */
 static int unix_address(const char *path, struct sockaddr_un *ret, int *ret_directory)
 {
 	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };

@@ -19,7 +19,8 @@ int socket_address_parse(struct str host, uint16_t port, struct socket_address *
 void socket_address_format(const struct socket_address *address, char text[SOCKET_ADDRESS_TEXT]);
 uint16_t socket_address_port(const struct socket_address *address);
 
-/* A listener; port 0 takes a free one.  For [::] it serves IPv4 too.  Returns the descriptor, or a negative code. */
+/* A listener; port 0 takes a free one.  For [::] it serves IPv4 too.  Returns the descriptor, or a negative code
+ * (-E_PORT: taken, or not allowed).  What it accepts inherits TCP_NODELAY. */
 int socket_listen(const struct socket_address *address);
 int socket_local(int fd, struct socket_address *ret); /* the address it is bound to */
 int socket_peer(int fd, struct socket_address *ret);
@@ -27,10 +28,12 @@ int socket_accept(int fd); /* non-blocking; -EAGAIN, -EMFILE ... */
 /* Starts a connection: the descriptor becomes writable when it is made or failed; then socket_error() tells. */
 int socket_connect(const struct socket_address *address);
 int socket_error(int fd);  /* 0, or the -errno of the connection attempt */
-void socket_reset(int fd); /* closing it sends RST instead of FIN */
+void socket_reset(int fd); /* closing it sends RST instead of FIN, also when the kernel closes it for a killed process */
+void socket_reset_not(int fd); /* takes that back */
 int socket_shutdown_write(int fd);
 
-/* UNIX stream sockets.  Listening removes a stale socket file of the same name. */
+/* UNIX stream sockets; the path may be longer than sun_path, its last part at most 80 bytes (-E_TOO_LONG).  Listening removes a stale
+ * socket file of the same name; -E_RUNNING when somebody listens there, -E_FILE when it is no socket. */
 int socket_unix_listen(const char *path, unsigned mode);
 int socket_unix_connect(const char *path);
 struct socket_credentials {

@@ -51,3 +51,16 @@ int user_in_group(uid_t uid, const char *group_name)
 	mem_free(room);
 	return err;
 }
+
+int group_find(const char *name, gid_t *ret_gid)
+{
+	struct group group, *found = NULL;
+	char *room = mem_alloc(USER_ROOM);
+	if (!room)
+		return -E_NO_MEMORY;
+	int err = USER_CALL(getgrnam_r(name, &group, room, USER_ROOM, &found));
+	if (err == 0 && found)
+		*ret_gid = group.gr_gid;
+	mem_free(room);
+	return err < 0 ? err : found ? 0 : -E_NOT_FOUND;
+}

@@ -7,4 +7,5 @@
 int user_find(const char *name, uid_t *ret_uid, gid_t *ret_gid);
 /* 1 when the group is the user's own or lists the user, 0 when not (also when there is no such user or group), or a negative code. */
 int user_in_group(uid_t uid, const char *group);
+int group_find(const char *name, gid_t *ret_gid); /* as user_find() */
 #endif

@@ -150,6 +150,11 @@ static int child_harden(void)
 
 int priv_child_confine(struct priv_child *child)
 {
+	return priv_child_confine_with(child, NULL, NULL);
+}
+
+int priv_child_confine_with(struct priv_child *child, int (*inside)(void *ctx), void *ctx)
+{
 	bool root = child->root[0];
 	const struct sandbox sandbox = {
 		.allow = child->role->allow,
@@ -159,11 +164,15 @@ int priv_child_confine(struct priv_child *child)
 		.directory = !child->directory[0] ? NULL
 		             : root               ? "/"
 		                                  : child->directory,
+		.inside = inside,
+		.ctx = ctx,
 	};
+	child->confined = true; /* for inside(): a role whose sandbox fails leaves */
 	int err = child->role->unconfined ? child_harden() : sandbox_enter(&sandbox);
+	if (err == 0 && child->role->unconfined && inside)
+		err = inside(ctx);
 	if (err < 0)
 		return err;
-	child->confined = true;
 	if (child->start.forbidden_call)
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 	return 0;
@@ -263,6 +272,8 @@ int priv_role_main(const struct priv_program *program, const char *role)
 	proc_title_set(child.title);
 	log_init(child.title);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole foreground group; the monitor decides */
+	signal(SIGHUP, SIG_IGN);
 	fd_set_inherit(CONTROL_FD, false);
 	if (start_receive(&child) < 0) {
 		log_error("roles are started by the monitor only");

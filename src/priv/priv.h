@@ -95,6 +95,9 @@ void priv_child_listen(struct priv_child *child, const struct priv_child_events 
  * Order and lists: findings on the sandbox; default action SIGSYS, whose handler reports the call's name to the
  * monitor, which logs "role link: system call ptrace is not allowed". */
 int priv_child_confine(struct priv_child *child);
+/* The same; inside() is called when all but the system call filter holds: it opens the role's files with the role's rights alone, and
+ * makes its threads (Landlock holds for them, the filter then covers them).  0 or a negative code. */
+int priv_child_confine_with(struct priv_child *child, int (*inside)(void *ctx), void *ctx);
 int priv_child_ready(struct priv_child *child);             /* tells the monitor */
 int priv_report(struct priv_child *child, struct str text); /* at most 4 KiB */
 /* Runs the loop until stop; then returns 0. */

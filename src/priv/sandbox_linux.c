@@ -96,6 +96,13 @@ static int monitor_follow(const struct sandbox *sandbox)
 	return 0;
 }
 
+static int inside_call(const struct sandbox *sandbox)
+{
+	int err = sandbox->inside ? sandbox->inside(sandbox->ctx) : 0;
+	errno = err < 0 ? EAGAIN : 0;
+	return err < 0 ? -1 : 0;
+}
+
 /* In this order: each step needs rights that a later one gives up. */
 static const struct step {
 	const char *name;
@@ -104,7 +111,7 @@ static const struct step {
 	{ "core dumps", core_dumps_off }, { "root directory", root_change },     { "bounding set", bounding_set_empty },
 	{ "user", identity_change },      { "capabilities", capabilities_drop }, { "new privileges", privileges_forbid },
 	{ "tracing", tracing_forbid },    { "parent", monitor_follow },          { "Landlock", landlock_restrict },
-	{ "system calls", filter_load },
+	{ "start inside", inside_call }, { "system calls", filter_load },
 };
 
 static int step_take(const struct step *step, const struct sandbox *sandbox)

@@ -1,0 +1,38 @@
+/* agent/agent.h: what the roles of murmesh-agent share.
+ *
+ * Settings that the monitor hands to the roles, one "name=value" line each (base/str.h, str_setting()):
+ * join          the join line, while this machine is not enrolled
+ * name          what this machine calls itself
+ *
+ * Reports of net to the monitor, one line each (priv_report()):
+ * enrolled NAME           both certificates are there
+ * online NAME             the control link is up
+ * offline E1029 WHY       it is not; net tries again
+ * refused E1211 WHY       enrolment failed for good */
+#ifndef AGENT_AGENT_H
+#define AGENT_AGENT_H
+#include "base/buf.h"
+#include "crypto/certificate.h"
+#include "enrol.pb.h"
+#include "priv/priv.h"
+#include "tunnel/grant.h"
+
+int agent_net_main(struct priv_child *child);
+int agent_exec_main(struct priv_child *child);
+
+/* ---- keep.c: what a role keeps of its identity, in its own directory: NAME.key, NAME.crt (leaf, intermediate, root), policy ---- */
+struct keep {
+	const char *directory, *name; /* "node", "manager" */
+	struct key *key;
+	struct certificate *leaf, *intermediate, *root;
+	struct certificate_info info; /* of the leaf */
+	murmesh_SignedDocument policy;
+};
+/* 1: a whole identity is there; 0: none yet (the key may be); or an error. */
+int keep_load(struct keep *keep);
+int keep_key(struct keep *keep); /* makes and keeps the key when it is missing */
+/* Checks what a certification manager answered (chain, kind, mesh, our key, root hash if pin is not NULL, policy) and keeps it. */
+int keep_install(struct keep *keep, const murmesh_CertificateReply *reply, enum identity_kind kind, const uint8_t pin[HASH_SIZE]);
+void keep_done(struct keep *keep);
+int keep_file(const struct keep *keep, const char *name, char path[4096]);
+#endif

@@ -1,0 +1,204 @@
+#include <errno.h>
+#include <pb_decode.h>
+#include <pb_encode.h>
+
+#include "agent/agent.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "os/clock.h"
+#include "os/file.h"
+
+#define FILE_MAX ((size_t)64 << 10)
+
+int keep_file(const struct keep *keep, const char *name, char path[4096])
+{
+	return file_path(path, 4096, keep->directory, name);
+}
+
+static int named_file(const struct keep *keep, const char *ending, char path[4096])
+{
+	char name[64];
+	snprintf(name, sizeof name, "%s.%s", keep->name, ending);
+	return keep_file(keep, name, path);
+}
+
+static int read_whole(const char *path, struct buf *out)
+{
+	buf_init(out, FILE_MAX);
+	return file_read(path, out);
+}
+
+static int load_key(struct keep *keep)
+{
+	char path[4096];
+	struct buf pem;
+	if (keep->key)
+		return 0;
+	int err = named_file(keep, "key", path);
+	if (err < 0)
+		return err;
+	err = read_whole(path, &pem);
+	if (err == 0)
+		err = key_private_read(buf_str(&pem), &keep->key);
+	buf_wipe(&pem);
+	return err;
+}
+
+static int load_chain(struct keep *keep)
+{
+	struct certificate *chain[3] = { NULL };
+	char path[4096];
+	struct buf pem;
+	int err = named_file(keep, "crt", path);
+	if (err < 0)
+		return err;
+	err = read_whole(path, &pem);
+	int n = err == 0 ? certificate_read_pem(buf_str(&pem), chain, 3) : err;
+	buf_done(&pem);
+	if (n == 3 && certificate_inspect(chain[0], &keep->info) == 0) {
+		keep->leaf = chain[0];
+		keep->intermediate = chain[1];
+		keep->root = chain[2];
+		return 0;
+	}
+	for (int i = 0; i < 3; i++)
+		certificate_free(chain[i]);
+	return n < 0 ? n : -E_CHECKSUM;
+}
+
+static int load_policy(struct keep *keep)
+{
+	char path[4096];
+	struct buf bytes;
+	int err = keep_file(keep, "policy", path);
+	if (err < 0)
+		return err;
+	err = read_whole(path, &bytes);
+	pb_istream_t in = pb_istream_from_buffer(buf_head(&bytes), buf_len(&bytes));
+	if (err == 0 && !pb_decode(&in, murmesh_SignedDocument_fields, &keep->policy))
+		err = -E_CHECKSUM;
+	buf_done(&bytes);
+	return err;
+}
+
+/* The certificate file is written last: when it is there, all is. */
+int keep_load(struct keep *keep)
+{
+	char path[4096];
+	int err = named_file(keep, "crt", path);
+	if (err < 0)
+		return err;
+	if (!file_exists(path)) {
+		err = load_key(keep);
+		return err == -ENOENT ? 0 : err;
+	}
+	err = load_key(keep);
+	if (err == 0)
+		err = load_chain(keep);
+	if (err == 0)
+		err = load_policy(keep);
+	return err < 0 ? err : 1;
+}
+
+int keep_key(struct keep *keep)
+{
+	char path[4096];
+	struct buf pem;
+	int err = load_key(keep);
+	if (err != -ENOENT)
+		return err;
+	buf_init(&pem, FILE_MAX);
+	keep->key = key_generate();
+	err = keep->key ? key_private_write(keep->key, &pem) : -E_NO_MEMORY;
+	if (err == 0)
+		err = named_file(keep, "key", path);
+	if (err == 0)
+		err = file_write(path, buf_head(&pem), buf_len(&pem), 0600);
+	buf_wipe(&pem);
+	return err;
+}
+
+static int write_policy(const struct keep *keep)
+{
+	static uint8_t bytes[sizeof(murmesh_SignedDocument) + 64];
+	char path[4096];
+	pb_ostream_t out = pb_ostream_from_buffer(bytes, sizeof bytes);
+	if (!pb_encode(&out, murmesh_SignedDocument_fields, &keep->policy))
+		return -E_INTERNAL;
+	int err = keep_file(keep, "policy", path);
+	return err < 0 ? err : file_write(path, bytes, out.bytes_written, 0600);
+}
+
+static int write_chain(const struct keep *keep)
+{
+	char path[4096];
+	struct buf pem;
+	buf_init(&pem, FILE_MAX);
+	int err = certificate_write_pem(keep->leaf, &pem);
+	if (err == 0)
+		err = certificate_write_pem(keep->intermediate, &pem);
+	if (err == 0)
+		err = certificate_write_pem(keep->root, &pem);
+	if (err == 0)
+		err = named_file(keep, "crt", path);
+	if (err == 0)
+		err = file_write(path, buf_head(&pem), buf_len(&pem), 0600);
+	buf_done(&pem);
+	return err;
+}
+
+static int check(struct keep *new, enum identity_kind kind, const uint8_t pin[HASH_SIZE], const struct key *key)
+{
+	struct certificate_info root;
+	struct identity identity;
+	struct trust *trust = NULL;
+	uint8_t own[HASH_SIZE];
+	int err = certificate_inspect(new->leaf, &new->info);
+	if (err == 0)
+		err = certificate_inspect(new->root, &root);
+	if (err == 0)
+		err = key_public_hash(key, own);
+	if (err == 0 && (!new->info.has_identity || !hash_equal(own, new->info.key_hash)))
+		err = -E_CERTIFICATE;
+	if (err == 0 && pin && !hash_equal(pin, root.key_hash))
+		err = -E_WRONG_PIN;
+	if (err == 0)
+		err = certificate_verify(new->leaf, new->intermediate, new->root, &new->info.identity.mesh, 1u << kind, clock_wall_s(), &identity);
+	if (err == 0)
+		err = trust_new(new->root, &new->policy, &identity, &trust);
+	trust_free(trust);
+	return err;
+}
+
+int keep_install(struct keep *keep, const murmesh_CertificateReply *reply, enum identity_kind kind, const uint8_t pin[HASH_SIZE])
+{
+	struct keep new = { .directory = keep->directory, .name = keep->name, .policy = reply->policy };
+	int err = reply->has_policy ? certificate_read(reply->leaf.bytes, reply->leaf.size, &new.leaf) : -E_MESSAGE;
+	if (err == 0)
+		err = certificate_read(reply->intermediate.bytes, reply->intermediate.size, &new.intermediate);
+	if (err == 0)
+		err = certificate_read(reply->root.bytes, reply->root.size, &new.root);
+	if (err == 0)
+		err = check(&new, kind, pin, keep->key);
+	if (err == 0)
+		err = write_policy(&new);
+	if (err == 0)
+		err = write_chain(&new);
+	if (err < 0) {
+		keep_done(&new);
+		return err;
+	}
+	new.key = keep->key;
+	keep->key = NULL;
+	keep_done(keep);
+	*keep = new;
+	return 0;
+}
+
+void keep_done(struct keep *keep)
+{
+	keep->key = key_free(keep->key);
+	keep->leaf = certificate_free(keep->leaf);
+	keep->intermediate = certificate_free(keep->intermediate);
+	keep->root = certificate_free(keep->root);
+}

@@ -1,0 +1,267 @@
+/* murmesh-agent: the monitor.  It starts the roles, says what net reports, and reads no network bytes. */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "base/err.h"
+#include "base/utf8.h"
+#include "ca/join_line.h"
+#include "conf/conf.h"
+#include "os/fd.h"
+#include "os/file.h"
+#include "os/host.h"
+#include "os/log.h"
+#include "os/proc.h"
+#include "priv/daemon.h"
+#include "resolve/resolve.h"
+
+static const struct conf_option conf_options[] = {
+	{ "Agent", "Name", CONF_STRING, NULL, "what this machine calls itself when it enrols (else its host name)", 1, 53 },
+	{ "Agent", "RoleUid", CONF_UNSIGNED, "61150", "user id of the first role, when started as root; the others follow", 1000, 2000000000 },
+	{ "Agent", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
+};
+static const struct conf_table conf_table = { "Agent", conf_options, sizeof conf_options / sizeof *conf_options };
+
+static const struct priv_role roles[] = {
+	{ "net", agent_net_main, PRIV_ALLOW_CONNECT | PRIV_ALLOW_FILES, "net", false },
+	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
+	{ "exec", agent_exec_main, 0, "exec", true },
+};
+
+static const struct priv_edge edges[] = {
+	{ "net", "exec", PRIV_EDGE_RPC },
+	{ "net", "resolve", PRIV_EDGE_RPC },
+};
+
+struct options {
+	const char *directory, *name, *parent;
+	int join_fd, status_fd;
+	bool line_shown;
+};
+
+struct agent {
+	struct daemon daemon;
+	struct options options;
+	char join[JOIN_LINE_SIZE], name[64], settings[1024];
+};
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: murmesh-agent --dir DIR [--name NAME] [--parent HOST:PORT] [--join-fd N [--line-shown]] [--status-fd N]\n"
+			"Runs the agent in the foreground.  `murmesh join LINE` enrols this machine first.\n");
+	return 64;
+}
+
+static int options_parse(int argc, char **argv, struct options *options)
+{
+	static const struct option names[] = { { "dir", required_argument, NULL, 'd' },
+					       { "name", required_argument, NULL, 'n' },
+					       { "parent", required_argument, NULL, 'p' },
+					       { "join-fd", required_argument, NULL, 'j' },
+					       { "line-shown", no_argument, NULL, 'l' },
+					       { "status-fd", required_argument, NULL, 's' },
+					       { 0 } };
+	uint64_t number;
+	*options = (struct options){ .join_fd = -1, .status_fd = -1 };
+	for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
+		switch (c) {
+		case 'd':
+			options->directory = optarg;
+			break;
+		case 'n':
+			options->name = optarg;
+			break;
+		case 'p':
+			options->parent = optarg;
+			break;
+		case 'l':
+			options->line_shown = true;
+			break;
+		case 'j':
+		case 's':
+			if (str_to_u64(str_from(optarg), 1024, &number) < 0)
+				return -E_NUMBER;
+			*(c == 'j' ? &options->join_fd : &options->status_fd) = (int)number;
+			break;
+		default:
+			return -E_USAGE;
+		}
+	return options->directory && optind == argc ? 0 : -E_USAGE;
+}
+
+/* ---- the join line: kept in a file of root's until the enrolment is complete, so that a kill in between loses nothing ---- */
+
+static int pending_path(const struct agent *agent, char path[PATH_MAX])
+{
+	return file_path(path, PATH_MAX, agent->daemon.directory, "join.pending");
+}
+
+static int join_read(struct agent *agent)
+{
+	char path[PATH_MAX];
+	struct buf text;
+	struct join_line line;
+	buf_init(&text, sizeof agent->join);
+	int err = pending_path(agent, path);
+	if (agent->options.join_fd >= 0) {
+		uint8_t *room;
+		ssize_t n = err;
+		while (err == 0 && (err = buf_reserve(&text, 1, &room)) == 0 && (n = fd_read(agent->options.join_fd, room, 1)) == 1)
+			buf_commit(&text, 1);
+		fd_close(agent->options.join_fd);
+		if (n < 0 || err == -E_TOO_LONG)
+			err = -E_KEY_LINE;
+	} else if (err == 0) {
+		err = file_read(path, &text);
+		if (err == -ENOENT)
+			return 0; /* enrolled long ago */
+	}
+	struct str whole = str_trim(buf_str(&text));
+	while (whole.len && (whole.ptr[whole.len - 1] == '\n' || whole.ptr[whole.len - 1] == '\r'))
+		whole.len--;
+	if (err == 0)
+		err = join_line_parse(whole, &line);
+	if (err == 0)
+		err = str_copy(whole, agent->join, sizeof agent->join);
+	if (err == 0 && agent->options.join_fd >= 0)
+		err = file_write(path, agent->join, strlen(agent->join), 0600);
+	buf_wipe(&text);
+	return err;
+}
+
+static void pending_forget(const struct agent *agent)
+{
+	char path[PATH_MAX];
+	if (pending_path(agent, path) == 0 && unlink(path) < 0 && errno != ENOENT)
+		log_warning("the join line could not be removed from %s", path);
+}
+
+/* ---- reports of net ---- */
+
+static void status_line(const struct agent *agent, const char *state, const char *text)
+{
+	char line[600];
+	if (agent->options.status_fd < 0)
+		return;
+	int len = snprintf(line, sizeof line, "%s %s\n", state, text);
+	fd_write_all(agent->options.status_fd, line, (size_t)len);
+}
+
+/* A person at `murmesh join` gets the command line's exit codes, a service manager those of daemons. */
+static int exit_code(const struct agent *agent, int err)
+{
+	bool person = agent->options.join_fd >= 0;
+	switch (err) {
+	case E_UNREACHABLE:
+	case E_BUSY:
+	case E_CLOSED:
+		return person ? 5 : DAEMON_UNAVAILABLE;
+	case E_TIMEOUT:
+		return person ? 6 : DAEMON_UNAVAILABLE;
+	case E_KEY_LINE:
+		return person ? 2 : DAEMON_DATA;
+	case E_WRONG_PIN:
+		return person ? 1 : DAEMON_DENIED;
+	case E_KEY_UNKNOWN:
+	case E_KEY_USED:
+	case E_KEY_EXPIRED:
+	case E_KEY_PROOF:
+	case E_ENROLLED:
+	case E_DENIED:
+	case E_REVOKED:
+		return person ? 4 : DAEMON_DENIED;
+	default:
+		return person ? 1 : DAEMON_AGAIN;
+	}
+}
+
+static void on_refused(struct agent *agent, struct str text)
+{
+	char code[16], why[400];
+	struct str rest;
+	str_copy(str_cut(text, ' ', &rest), code, sizeof code);
+	utf8_clean(rest, why, sizeof why);
+	int err = err_from_name(code);
+	status_line(agent, "refused", code);
+	if (err == E_ENROLLED || err == E_WRONG_PIN || err == E_KEY_UNKNOWN || err == E_KEY_USED || err == E_KEY_EXPIRED || err == E_KEY_PROOF)
+		pending_forget(agent); /* this line will never do */
+	daemon_stop(&agent->daemon, daemon_fail(exit_code(agent, err), err ? err : E_INTERNAL, "this machine was not enrolled", why));
+}
+
+static void on_report(void *ctx, const char *role, struct str text)
+{
+	struct agent *agent = ctx;
+	struct str rest, word = str_cut(text, ' ', &rest);
+	char clean[400];
+	utf8_clean(rest, clean, sizeof clean);
+	if (!str_is(str_from(role), "net"))
+		return;
+	if (str_is(word, "enrolled")) {
+		pending_forget(agent);
+		log_info("enrolled as %s", clean);
+		if (agent->options.line_shown)
+			log_warning("other users of this machine could see the join line; `murmesh join -` reads it from standard input");
+		status_line(agent, "enrolled", clean);
+	} else if (str_is(word, "online")) {
+		log_info("online as %s", clean);
+		status_line(agent, "online", clean);
+	} else if (str_is(word, "offline"))
+		log_warning("the server is not reachable: %s; trying again", clean);
+	else if (str_is(word, "refused"))
+		on_refused(agent, rest);
+}
+
+static int name_choose(struct agent *agent)
+{
+	struct host host;
+	const char *wanted = agent->options.name ? agent->options.name : conf_string(agent->daemon.conf, "Agent", "Name");
+	host_read(&host);
+	int err = str_copy(str_from(wanted ? wanted : host.name), agent->name, sizeof agent->name);
+	return err < 0 || !name_valid(str_from(agent->name)) ? -E_NAME : 0;
+}
+
+static int prepare(struct agent *agent)
+{
+	int code = daemon_prepare(&agent->daemon, "murmesh-agent", agent->options.directory, &conf_table);
+	if (code)
+		return code;
+	int err = join_read(agent);
+	if (err < 0)
+		return daemon_fail(DAEMON_DATA, err, "this machine was not enrolled", NULL);
+	if (name_choose(agent) < 0)
+		return daemon_fail(DAEMON_USAGE, -E_NAME, "the machine's name cannot be used", NULL);
+	int len = snprintf(agent->settings, sizeof agent->settings, "join=%s\nname=%s\nparent=%s\n", agent->join, agent->name,
+			   agent->options.parent ? agent->options.parent : "");
+	if (len >= (int)sizeof agent->settings)
+		return daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the parent's address cannot be used", NULL);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct priv_monitor_events events = { NULL, on_report, NULL };
+	static struct agent agent;
+	struct priv_program program = { .name = "murmesh-agent",
+					.directory = agent.daemon.directory,
+					.roles = roles,
+					.n_roles = sizeof roles / sizeof *roles,
+					.edges = edges,
+					.n_edges = sizeof edges / sizeof *edges };
+	proc_title_init(argc, argv);
+	signal(SIGPIPE, SIG_IGN);
+	if (argc > 2 && str_is(str_from(argv[1]), "--role"))
+		return priv_role_main(&program, argv[2]);
+	log_init("murmesh-agent");
+	if (options_parse(argc, argv, &agent.options) < 0)
+		return usage();
+	proc_harden();
+	fd_limit_raise();
+	int code = prepare(&agent);
+	if (code)
+		return code;
+	program.first_uid = (uid_t)conf_unsigned(agent.daemon.conf, "Agent", "RoleUid");
+	return daemon_run(&agent.daemon, &program, str_from(agent.settings), NULL, 0, &events, &agent);
+}

@@ -1,0 +1,57 @@
+/* agent/net.h: what the files of the net role share. */
+#ifndef AGENT_NET_H
+#define AGENT_NET_H
+#include "agent/agent.h"
+#include "ca/join_line.h"
+#include "crypto/tls.h"
+#include "io/io.h"
+#include "os/host.h"
+#include "os/socket.h"
+#include "rpc/rpc.h"
+#include "services.h"
+#include "tunnel/agent_end.h"
+
+#define NET_RELAYS 4
+
+struct net_role {
+	struct priv_child *child;
+	struct io_loop *loop;
+	struct rpc_connection *exec, *resolve;
+	struct keep keep;
+	struct host host;
+	struct join_line line;
+	bool has_line;
+	char name[64];
+
+	/* the parent */
+	char parent_host[JOIN_HOST_SIZE];
+	uint16_t parent_port;
+	struct rpc_connection *parent;
+	struct rpc_call *link; /* NULL = not open */
+	struct tls_context *pin_tls, *link_tls, *leg_tls;
+	struct io_timer *retry, *renewal;
+	uint64_t pause_ms;
+	bool online;
+
+	/* enrolment under way */
+	murmesh_Token token;
+	struct buf csr;
+
+	struct trust *trust;
+	struct agent_end *legs;
+};
+
+/* Literal or name to addresses; done comes later, exactly once, unless it returns a negative code. */
+int net_resolve(void *ctx, struct str host, agent_end_addresses done, void *done_ctx);
+/* One line to the monitor. */
+void net_report(struct net_role *net, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Connects to the parent under that context; `connected` is told (err 0: net->parent is ready). */
+void net_dial(struct net_role *net, struct tls_context *tls, void (*connected)(struct net_role *net, int err));
+void net_hang_up(struct net_role *net);
+
+/* ---- net_enrol.c ---- */
+void net_enrol(struct net_role *net);
+/* ---- net_link.c ---- */
+int net_enter_enrolled(struct net_role *net); /* contexts, trust, legs out of what is kept */
+void net_link(struct net_role *net);          /* dials, opens the control link, tries again for ever */
+#endif

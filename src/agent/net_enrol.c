@@ -1,0 +1,236 @@
+/* Enrolment (proto/enrol.proto), step by step; each step that is done is kept, so that a kill between two is made good by the next start:
+ * token, key and CSR, node certificate, manager certificate. */
+#include <errno.h>
+#include <pb_decode.h>
+#include <pb_encode.h>
+
+#include "agent/net.h"
+#include "base/err.h"
+#include "os/file.h"
+
+#define STEP_MS  20000
+
+static void give_up(struct net_role *net, int err, const char *why)
+{
+	net_hang_up(net);
+	net_report(net, "refused %s %s", err_name(err), why && *why ? why : err_text(err));
+}
+
+static int keep_parent(const struct net_role *net)
+{
+	char path[4096], text[JOIN_HOST_SIZE + 16];
+	int len = snprintf(text, sizeof text, "host=%s\nport=%u\n", net->line.host, net->line.port);
+	int err = keep_file(&net->keep, "parent", path);
+	return err < 0 ? err : file_write(path, text, (size_t)len, 0600);
+}
+
+static void dial(struct net_role *net);
+static int token_load(struct net_role *net);
+
+/* ---- 4. the management part ---- */
+
+static void on_installed(void *ctx, int err, const char *why, const void *response)
+{
+	struct net_role *net = ctx;
+	(void)response;
+	if (err == 0)
+		err = keep_parent(net);
+	if (err < 0)
+		return give_up(net, err, why);
+	net_hang_up(net);
+	net_report(net, "enrolled %s", net->keep.info.common_name);
+	net_link(net);
+}
+
+static void on_manager_certificate(void *ctx, int err, const char *why, const void *response)
+{
+	struct net_role *net = ctx;
+	if (err == 0)
+		err = rpc_unary(net->exec, &rpc_Manager_Install, response, STEP_MS, on_installed, net);
+	if (err < 0)
+		give_up(net, err, why);
+}
+
+static void request_certificate(struct net_role *net, murmesh_CertificateKind kind, struct str csr, rpc_unary_done done)
+{
+	static murmesh_CertificateRequest request;
+	uint8_t secret_key[HASH_SIZE], csr_hash[HASH_SIZE];
+	request = (murmesh_CertificateRequest){ .kind = kind };
+	memcpy(request.enrolment, net->token.enrolment, sizeof request.enrolment);
+	memcpy(request.csr.bytes, csr.ptr, csr.len);
+	request.csr.size = (pb_size_t)csr.len;
+	join_secret_key(net->line.secret, secret_key);
+	hash_sha256(csr.ptr, csr.len, csr_hash);
+	join_proof(secret_key, csr_hash, str_from(net->token.full_name), request.proof);
+	str_copy(str_from(net->host.os), request.os, sizeof request.os);
+	str_copy(str_from(net->host.architecture), request.arch, sizeof request.arch);
+	str_copy(STR(MURMESH_VERSION), request.version, sizeof request.version);
+	int err = rpc_unary(net->parent, &rpc_CertificationManager_RequestCertificate, &request, STEP_MS, done, net);
+	if (err < 0)
+		give_up(net, err, NULL);
+}
+
+static void on_manager_csr(void *ctx, int err, const char *why, const void *response)
+{
+	struct net_role *net = ctx;
+	const murmesh_ManagerCsr *reply = response;
+	if (err < 0)
+		return give_up(net, err, why);
+	if (!reply->csr.size)
+		return on_installed(net, 0, "", NULL);
+	if (!net->parent)
+		return dial(net);
+	if (token_load(net) < 0)
+		return give_up(net, -E_KEY_UNKNOWN,
+			       "the machine is enrolled, its management part is not, and the first join line is needed for it");
+	const struct str csr = { (const char *)reply->csr.bytes, reply->csr.size };
+	request_certificate(net, murmesh_CertificateKind_MANAGER, csr, on_manager_certificate);
+}
+
+static void manager_step(struct net_role *net)
+{
+	murmesh_ManagerRequest request = murmesh_ManagerRequest_init_zero;
+	int err = rpc_unary(net->exec, &rpc_Manager_Request, &request, STEP_MS, on_manager_csr, net);
+	if (err < 0)
+		give_up(net, err, NULL);
+}
+
+/* ---- 3. the machine itself ---- */
+
+static void on_node_certificate(void *ctx, int err, const char *why, const void *response)
+{
+	struct net_role *net = ctx;
+	const murmesh_CertificateReply *reply = response;
+	if (err == 0 && reply->status == murmesh_CertificateStatus_PENDING)
+		err = -E_UNSUPPORTED;
+	if (err == 0)
+		err = keep_parent(net);
+	if (err == 0)
+		err = keep_install(&net->keep, reply, IDENTITY_NODE, net->line.root_hash);
+	if (err == 0)
+		err = net_enter_enrolled(net);
+	if (err < 0)
+		return give_up(net, err, why);
+	manager_step(net);
+}
+
+static void node_step(struct net_role *net)
+{
+	request_certificate(net, murmesh_CertificateKind_NODE, buf_str(&net->csr), on_node_certificate);
+}
+
+/* ---- 2. key and CSR: kept, since a repeated request has to be the same one ---- */
+
+static int csr_prepare(struct net_role *net)
+{
+	char path[4096];
+	int err = keep_key(&net->keep);
+	if (err == 0)
+		err = keep_file(&net->keep, "node.csr", path);
+	if (err < 0)
+		return err;
+	buf_clear(&net->csr);
+	err = file_read(path, &net->csr);
+	if (err != -ENOENT)
+		return err;
+	err = certificate_request_write(net->keep.key, &net->csr);
+	return err < 0 ? err : file_write(path, buf_head(&net->csr), buf_len(&net->csr), 0600);
+}
+
+/* ---- 1. the token ---- */
+
+static int token_load(struct net_role *net)
+{
+	char path[4096];
+	struct buf bytes;
+	int err = keep_file(&net->keep, "token", path);
+	buf_init(&bytes, sizeof net->token + sizeof net->line.key);
+	if (err == 0)
+		err = file_read(path, &bytes);
+	struct reader r = { buf_head(&bytes), buf_len(&bytes) };
+	const uint8_t *key = NULL;
+	if (err == 0 && (reader_bytes(&r, sizeof net->line.key.bytes, &key) < 0 || memcmp(key, net->line.key.bytes, sizeof net->line.key.bytes) != 0))
+		err = -ENOENT; /* of another join key */
+	pb_istream_t in = pb_istream_from_buffer(r.ptr, r.len);
+	if (err == 0 && !pb_decode(&in, murmesh_Token_fields, &net->token))
+		err = -ENOENT;
+	buf_done(&bytes);
+	return err;
+}
+
+static int token_keep(struct net_role *net)
+{
+	uint8_t bytes[sizeof net->line.key.bytes + murmesh_Token_size];
+	char path[4096];
+	pb_ostream_t out = pb_ostream_from_buffer(bytes + sizeof net->line.key.bytes, murmesh_Token_size);
+	memcpy(bytes, net->line.key.bytes, sizeof net->line.key.bytes);
+	if (!pb_encode(&out, murmesh_Token_fields, &net->token))
+		return -E_INTERNAL;
+	int err = keep_file(&net->keep, "token", path);
+	return err < 0 ? err : file_write(path, bytes, sizeof net->line.key.bytes + out.bytes_written, 0600);
+}
+
+static void on_token(void *ctx, int err, const char *why, const void *response)
+{
+	struct net_role *net = ctx;
+	if (err == 0) {
+		net->token = *(const murmesh_Token *)response;
+		err = token_keep(net);
+	}
+	if (err == 0)
+		err = csr_prepare(net);
+	if (err < 0)
+		return give_up(net, err, why);
+	node_step(net);
+}
+
+static void token_step(struct net_role *net)
+{
+	murmesh_TokenRequest request = murmesh_TokenRequest_init_zero;
+	int err = token_load(net);
+	if (err == 0) {
+		err = csr_prepare(net);
+		return err < 0 ? give_up(net, err, NULL) : node_step(net);
+	}
+	memcpy(request.key_id, net->line.key.bytes, sizeof request.key_id);
+	str_copy(str_from(net->name), request.name, sizeof request.name);
+	err = rpc_unary(net->parent, &rpc_CertificationManager_RequestToken, &request, STEP_MS, on_token, net);
+	if (err < 0)
+		give_up(net, err, NULL);
+}
+
+/* ---- the connection ---- */
+
+static void on_connected(struct net_role *net, int err)
+{
+	if (err < 0)
+		return give_up(net, err, NULL);
+	if (net->keep.leaf)
+		manager_step(net);
+	else
+		token_step(net);
+}
+
+static void dial(struct net_role *net)
+{
+	net_dial(net, net->pin_tls, on_connected);
+}
+
+void net_enrol(struct net_role *net)
+{
+	static const char *const alpn[] = { "h2", NULL };
+	struct tls_settings settings = { .verify = TLS_VERIFY_PIN, .alpn = alpn };
+	memcpy(settings.pin, net->line.root_hash, sizeof settings.pin);
+	str_copy(str_from(net->line.host), net->parent_host, sizeof net->parent_host);
+	net->parent_port = net->line.port;
+	buf_init(&net->csr, CERTIFICATE_REQUEST_MAX);
+	int err = net->pin_tls ? 0 : tls_context_new(&settings, &net->pin_tls);
+	if (err == 0 && (!net->exec || !net->resolve))
+		err = -E_BUSY;
+	if (err < 0)
+		return give_up(net, err, NULL);
+	if (net->keep.leaf)
+		manager_step(net); /* is all done already?  Then the parent need not be there now */
+	else
+		dial(net);
+}

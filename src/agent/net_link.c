@@ -1,0 +1,268 @@
+/* The control link: presence, and tunnel offers. */
+#include <errno.h>
+
+#include "agent/net.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "os/clock.h"
+#include "os/log.h"
+#include "os/random.h"
+#include "relay/relay.h"
+#include "stream/stream.h"
+
+#define PAUSE_LEAST_MS 200
+#define PAUSE_MOST_MS  15000
+#define RENEW_MS       20000
+
+/* ---- legs ---- */
+
+/* An offer that waits for its relay's address. */
+struct offer {
+	struct net_role *net;
+	uint16_t port;
+	uint8_t preamble[RELAY_PREAMBLE];
+	uint8_t pair[16];
+};
+
+static void offer_refuse(struct net_role *net, const uint8_t pair[16], int err)
+{
+	murmesh_Frame frame = { .which_body = murmesh_Frame_refusal_tag };
+	memcpy(frame.body.refusal.pair, pair, sizeof frame.body.refusal.pair);
+	frame.body.refusal.error = (uint32_t)-err;
+	if (net->link)
+		rpc_call_send(net->link, &frame);
+}
+
+static void on_offer_address(void *ctx, int err, const struct str *addresses, size_t n)
+{
+	struct offer *offer = ctx;
+	struct socket_address address;
+	if (err == 0)
+		err = n ? socket_address_parse(addresses[0], offer->port, &address) : -E_NOT_FOUND;
+	int fd = err < 0 ? err : socket_connect(&address);
+	if (fd >= 0)
+		err = agent_end_leg(offer->net->legs, fd, (struct str){ (const char *)offer->preamble, sizeof offer->preamble });
+	else
+		err = fd;
+	if (err < 0)
+		offer_refuse(offer->net, offer->pair, err);
+	mem_free(offer);
+}
+
+/* The parent's own address serves until a relay's is named. */
+static void on_offer(struct net_role *net, const murmesh_TunnelOffer *message)
+{
+	struct offer *offer = mem_alloc(sizeof *offer);
+	if (!offer)
+		return offer_refuse(net, message->pair, -E_NO_MEMORY);
+	offer->net = net;
+	offer->port = net->parent_port;
+	memcpy(offer->pair, message->pair, sizeof offer->pair);
+	relay_preamble_write(RELAY_AGENT, message->ticket, offer->preamble);
+	int err = net_resolve(net, str_from(net->parent_host), on_offer_address, offer);
+	if (err < 0) {
+		offer_refuse(net, message->pair, err);
+		mem_free(offer);
+	}
+}
+
+static int on_run(void *ctx, struct rpc_call *call)
+{
+	struct net_role *net = ctx;
+	if (!str_is(rpc_call_path(call), rpc_Run_Start.path))
+		return -E_UNSUPPORTED;
+	return net->exec ? rpc_proxy(call, net->exec) : -E_BUSY;
+}
+
+/* A leg with RPC lives by itself: its end frees it. */
+struct rpc_leg {
+	struct net_role *net;
+	struct rpc_connection *connection;
+};
+
+static int on_leg_open(void *ctx, struct rpc_call *call)
+{
+	return on_run(((struct rpc_leg *)ctx)->net, call);
+}
+
+static void on_leg_closed(void *ctx, int err)
+{
+	struct rpc_leg *leg = ctx;
+	(void)err;
+	rpc_connection_free(leg->connection);
+	mem_free(leg);
+}
+
+static void on_rpc_leg(void *ctx, struct stream *stream)
+{
+	static const struct rpc_connection_events events = { on_leg_open, NULL, on_leg_closed };
+	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = 15000, .quiet_ms = 40000 };
+	struct net_role *net = ctx;
+	struct rpc_leg *leg = mem_alloc(sizeof *leg);
+	if (!leg) {
+		stream_free(stream);
+		return;
+	}
+	leg->net = net;
+	leg->connection = rpc_connection_new(net->loop, stream, &settings, &events, leg);
+	if (!leg->connection)
+		mem_free(leg);
+}
+
+static void on_refused(void *ctx, int err, const char *target)
+{
+	(void)ctx;
+	log_limited(LOG_INFO, "a tunnel was refused: %s %s", target, err_text(err));
+}
+
+int net_enter_enrolled(struct net_role *net)
+{
+	static const char *const link_alpn[] = { "h2", NULL }, *const leg_alpn[] = { "http/1.1", "h2", NULL };
+	const struct keep *keep = &net->keep;
+	struct tls_settings link = { .verify = TLS_VERIFY_REQUIRED,
+				     .leaf = keep->leaf,
+				     .intermediate = keep->intermediate,
+				     .root = keep->root,
+				     .key = keep->key,
+				     .mesh = keep->info.identity.mesh,
+				     .kinds = 1u << IDENTITY_COMPONENT,
+				     .alpn = link_alpn };
+	struct tls_settings leg = link;
+	leg.server = true;
+	leg.kinds = 1u << IDENTITY_USER;
+	leg.alpn = leg_alpn;
+	leg.alpn_optional = true;
+	leg.read_ahead = (size_t)256 << 10;
+	int err = tls_context_new(&link, &net->link_tls);
+	if (err == 0)
+		err = tls_context_new(&leg, &net->leg_tls);
+	if (err == 0)
+		err = trust_new(keep->root, &keep->policy, &keep->info.identity, &net->trust);
+	if (err < 0)
+		return err;
+	const struct agent_end_settings settings = { .tls = net->leg_tls,
+						     .trust = net->trust,
+						     .now = clock_wall_s,
+						     .resolve = net_resolve,
+						     .rpc = on_rpc_leg,
+						     .refused = on_refused,
+						     .ctx = net };
+	net->legs = agent_end_new(net->loop, &settings);
+	return net->legs ? 0 : -E_NO_MEMORY;
+}
+
+/* ---- the link ---- */
+
+static void link_later(struct net_role *net, int err, const char *why)
+{
+	if (net->online || net->pause_ms == PAUSE_LEAST_MS)
+		net_report(net, "offline %s %s", err_name(err), why && *why ? why : err_text(err));
+	net->online = false;
+	net_hang_up(net);
+	io_timer_start(net->retry, 50 + random_below(net->pause_ms), 0); /* full jitter */
+	net->pause_ms = net->pause_ms * 2 < PAUSE_MOST_MS ? net->pause_ms * 2 : PAUSE_MOST_MS;
+}
+
+static void on_frame(void *ctx, const void *message)
+{
+	struct net_role *net = ctx;
+	const murmesh_Frame *frame = message;
+	switch (frame->which_body) {
+	case murmesh_Frame_welcome_tag:
+		net->pause_ms = PAUSE_LEAST_MS;
+		if (!net->online)
+			net_report(net, "online %s", net->keep.info.common_name);
+		net->online = true;
+		break;
+	case murmesh_Frame_offer_tag:
+		on_offer(net, &frame->body.offer);
+		break;
+	default: /* of a newer version */
+		break;
+	}
+}
+
+static void on_link_closed(void *ctx, int err, const char *why)
+{
+	struct net_role *net = ctx;
+	net->link = NULL;
+	if (net->parent)
+		link_later(net, err < 0 ? err : -E_CLOSED, why);
+}
+
+static void on_connected(struct net_role *net, int err)
+{
+	static const struct rpc_call_events events = { on_frame, NULL, NULL, on_link_closed };
+	murmesh_Frame frame = { .which_body = murmesh_Frame_hello_tag };
+	if (err < 0)
+		return link_later(net, err, NULL);
+	murmesh_Hello *hello = &frame.body.hello;
+	str_copy(STR(MURMESH_VERSION), hello->version, sizeof hello->version);
+	str_copy(str_from(net->host.os), hello->os, sizeof hello->os);
+	str_copy(str_from(net->host.architecture), hello->arch, sizeof hello->arch);
+	str_copy(str_from(net->host.name), hello->host_name, sizeof hello->host_name);
+	net->link = rpc_call_open(net->parent, &rpc_MessageRouter_Link, NULL, 0, &events, net);
+	if (!net->link || rpc_call_send(net->link, &frame) < 0)
+		link_later(net, -E_NO_MEMORY, NULL);
+}
+
+static void on_retry(void *ctx)
+{
+	struct net_role *net = ctx;
+	net_dial(net, net->link_tls, on_connected);
+}
+
+/* ---- renewal: at two thirds of the certificate's life, with jitter ---- */
+
+static void renewal_schedule(struct net_role *net);
+
+static void on_renewed(void *ctx, int err, const char *why, const void *response)
+{
+	struct net_role *net = ctx;
+	if (err == 0)
+		err = keep_install(&net->keep, response, IDENTITY_NODE, NULL);
+	if (err < 0) {
+		log_warning("the certificate was not renewed: %s %s", err_text(err), why);
+		io_timer_start(net->renewal, 60000 + random_below(600000), 0);
+		return;
+	}
+	log_info("the certificate was renewed; it takes effect at the next start of this role");
+	renewal_schedule(net);
+}
+
+static void on_renewal(void *ctx)
+{
+	struct net_role *net = ctx;
+	murmesh_RenewRequest request = murmesh_RenewRequest_init_zero;
+	struct buf csr;
+	buf_init(&csr, sizeof request.csr.bytes);
+	int err = net->online ? certificate_request_write(net->keep.key, &csr) : -E_OFFLINE;
+	if (err == 0) {
+		memcpy(request.csr.bytes, buf_head(&csr), buf_len(&csr));
+		request.csr.size = (pb_size_t)buf_len(&csr);
+		err = rpc_unary(net->parent, &rpc_CertificationManager_RenewCertificate, &request, RENEW_MS, on_renewed, net);
+	}
+	buf_done(&csr);
+	if (err < 0)
+		io_timer_start(net->renewal, 60000, 0);
+}
+
+static void renewal_schedule(struct net_role *net)
+{
+	int64_t life = net->keep.info.not_after - net->keep.info.not_before, left = net->keep.info.not_after - life / 3 - clock_wall_s();
+	uint64_t wait_s = left > 0 ? (uint64_t)left : 0;
+	io_timer_start(net->renewal, wait_s * 1000 + random_below((uint64_t)life * 1000 / 20 + 1), 0);
+}
+
+void net_link(struct net_role *net)
+{
+	net->pause_ms = PAUSE_LEAST_MS;
+	if (!net->retry)
+		net->retry = io_timer_new(net->loop, on_retry, net);
+	if (!net->renewal)
+		net->renewal = io_timer_new(net->loop, on_renewal, net);
+	if (!net->retry || !net->renewal)
+		return net_report(net, "refused %s", err_name(-E_NO_MEMORY));
+	renewal_schedule(net);
+	on_retry(net);
+}

@@ -1,0 +1,193 @@
+/* The exec role: the root helper.  It talks to net alone, over a UNIX socket; what it may be asked is a closed table with the states in
+ * which each request is allowed.  It trusts the mesh root's policy and nothing that net says. */
+#include "agent/agent.h"
+#include "base/err.h"
+#include "ca/join_line.h"
+#include "crypto/tls.h"
+#include "manage/run/order_journal.h"
+#include "manage/run/run.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/log.h"
+#include "rpc/rpc.h"
+#include "services.h"
+#include "store/store.h"
+
+enum { NEW = 1, ENROLLED = 2 }; /* states, as bits of rpc_service.access */
+
+struct exec_role {
+	struct priv_child *child;
+	struct rpc_connection *net;
+	struct store *store;
+	struct run_service *run;
+	struct trust *trust;
+	struct keep keep;
+	struct join_line line;
+	bool has_line;
+	unsigned state;
+};
+
+static int enter_enrolled(struct exec_role *role)
+{
+	struct identity device = role->keep.info.identity;
+	device.kind = IDENTITY_NODE; /* grants and orders name the device */
+	int err = trust_new(role->keep.root, &role->keep.policy, &device, &role->trust);
+	if (err == 0)
+		role->state = ENROLLED;
+	return err;
+}
+
+static void on_request(void *ctx, struct rpc_call *call, const void *request)
+{
+	static murmesh_ManagerCsr reply;
+	struct exec_role *role = ctx;
+	struct buf csr;
+	(void)request;
+	reply = (murmesh_ManagerCsr)murmesh_ManagerCsr_init_zero;
+	if (role->state == ENROLLED)
+		return rpc_call_reply(call, &reply);
+	buf_init(&csr, sizeof reply.csr.bytes);
+	int err = keep_key(&role->keep);
+	if (err == 0)
+		err = certificate_request_write(role->keep.key, &csr);
+	if (err == 0) {
+		reply.csr.size = (pb_size_t)buf_len(&csr);
+		memcpy(reply.csr.bytes, buf_head(&csr), buf_len(&csr));
+		rpc_call_reply(call, &reply);
+	} else
+		rpc_call_finish(call, err, NULL);
+	buf_done(&csr);
+}
+
+static void on_install(void *ctx, struct rpc_call *call, const void *message)
+{
+	murmesh_ManagerInstalled reply = murmesh_ManagerInstalled_init_zero;
+	struct exec_role *role = ctx;
+	int err = role->has_line ? keep_key(&role->keep) : -E_DENIED;
+	if (err == 0)
+		err = keep_install(&role->keep, message, IDENTITY_MANAGER, role->line.root_hash);
+	if (err == 0)
+		err = enter_enrolled(role);
+	if (err < 0) {
+		log_warning("a manager certificate was refused: %s", err_text(err));
+		return rpc_call_finish(call, err, NULL);
+	}
+	rpc_call_reply(call, &reply);
+}
+
+static int on_run(void *ctx, struct rpc_call *call)
+{
+	return run_open(((struct exec_role *)ctx)->run, call);
+}
+
+static const struct rpc_service services[] = {
+	{ &rpc_Manager_Request, NEW | ENROLLED, on_request, NULL },
+	{ &rpc_Manager_Install, NEW, on_install, NULL },
+	{ &rpc_Run_Start, ENROLLED, NULL, on_run },
+};
+
+static int on_open(void *ctx, struct rpc_call *call)
+{
+	struct exec_role *role = ctx;
+	const struct rpc_service *row = rpc_service_find(services, sizeof services / sizeof *services, rpc_call_path(call));
+	if (!row)
+		return -E_UNSUPPORTED;
+	return row->access & role->state ? rpc_serve(row, call, role) : -E_DENIED;
+}
+
+static void on_net_closed(void *ctx, int err)
+{
+	struct exec_role *role = ctx;
+	struct rpc_connection *net = role->net;
+	(void)err;
+	role->net = NULL;
+	rpc_connection_free(net);
+}
+
+static void on_descriptor(void *ctx, const char *name, int fd)
+{
+	static const struct rpc_connection_events events = { on_open, NULL, on_net_closed };
+	static const struct rpc_connection_settings settings = { .server = true, .trusted_metadata = true };
+	struct exec_role *role = ctx;
+	(void)name; /* rpc-from:net is the only edge */
+	if (role->net)
+		on_net_closed(role, 0);
+	role->net = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &events, role);
+}
+
+static int check_order(void *ctx, const void *signed_order, const uint8_t *devices, size_t devices_len, void *ret)
+{
+	struct exec_role *role = ctx;
+	return order_check(role->trust, signed_order, devices, devices_len, clock_wall_s(), ret);
+}
+
+static int interrupt_run(struct store_tx *tx, struct store_job *job)
+{
+	(void)job;
+	int err = order_journal_interrupt(tx);
+	return err < 0 ? err : order_journal_prune(tx, clock_wall_s());
+}
+
+static int open_database(struct exec_role *role)
+{
+	struct store_job interrupt = { .run = interrupt_run };
+	char path[4096], detail[STORE_DETAIL_SIZE] = "";
+	int err = keep_file(&role->keep, "agent.db", path);
+	if (err == 0)
+		err = store_open(path, &store_schema_agent, &role->store, detail);
+	if (err == 0)
+		err = store_run(role->store, &interrupt);
+	if (err < 0)
+		log_error("the database %s cannot be used: %s %s", path, err_text(err), detail);
+	return err;
+}
+
+static int start(struct exec_role *role)
+{
+	const struct run_settings run = { .check = check_order, .now = clock_wall_s, .ctx = role };
+	struct run_settings settings = run;
+	int err = keep_load(&role->keep);
+	if (err < 0) {
+		log_error("the management part's certificate cannot be read: %s", err_text(err));
+		return err;
+	}
+	if (err == 1)
+		err = enter_enrolled(role);
+	if (err == 0)
+		err = open_database(role);
+	if (err < 0)
+		return err;
+	settings.store = role->store;
+	role->run = run_service_new(priv_child_loop(role->child), &settings);
+	return role->run ? 0 : -E_NO_MEMORY;
+}
+
+static int start_worker(void *ctx)
+{
+	struct exec_role *role = ctx;
+	return store_start_worker(role->store, priv_child_loop(role->child));
+}
+
+int agent_exec_main(struct priv_child *child)
+{
+	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
+	static struct exec_role role;
+	role = (struct exec_role){ .child = child, .state = NEW };
+	role.keep = (struct keep){ .directory = priv_child_directory(child), .name = "manager" };
+	role.has_line = join_line_parse(str_setting(priv_child_configuration(child), "join"), &role.line) == 0;
+	tls_warm_up();
+	if (start(&role) < 0)
+		return 74;
+	priv_child_listen(child, &events, &role);
+	if (priv_child_confine_with(child, start_worker, &role) < 0)
+		return 77;
+	priv_child_ready(child);
+	int code = priv_child_run(child);
+	if (role.net)
+		on_net_closed(&role, 0);
+	store_free(role.store);
+	run_service_free(role.run);
+	trust_free(role.trust);
+	keep_done(&role.keep);
+	return code;
+}

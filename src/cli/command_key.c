@@ -1,0 +1,57 @@
+#include "base/err.h"
+#include "cli/session.h"
+#include "os/clock.h"
+
+static int key_new(const struct cli *cli)
+{
+	murmesh_KeyRequest request = { .uses = (uint32_t)cli_number(cli, "uses"), .lifetime_s = cli_duration_ms(cli, "ttl") / 1000 };
+	murmesh_JoinKey reply;
+	struct session session;
+	char expires[CLOCK_TEXT_SIZE];
+	int code = session_begin(&session, cli);
+	if (code)
+		return code;
+	int err = session_unary(&session, &rpc_Fleet_NewKey, &request, &reply, sizeof reply);
+	clock_format(reply.expires, expires);
+	if (err < 0)
+		code = session_fail(&session, err, "no join key was made");
+	else if (cli_format(cli) >= CLI_JSON)
+		code = cli_json_line(cli, json_pack("{s:s, s:s, s:I}", "join", reply.join, "expires", expires, "uses",
+						    (json_int_t)(request.uses ? request.uses : 1))) < 0;
+	else {
+		fprintf(cli->out, "%s\n", reply.join);
+		cli_note(cli, "valid until %s; on the other machine: murmesh join LINE", expires);
+	}
+	session_close(&session);
+	return code;
+}
+
+static int run(const struct cli *cli)
+{
+	if (!str_is(str_from(cli->operands[0]), "new"))
+		return cli_fail_because(-E_USAGE, "there is `key new`", NULL, "unknown operation %s", cli->operands[0]);
+	return key_new(cli);
+}
+
+static const struct cli_option options[] = {
+	{ "uses", 0, "N", CLI_NUMBER, "machines that may join with this key", "1", 100000 },
+	{ "ttl", 0, "TIME", CLI_DURATION, "how long the key is good", "1d", 0 },
+	{ 0 },
+};
+
+static const struct cli_example examples[] = {
+	{ "murmesh key new", "a line that joins one machine within a day" },
+	{ "murmesh key new --uses 20 --ttl 1h --json", "for a script" },
+	{ 0 },
+};
+
+const struct cli_command command_key = {
+	.name = "key",
+	.summary = "make the line that joins another machine",
+	.usage = "new",
+	.options = options,
+	.examples = examples,
+	.run = run,
+	.operands_least = 1,
+	.operands_most = 1,
+};

@@ -1,0 +1,332 @@
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "cli/leg.h"
+#include "os/fd.h"
+#include "stream/stream.h"
+
+#define DEVICES_MAX 1000
+#define AT_ONCE     32
+#define STDIN_CHUNK sizeof(((murmesh_RunInput *)0)->body.stdin.bytes)
+
+struct run;
+struct target {
+	struct run *run;
+	struct id device;
+	char name[80];
+	struct rpc_connection *connection;
+	struct rpc_call *call;
+	int err, code;
+	bool online, started, exited, over, line_open[2];
+};
+
+struct run {
+	const struct cli *cli;
+	struct session session;
+	struct tls_context *tls;
+	struct io_watch *input;
+	murmesh_RunInput start;
+	struct target *targets;
+	size_t n, next, n_over;
+	bool interrupted;
+};
+
+static void next_start(struct run *run);
+
+/* ---- the end of one device ---- */
+
+static void target_over(struct target *target, int err, const char *why)
+{
+	struct run *run = target->run;
+	if (target->over)
+		return;
+	target->over = true;
+	target->err = err;
+	run->n_over++;
+	if (err < 0)
+		cli_fail_because(err, why && *why ? why : NULL, NULL, "%s: the command did not run to its end", target->name);
+	if (run->n_over == run->n)
+		io_loop_stop(run->session.loop);
+	else
+		next_start(run);
+}
+
+static void on_call_closed(void *ctx, int err, const char *why)
+{
+	struct target *target = ctx;
+	target->call = NULL;
+	if (target->exited)
+		err = 0;
+	else if (err == 0 || err == -E_CLOSED)
+		err = target->started ? -E_COMMAND_CUT_OFF : -E_CLOSED;
+	target_over(target, err, err == -E_COMMAND_CUT_OFF ? "" : why);
+}
+
+/* ---- output ---- */
+
+/* With several devices every line is marked with its device. */
+static void output_write(struct target *target, int fd, const uint8_t *bytes, size_t len)
+{
+	if (target->run->n == 1) {
+		fd_write_all(fd, bytes, len);
+		return;
+	}
+	bool *open = &target->line_open[fd - 1];
+	while (len) {
+		const uint8_t *end = memchr(bytes, '\n', len);
+		size_t n = end ? (size_t)(end - bytes) + 1 : len;
+		if (!*open) {
+			fd_write_all(fd, target->name, strlen(target->name));
+			fd_write_all(fd, ": ", 2);
+		}
+		fd_write_all(fd, bytes, n);
+		*open = !end;
+		bytes += n;
+		len -= n;
+	}
+}
+
+static void input_watch(struct run *run);
+
+static void on_output(void *ctx, const void *message)
+{
+	struct target *target = ctx;
+	const murmesh_RunOutput *output = message;
+	switch (output->which_body) {
+	case murmesh_RunOutput_started_tag:
+		target->started = true;
+		if (target->run->n == 1)
+			input_watch(target->run);
+		break;
+	case murmesh_RunOutput_stdout_tag:
+		output_write(target, STDOUT_FILENO, output->body.stdout.bytes, output->body.stdout.size);
+		break;
+	case murmesh_RunOutput_stderr_tag:
+		output_write(target, STDERR_FILENO, output->body.stderr.bytes, output->body.stderr.size);
+		break;
+	case murmesh_RunOutput_exit_tag:
+		target->exited = true;
+		target->code = output->body.exit.signal ? 128 + (int)output->body.exit.signal : (int)output->body.exit.code;
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- input: of one device only ---- */
+
+static void on_input(void *ctx, unsigned events)
+{
+	static murmesh_RunInput message;
+	struct run *run = ctx;
+	struct rpc_call *call = run->targets[0].call;
+	(void)events;
+	if (!call || rpc_call_crowded(call)) {
+		if (run->input)
+			io_watch_set(run->input, 0);
+		return;
+	}
+	ssize_t n = fd_read(STDIN_FILENO, message.body.stdin.bytes, STDIN_CHUNK);
+	if (n == -EAGAIN)
+		return;
+	message.which_body = n > 0 ? murmesh_RunInput_stdin_tag : murmesh_RunInput_stdin_end_tag;
+	if (n > 0)
+		message.body.stdin.size = (pb_size_t)n;
+	else
+		message.body.stdin_end = true;
+	rpc_call_send(call, &message);
+	if (n <= 0)
+		run->input = io_watch_free(run->input);
+}
+
+/* A regular file is not watched: it is always readable, and read whenever there is room. */
+static void input_watch(struct run *run)
+{
+	run->input = io_watch_new(run->session.loop, STDIN_FILENO, on_input, run);
+	if (run->input)
+		io_watch_set(run->input, IO_READABLE);
+	else
+		while (run->targets[0].call && !rpc_call_crowded(run->targets[0].call) && !run->interrupted) {
+			murmesh_RunInput end = { .which_body = murmesh_RunInput_stdin_end_tag, .body.stdin_end = true };
+			static murmesh_RunInput message = { .which_body = murmesh_RunInput_stdin_tag };
+			ssize_t n = fd_read(STDIN_FILENO, message.body.stdin.bytes, STDIN_CHUNK);
+			message.body.stdin.size = n > 0 ? (pb_size_t)n : 0;
+			rpc_call_send(run->targets[0].call, n > 0 ? &message : &end);
+			if (n <= 0)
+				break;
+		}
+}
+
+static void on_call_writable(void *ctx)
+{
+	struct run *run = ((struct target *)ctx)->run;
+	if (run->input)
+		io_watch_set(run->input, IO_READABLE);
+	else if (run->n == 1 && run->targets[0].started)
+		input_watch(run);
+}
+
+/* ---- one device ---- */
+
+static void on_connection_closed(void *ctx, int err)
+{
+	struct target *target = ctx;
+	struct rpc_connection *connection = target->connection;
+	target->connection = NULL;
+	rpc_connection_free(connection); /* its call's `closed` comes first */
+	if (!target->over)
+		target_over(target, err, "");
+}
+
+static void on_leg(void *ctx, struct stream *stream, int err, const char *details)
+{
+	static const struct rpc_connection_events events = { NULL, NULL, on_connection_closed };
+	static const struct rpc_connection_settings settings = { .server = false, .ping_ms = 15000, .quiet_ms = 40000 };
+	static const struct rpc_call_events call_events = { on_output, NULL, on_call_writable, on_call_closed };
+	struct target *target = ctx;
+	if (!stream)
+		return target_over(target, err, details);
+	target->connection = rpc_connection_new(target->run->session.loop, stream, &settings, &events, target);
+	if (target->connection)
+		target->call = rpc_call_open(target->connection, &rpc_Run_Start, NULL, 0, &call_events, target);
+	if (!target->call)
+		return target_over(target, -E_NO_MEMORY, "");
+	err = rpc_call_send(target->call, &target->run->start);
+	if (err < 0)
+		target_over(target, err, "");
+}
+
+static void next_start(struct run *run)
+{
+	if (run->next == run->n || run->interrupted)
+		return;
+	struct target *target = &run->targets[run->next++];
+	const struct leg_target leg = { .device = target->device, .rpc = true, .tls = run->tls };
+	if (!target->online)
+		return target_over(target, -E_OFFLINE, "");
+	leg_open(&run->session, &leg, on_leg, target);
+}
+
+/* ---- the order ---- */
+
+static int device_add(struct run *run, struct str name)
+{
+	char text[256];
+	murmesh_Device device;
+	int err = run->n < DEVICES_MAX ? str_copy(name, text, sizeof text) : -E_LIMIT;
+	if (err == 0)
+		err = session_device(&run->session, text, &device);
+	if (err < 0)
+		return cli_fail_because(err, run->session.why[0] ? run->session.why : NULL, NULL, "the device %.*s cannot be used", STR_ARG(name));
+	for (size_t i = 0; i < run->n; i++)
+		if (memcmp(run->targets[i].device.bytes, device.id, sizeof device.id) == 0)
+			return 0; /* named twice */
+	struct target *target = &run->targets[run->n++];
+	target->run = run;
+	target->online = device.online;
+	memcpy(target->device.bytes, device.id, sizeof target->device.bytes);
+	str_copy(str_from(device.name), target->name, sizeof target->name);
+	return 0;
+}
+
+static int order_get(struct run *run)
+{
+	murmesh_OrderRequest *request = mem_alloc(sizeof *request);
+	murmesh_RunStart *start = &run->start.body.start;
+	run->start.which_body = murmesh_RunInput_start_tag;
+	if (!request)
+		return -E_NO_MEMORY;
+	int err = run->cli->n_operands - 1 <= sizeof request->argv / sizeof *request->argv ? 0 : -E_LIMIT;
+	for (size_t i = 1; err == 0 && i < run->cli->n_operands; i++)
+		err = str_copy(str_from(run->cli->operands[i]), request->argv[request->argv_count++], sizeof *request->argv);
+	for (size_t i = 0; i < run->n; i++)
+		memcpy(start->devices.bytes + i * sizeof run->targets[i].device.bytes, run->targets[i].device.bytes,
+		       sizeof run->targets[i].device.bytes);
+	start->devices.size = (pb_size_t)(run->n * sizeof run->targets[0].device.bytes);
+	hash_sha256(start->devices.bytes, start->devices.size, request->digest);
+	request->count = (uint32_t)run->n;
+	start->has_order = true;
+	if (err == 0)
+		err = session_unary(&run->session, &rpc_Tunnels_Order, request, &start->order, sizeof start->order);
+	mem_free(request);
+	return err;
+}
+
+/* The leg ends with this process, and the command with the leg. */
+static int result(const struct run *run)
+{
+	if (run->interrupted)
+		return CLI_INTERRUPTED;
+	if (run->n == 1)
+		return run->targets[0].err < 0 ? (int)cli_exit_code(run->targets[0].err) : run->targets[0].code;
+	for (size_t i = 0; i < run->n; i++)
+		if (run->targets[i].err < 0 || run->targets[i].code)
+			return CLI_SOME_FAILED;
+	return CLI_OK;
+}
+
+static int carry_out(struct run *run)
+{
+	struct str rest = str_from(run->cli->operands[0]);
+	int code = 0;
+	while (rest.len && code == 0)
+		code = device_add(run, str_trim(str_cut(rest, ',', &rest)));
+	if (code)
+		return code;
+	int err = session_leg_context(&run->session, true, &run->tls);
+	if (err == 0)
+		err = order_get(run);
+	if (err < 0)
+		return session_fail(&run->session, err, "the command was not started");
+	for (size_t i = 0; i < AT_ONCE && i < run->n; i++)
+		next_start(run);
+	while (run->n_over < run->n && !run->session.interrupted)
+		io_loop_run(run->session.loop);
+	run->interrupted = run->session.interrupted;
+	return result(run);
+}
+
+static int run(const struct cli *cli)
+{
+	static struct run run;
+	run.cli = cli;
+	run.targets = mem_alloc_array(DEVICES_MAX, sizeof *run.targets);
+	if (!run.targets)
+		return cli_fail(-E_NO_MEMORY, "the command was not started");
+	int code = session_begin(&run.session, cli);
+	if (code)
+		return code;
+	struct io_signal *terminate = session_interrupt_by(&run.session, SIGTERM);
+	code = carry_out(&run);
+	for (size_t i = 0; i < run.n; i++) {
+		run.targets[i].over = true;
+		struct rpc_connection *connection = run.targets[i].connection;
+		run.targets[i].connection = NULL;
+		rpc_connection_free(connection);
+	}
+	io_watch_free(run.input);
+	io_signal_free(terminate);
+	session_close(&run.session);
+	mem_free(run.targets);
+	return code;
+}
+
+static const struct cli_example examples[] = {
+	{ "murmesh run web02 -- uname -a", "one device: its output and its exit code" },
+	{ "murmesh run web01,web02 -- systemctl restart nginx", "several: 0 when all succeeded, else 7" },
+	{ "murmesh run web02 -- sh -c 'df -h | grep /srv'", "a shell line" },
+	{ 0 },
+};
+
+const struct cli_command command_run = {
+	.name = "run",
+	.summary = "run a command on devices",
+	.usage = "DEVICE[,DEVICE...] -- COMMAND [ARGUMENT...]",
+	.examples = examples,
+	.run = run,
+	.operands_least = 2,
+	.operands_most = 33,
+};

@@ -1,0 +1,63 @@
+#include "cli/leg.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "relay/relay.h"
+#include "tunnel/grant.h"
+
+struct leg {
+	struct session *session;
+	struct leg_target target;
+	client_end_opened opened;
+	void *ctx;
+};
+
+static void finish(struct leg *leg, struct stream *stream, int err, const char *details)
+{
+	client_end_opened opened = leg->opened;
+	void *ctx = leg->ctx;
+	mem_free(leg);
+	opened(ctx, stream, err, details);
+}
+
+static void on_opened(void *ctx, struct stream *stream, int err, const char *details)
+{
+	/* The relay resets a leg whose partner did not come. */
+	finish(ctx, stream, err == -E_CLOSED || err == -E_TIMEOUT ? -E_PEER_GONE : err, details);
+}
+
+static void on_tunnel(void *ctx, int err, const char *why, const void *response)
+{
+	struct leg *leg = ctx;
+	const murmesh_Tunnel *tunnel = response;
+	uint8_t preamble[RELAY_PREAMBLE];
+	if (err < 0)
+		return finish(leg, NULL, err, why);
+	relay_preamble_write(RELAY_CLIENT, tunnel->ticket, preamble);
+	const struct client_end_request request = { .relay = leg->session->front,
+						    .preamble = { (const char *)preamble, sizeof preamble },
+						    .tls = leg->target.tls,
+						    .device = { leg->session->self.mesh, IDENTITY_NODE, leg->target.device },
+						    .rpc = leg->target.rpc,
+						    .grant = &tunnel->grant,
+						    .host = leg->target.host,
+						    .port = leg->target.port };
+	if (!client_end_new(leg->session->loop, &request, on_opened, leg))
+		finish(leg, NULL, -E_NO_MEMORY, "");
+}
+
+void leg_open(struct session *session, const struct leg_target *target, client_end_opened opened, void *ctx)
+{
+	murmesh_TunnelRequest request = { .rights = target->rpc ? murmesh_Right_RUN : murmesh_Right_CONNECT };
+	struct leg *leg = mem_alloc(sizeof *leg);
+	if (!leg)
+		return opened(ctx, NULL, -E_NO_MEMORY, "");
+	*leg = (struct leg){ session, *target, opened, ctx };
+	memcpy(request.device, target->device.bytes, sizeof request.device);
+	int err = target->rpc ? 0 : target_format(target->host, target->port, request.targets[0], sizeof request.targets[0]);
+	request.targets_count = !target->rpc;
+	if (err == 0)
+		err = session->server ? rpc_unary(session->server, &rpc_Tunnels_Open, &request, 30000, on_tunnel, leg) : -E_UNREACHABLE;
+	if (err < 0)
+		finish(leg, NULL, err, "");
+}

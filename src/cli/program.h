@@ -1,0 +1,10 @@
+/* cli/program.h: the other programs of this installation: they stand beside this one. */
+#ifndef CLI_PROGRAM_H
+#define CLI_PROGRAM_H
+#include <stddef.h>
+
+/* Full path of "murmesh-agent" and the like. */
+int program_path(const char *name, char *out, size_t size);
+/* A descriptor from which text can be read once (a pipe that holds it), so that a secret is in no argument list; text at most 4 KiB. */
+int program_secret(const char *text);
+#endif

@@ -1,0 +1,185 @@
+#include "base/err.h"
+#include "base/utf8.h"
+#include "fleet/fleet.h"
+#include "store/store.h"
+
+#define COLUMNS "id, name, token, os, arch, version, parent, created, last_seen, retired"
+
+static int name_check(struct str name)
+{
+	return !name_valid(name) ? -E_NAME : name.len > FLEET_NAME_MAX ? -E_TOO_LONG : 0;
+}
+
+int fleet_token_next(struct store_tx *tx, struct str name, int64_t *ret_token)
+{
+	int err = name_check(name);
+	if (err < 0)
+		return err;
+	struct store_query *query = store_query(tx, "INSERT INTO tokens (name, last) VALUES (lower($1), 1)"
+	                                            " ON CONFLICT (name) DO UPDATE SET last = tokens.last + 1 RETURNING last");
+	store_bind_text(query, 1, name);
+	int64_t token = store_step(query) > 0 ? store_integer(query, 0) : 0;
+	err = store_exec(query);
+	if (err < 0)
+		return err;
+	if (token > FLEET_TOKEN_MAX)
+		return -E_LIMIT;
+	*ret_token = token;
+	return 0;
+}
+
+int fleet_device_add(struct store_tx *tx, const struct device *device)
+{
+	struct str name = str_from(device->name);
+	int err = name_check(name);
+	if (err < 0)
+		return err;
+	struct store_query *query = store_query(tx, "INSERT INTO devices (" COLUMNS ")"
+	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0)");
+	store_bind_id(query, 1, &device->id);
+	store_bind_text(query, 2, name);
+	store_bind_integer(query, 3, device->token);
+	store_bind_id(query, 4, &device->parent);
+	store_bind_integer(query, 5, device->created);
+	return store_exec(query);
+}
+
+static int device_read(struct store_query *query, struct device *ret)
+{
+	store_id(query, 0, &ret->id);
+	store_text(query, 1, ret->name, sizeof ret->name);
+	ret->token = store_integer(query, 2);
+	store_text(query, 3, ret->os, sizeof ret->os);
+	store_text(query, 4, ret->arch, sizeof ret->arch);
+	store_text(query, 5, ret->version, sizeof ret->version);
+	store_id(query, 6, &ret->parent);
+	ret->created = store_integer(query, 7);
+	ret->last_seen = store_integer(query, 8);
+	ret->retired = store_integer(query, 9);
+	return store_error(query);
+}
+
+/* Walks the rows; *found counts them. */
+static int devices_each(struct store_query *query, fleet_each each, void *ctx, size_t *found)
+{
+	int rows;
+	while ((rows = store_step(query)) > 0) {
+		struct device device;
+		int err = device_read(query, &device);
+		if (err == 0)
+			err = each(ctx, &device);
+		if (err < 0)
+			return err;
+		++*found;
+	}
+	return rows;
+}
+
+int fleet_device_get(struct store_tx *tx, const struct id *id, struct device *ret)
+{
+	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM devices WHERE id = $1");
+	store_bind_id(query, 1, id);
+	int rows = store_step(query);
+	return rows > 0 ? device_read(query, ret) : rows < 0 ? rows : -E_NOT_FOUND;
+}
+
+int fleet_device_list(struct store_tx *tx, fleet_each each, void *ctx)
+{
+	size_t found = 0;
+	struct store_query *query =
+	        store_query(tx, "SELECT " COLUMNS " FROM devices WHERE retired = 0 ORDER BY lower(name), token");
+	return devices_each(query, each, ctx, &found);
+}
+
+static int find_by_id(struct store_tx *tx, struct str text, fleet_each each, void *ctx, size_t *found)
+{
+	struct id id;
+	if (id_parse(text, &id) < 0)
+		return 0;
+	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM devices WHERE id = $1 AND retired = 0");
+	store_bind_id(query, 1, &id);
+	return devices_each(query, each, ctx, found);
+}
+
+static int find_by_name(struct store_tx *tx, struct str text, fleet_each each, void *ctx, size_t *found)
+{
+	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM devices"
+	                                            " WHERE lower(name) = lower($1) AND retired = 0 ORDER BY token");
+	store_bind_text(query, 1, text);
+	return devices_each(query, each, ctx, found);
+}
+
+static int find_by_full_name(struct store_tx *tx, struct str text, fleet_each each, void *ctx, size_t *found)
+{
+	uint64_t token;
+	struct str number, name = str_cut_last(text, '-', &number);
+	if (str_to_u64(number, FLEET_TOKEN_MAX, &token) < 0 || number.ptr[0] == '0')
+		return 0;
+	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM devices"
+	                                            " WHERE lower(name) = lower($1) AND token = $2 AND retired = 0");
+	store_bind_text(query, 1, name);
+	store_bind_integer(query, 2, (int64_t)token);
+	return devices_each(query, each, ctx, found);
+}
+
+int fleet_device_find(struct store_tx *tx, struct str text, fleet_each each, void *ctx)
+{
+	size_t found = 0;
+	if (!name_valid(text))
+		return -E_NOT_FOUND;
+	int err = find_by_id(tx, text, each, ctx, &found);
+	if (err < 0 || found)
+		return err;
+	/* Both always: a computer that calls itself web01-17 must not take the place of number 17 of web01. */
+	err = find_by_name(tx, text, each, ctx, &found);
+	if (err == 0)
+		err = find_by_full_name(tx, text, each, ctx, &found);
+	return err < 0 ? err : found ? 0 : -E_NOT_FOUND;
+}
+
+static int changed_one(struct store_tx *tx, struct store_query *query)
+{
+	int err = store_exec(query);
+	return err < 0 ? err : store_changed(tx) ? 0 : -E_NOT_FOUND;
+}
+
+int fleet_device_seen(struct store_tx *tx, const struct id *id, int64_t now)
+{
+	struct store_query *query =
+	        store_query(tx, "UPDATE devices SET last_seen = CASE WHEN last_seen < $1 THEN $1 ELSE last_seen END"
+	                        " WHERE id = $2");
+	store_bind_integer(query, 1, now);
+	store_bind_id(query, 2, id);
+	return changed_one(tx, query);
+}
+
+static void bind_inventory(struct store_query *query, int position, struct str text)
+{
+	char clean[FLEET_INVENTORY_MAX];
+	store_bind_text(query, position, str_from(utf8_clean(text, clean, sizeof clean)));
+}
+
+int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_inventory *inventory)
+{
+	struct store_query *query =
+	        store_query(tx, "UPDATE devices SET os = $1, arch = $2, version = $3, parent = $4 WHERE id = $5");
+	bind_inventory(query, 1, inventory->os);
+	bind_inventory(query, 2, inventory->arch);
+	bind_inventory(query, 3, inventory->version);
+	store_bind_id(query, 4, &inventory->parent);
+	store_bind_id(query, 5, id);
+	return changed_one(tx, query);
+}
+
+int fleet_device_retire(struct store_tx *tx, const struct id *id, int64_t now)
+{
+	struct store_query *query = store_query(tx, "UPDATE devices SET retired = $1 WHERE id = $2 AND retired = 0");
+	store_bind_integer(query, 1, now);
+	store_bind_id(query, 2, id);
+	return changed_one(tx, query);
+}
+
+void fleet_full_name(const struct device *device, char out[FLEET_FULL_NAME])
+{
+	snprintf(out, FLEET_FULL_NAME, "%.*s-%lld", FLEET_NAME_MAX, device->name, (long long)device->token);
+}

@@ -1,0 +1,53 @@
+/* fleet/fleet.h: the devices of a mesh as the server's database knows them.
+ *
+ * All functions run inside a job (store/store.h).  Times are seconds since 1970 UTC, 0 = never.  Besides the store's own errors they
+ * return those named. */
+#ifndef FLEET_FLEET_H
+#define FLEET_FLEET_H
+#include <stdint.h>
+
+#include "base/id.h"
+#include "base/str.h"
+
+struct store_tx;
+
+#define FLEET_NAME_MAX      53        /* bytes: with dash and token the full name fits a common name of 64 */
+#define FLEET_TOKEN_MAX     999999999 /* computers of one name, ever */
+#define FLEET_FULL_NAME     65        /* "web01-17" with its NUL */
+#define FLEET_INVENTORY_MAX 64        /* with the NUL; what an agent says beyond is cut off */
+
+struct device {
+	struct id id;
+	char name[64];
+	int64_t token; /* the number that makes the name unique; not a secret */
+	char os[FLEET_INVENTORY_MAX], arch[FLEET_INVENTORY_MAX], version[FLEET_INVENTORY_MAX];
+	struct id parent; /* zero: the server itself */
+	int64_t created, last_seen, retired;
+};
+
+/* The next token of a computer's name (in any letter case): never one that was given out before, also after deletion or a crash.
+ * -E_NAME, -E_TOO_LONG, -E_LIMIT. */
+int fleet_token_next(struct store_tx *tx, struct str name, int64_t *ret_token);
+/* With its id, name, token, parent and created; the rest is empty at first.  -E_EXISTS, -E_NAME, -E_TOO_LONG. */
+int fleet_device_add(struct store_tx *tx, const struct device *device);
+int fleet_device_get(struct store_tx *tx, const struct id *id, struct device *ret); /* retired ones too; -E_NOT_FOUND */
+
+/* Called for each device; a negative answer ends the walk and is its result. */
+typedef int (*fleet_each)(void *ctx, const struct device *device);
+/* All that are not retired, by name and token. */
+int fleet_device_list(struct store_tx *tx, fleet_each each, void *ctx);
+/* Those that the text may mean: the id alone where it is one, else plain name and full name in any letter case.  Several: the caller
+ * says -E_AMBIGUOUS.  None: -E_NOT_FOUND.  Retired devices are not found. */
+int fleet_device_find(struct store_tx *tx, struct str text, fleet_each each, void *ctx);
+
+int fleet_device_seen(struct store_tx *tx, const struct id *id, int64_t now); /* never goes back; -E_NOT_FOUND */
+/* What an agent says of itself: cleaned (base/utf8.h) and cut.  -E_NOT_FOUND. */
+struct device_inventory {
+	struct str os, arch, version;
+	struct id parent;
+};
+int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_inventory *inventory);
+int fleet_device_retire(struct store_tx *tx, const struct id *id, int64_t now); /* -E_NOT_FOUND when unknown or retired before */
+
+void fleet_full_name(const struct device *device, char out[FLEET_FULL_NAME]);
+#endif

@@ -1,0 +1,200 @@
+#include "portmap/map.h"
+
+#include <errno.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "io/io.h"
+#include "os/fd.h"
+#include "os/socket.h"
+#include "stream/stream.h"
+#include "tunnel/pump.h"
+
+struct listener {
+	struct map_listener *map;
+	struct io_watch *watch;
+	int fd;
+};
+
+struct map_listener {
+	struct io_loop *loop;
+	struct map_settings settings;
+	struct listener listeners[2]; /* IPv4, IPv6 */
+	struct list connections;
+	struct io_timer *retry;       /* accepting stopped for lack of descriptors */
+	size_t n_connections;
+	uint16_t port;
+};
+
+struct map_connection {
+	struct list node;
+	struct map_listener *map; /* NULL once it is closed */
+	struct stream *local;     /* until it is pumped */
+	struct pump *pump;
+	bool opening;
+};
+
+static void connection_drop(struct map_connection *connection)
+{
+	if (connection->map) {
+		list_remove(&connection->node);
+		connection->map->n_connections--;
+	}
+	connection->map = NULL;
+	connection->local = stream_free(connection->local);
+	connection->pump = pump_free(connection->pump);
+	if (!connection->opening)
+		mem_free(connection);
+}
+
+static void on_pump_ended(void *ctx, int err)
+{
+	struct map_connection *connection = ctx;
+	(void)err;
+	connection_drop(connection);
+}
+
+static void on_local_failed(void *ctx, int err)
+{
+	(void)err;
+	connection_drop(ctx);
+}
+
+void map_connection_open(struct map_connection *connection, struct stream *leg, int err, const char *details)
+{
+	connection->opening = false;
+	if (!connection->map) { /* the client or the map went away meanwhile */
+		stream_free(leg);
+		mem_free(connection);
+		return;
+	}
+	if (!leg) {
+		connection->map->settings.failed(connection->map->settings.ctx, err, details);
+		connection_drop(connection);
+		return;
+	}
+	struct stream *local = connection->local;
+	connection->local = NULL;
+	connection->pump = pump_new(connection->map->loop, local, leg, STR(""), on_pump_ended, connection);
+	if (!connection->pump)
+		connection_drop(connection);
+}
+
+static void connection_new(struct map_listener *map, int fd)
+{
+	static const struct stream_events events = { NULL, NULL, NULL, on_local_failed };
+	const struct stream_settings plain = { .fd = fd };
+	struct map_connection *connection = map->n_connections < MAP_CONNECTIONS_MAX ? mem_alloc(sizeof *connection) : NULL;
+	if (!connection) {
+		socket_reset(fd);
+		fd_close(fd);
+		map->settings.failed(map->settings.ctx, -E_LIMIT, "");
+		return;
+	}
+	connection->map = map;
+	list_append(&map->connections, &connection->node);
+	map->n_connections++;
+	connection->local = stream_new(map->loop, &plain, &events, connection);
+	if (!connection->local) {
+		connection_drop(connection);
+		return;
+	}
+	stream_reset(connection->local); /* until it is pumped nothing looks connected */
+	connection->opening = true;
+	map->settings.open(map->settings.ctx, connection);
+}
+
+static void listeners_watch(struct map_listener *map, unsigned events)
+{
+	for (int i = 0; i < 2; i++)
+		if (map->listeners[i].watch)
+			io_watch_set(map->listeners[i].watch, events);
+}
+
+static void on_accept(void *ctx, unsigned events)
+{
+	struct listener *listener = ctx;
+	struct map_listener *map = listener->map;
+	(void)events;
+	for (int i = 0; i < 64; i++) {
+		int fd = socket_accept(listener->fd);
+		if (fd == -EAGAIN)
+			return;
+		if (fd < 0) { /* no descriptors: the client waits in the kernel's queue */
+			listeners_watch(map, 0);
+			io_timer_start(map->retry, 100, 0);
+			return;
+		}
+		connection_new(map, fd);
+	}
+}
+
+static void on_retry(void *ctx)
+{
+	listeners_watch(ctx, IO_READABLE);
+}
+
+static int listen_on(struct map_listener *map, int i, const char *host, uint16_t port)
+{
+	struct socket_address address;
+	struct listener *listener = &map->listeners[i];
+	int err = socket_address_parse(str_from(host), port, &address);
+	if (err == 0)
+		err = listener->fd = socket_listen(&address);
+	if (err < 0)
+		return err;
+	listener->map = map;
+	listener->watch = io_watch_new(map->loop, listener->fd, on_accept, listener);
+	if (!listener->watch)
+		return -E_NO_MEMORY;
+	err = socket_local(listener->fd, &address);
+	map->port = socket_address_port(&address);
+	return err;
+}
+
+int map_open(struct io_loop *loop, const struct map_settings *settings, struct map_listener **ret)
+{
+	struct map_listener *map = mem_alloc(sizeof *map);
+	if (!map)
+		return -E_NO_MEMORY;
+	map->loop = loop;
+	map->settings = *settings;
+	map->listeners[0].fd = map->listeners[1].fd = -1;
+	list_init(&map->connections);
+	map->retry = io_timer_new(loop, on_retry, map);
+	int err = map->retry ? listen_on(map, 0, "127.0.0.1", settings->local_port) : -E_NO_MEMORY;
+	if (err == 0 && listen_on(map, 1, "::1", map->port) == -E_PORT && settings->local_port)
+		err = -E_PORT; /* somebody else has it there; a machine without IPv6 gives another error */
+	if (err < 0) {
+		map_close(map);
+		return err;
+	}
+	listeners_watch(map, IO_READABLE);
+	*ret = map;
+	return 0;
+}
+
+struct map_listener *map_close(struct map_listener *map)
+{
+	if (!map)
+		return NULL;
+	while (!list_empty(&map->connections))
+		connection_drop(LIST_ENTRY(map->connections.next, struct map_connection, node));
+	for (int i = 0; i < 2; i++) {
+		io_watch_free(map->listeners[i].watch);
+		fd_close(map->listeners[i].fd);
+	}
+	io_timer_free(map->retry);
+	return mem_free(map);
+}
+
+uint16_t map_port(const struct map_listener *map)
+{
+	return map->port;
+}
+
+size_t map_connections(const struct map_listener *map)
+{
+	return map->n_connections;
+}

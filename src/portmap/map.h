@@ -1,0 +1,35 @@
+/* portmap/map.h: one local listener whose traffic leaves through a remote agent.
+ *
+ * Ownership: map_open() returns a map owned by the caller; map_close() accepts NULL and returns NULL.
+ * Threads:   all calls on the loop's thread.  Logging: never above debug; callers report. */
+#ifndef PORTMAP_MAP_H
+#define PORTMAP_MAP_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct io_loop;
+struct stream;
+struct map_listener;
+struct map_connection;
+
+#define MAP_CONNECTIONS_MAX 9000
+
+struct map_settings {
+	uint16_t local_port; /* 0 = any free port */
+	/* Opens a leg to the map's target; answers later by map_connection_open(). */
+	void (*open)(void *ctx, struct map_connection *connection);
+	/* A connection could not be made or broke; for the user.  details: the agent's words, "" when none. */
+	void (*failed)(void *ctx, int err, const char *details);
+	void *ctx;
+};
+
+/* Listens on the loopback addresses of both families (IPv6 where the machine has it).  Returns 0, or -E_PORT. */
+int map_open(struct io_loop *loop, const struct map_settings *settings, struct map_listener **ret);
+struct map_listener *map_close(struct map_listener *map); /* resets all connections */
+uint16_t map_port(const struct map_listener *map);
+size_t map_connections(const struct map_listener *map);
+
+/* The answer to `open`: an open leg (taken over), or NULL with the reason: the local client is then reset at once, so that nothing looks
+ * connected that is not.  Exactly once; also after the map was closed. */
+void map_connection_open(struct map_connection *connection, struct stream *leg, int err, const char *details);
+#endif

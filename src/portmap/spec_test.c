@@ -1,0 +1,155 @@
+#include "portmap/spec.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+
+#define NAME_63 "a23456789012345678901234567890123456789012345678901234567890123"
+
+static void accepts(void **state)
+{
+	static const struct {
+		const char *text;
+		struct map_spec spec;
+	} rows[] = {
+		/* the three of seed 003 */
+		{ "TCP:0:\"MyComputer\":HTTP:80", { MAP_TCP, 0, "MyComputer", "HTTP", "", 80 } },
+		{ "UDP:1235:\"MyComputer\"::1234", { MAP_UDP, 1235, "MyComputer", "", "", 1234 } },
+		{ "TCP:555:\"MyComputer\":HTTP:192.168.1.1:80", { MAP_TCP, 555, "MyComputer", "HTTP", "192.168.1.1", 80 } },
+
+		{ "TCP:0:web02:HTTP:8000", { MAP_TCP, 0, "web02", "HTTP", "", 8000 } },
+		{ "tcp:65535:web02:putty:65535", { MAP_TCP, 65535, "web02", "PuTTY", "", 65535 } },
+		{ "TCP:1:web02-17:HTTPS:1", { MAP_TCP, 1, "web02-17", "HTTPS", "", 1 } },
+		{ "TCP:1:w:rdp:3389", { MAP_TCP, 1, "w", "RDP", "", 3389 } },
+		{ "TCP:1:w:WINSCP:22", { MAP_TCP, 1, "w", "WinSCP", "", 22 } },
+		{ "TCP:1:w:my app:22", { MAP_TCP, 1, "w", "my app", "", 22 } },
+		{ "TCP:1:w:12345678901234567890123456789012:22", { MAP_TCP, 1, "w", "12345678901234567890123456789012", "", 22 } },
+		{ "TCP:0:Front desk::80", { MAP_TCP, 0, "Front desk", "", "", 80 } },
+		{ "TCP:0:\"a:b\"::80", { MAP_TCP, 0, "a:b", "", "", 80 } },
+		{ "TCP:0:b\xc3\xbcro::80", { MAP_TCP, 0, "b\xc3\xbcro", "", "", 80 } },
+		{ "TCP:0:" NAME_63 "-12345::80", { MAP_TCP, 0, NAME_63 "-12345", "", "", 80 } },
+		{ "UDP:53:w::10.0.0.1:53", { MAP_UDP, 53, "w", "", "10.0.0.1", 53 } },
+		{ "TCP:0:w::[fe80::1]:22", { MAP_TCP, 0, "w", "", "fe80::1", 22 } },
+		{ "TCP:0:\"w\":RDP:[2001:db8::7]:3389", { MAP_TCP, 0, "w", "RDP", "2001:db8::7", 3389 } },
+		{ "TCP:0:w::db.example.org:5432", { MAP_TCP, 0, "w", "", "db.example.org", 5432 } },
+		{ "TCP:0:w::db.example.org.:5432", { MAP_TCP, 0, "w", "", "db.example.org.", 5432 } },
+		{ "TCP:0:w::nas_2:5432", { MAP_TCP, 0, "w", "", "nas_2", 5432 } },
+		{ "TCP:0:w::" NAME_63 ".org:5432", { MAP_TCP, 0, "w", "", NAME_63 ".org", 5432 } },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct map_spec spec;
+		unsigned column = 0;
+		const char *reason = "";
+		print_message("row %zu\n", i);
+		assert_int_equal(map_spec_parse(str_from(rows[i].text), true, &spec, &column, &reason), 0);
+		assert_int_equal(spec.protocol, rows[i].spec.protocol);
+		assert_int_equal(spec.local_port, rows[i].spec.local_port);
+		assert_string_equal(spec.device, rows[i].spec.device);
+		assert_string_equal(spec.app, rows[i].spec.app);
+		assert_string_equal(spec.host, rows[i].spec.host);
+		assert_int_equal(spec.port, rows[i].spec.port);
+	}
+}
+
+static void refuses(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned column;
+		const char *reason;
+	} rows[] = {
+		{ "", 1, "TCP or UDP" },
+		{ ":", 1, "TCP or UDP" },
+		{ "SCTP:0:w::80", 1, "TCP or UDP" },
+		{ " TCP:0:w::80", 1, "TCP or UDP" },
+		{ "TCP", 4, "local port is missing" },
+		{ "TCP:", 5, "local port must be" },
+		{ "TCP::w::80", 5, "local port must be" },
+		{ "TCP:65536:w::80", 5, "local port must be" },
+		{ "TCP:-1:w::80", 5, "local port must be" },
+		{ "TCP:80x:w::80", 5, "local port must be" },
+		{ "TCP:99999999999999999999999:w::80", 5, "local port must be" },
+		{ "TCP:0", 6, "device is missing" },
+		{ "TCP:0:", 7, "app is missing" },
+		{ "TCP:0:::80", 7, "no name" },
+		{ "TCP:0:\"\"::80", 7, "no name" },
+		{ "TCP:0:\"w::80", 7, "closing quote" },
+		{ "TCP:0:\"", 7, "closing quote" },
+		{ "TCP:0:\"w\"x::80", 10, "colon must follow" },
+		{ "TCP:0:\"w\"", 10, "app is missing" },
+		{ "TCP:0:w\"x::80", 8, "character" },
+		{ "TCP:0:w\033[2J::80", 8, "character" },
+		{ "TCP:0:w\x7f::80", 8, "character" },
+		{ "TCP:0:w\xff::80", 7, "UTF-8" },
+		{ "TCP:0:" NAME_63 NAME_63 "::80", 7, "too long" },
+		{ "TCP:0:w", 8, "app is missing" },
+		{ "TCP:0:w:", 9, "remote port is missing" },
+		{ "TCP:0:w:HTTP", 13, "remote port is missing" },
+		{ "TCP:0:w:HT\nTP:80", 11, "character" },
+		{ "TCP:0:w:123456789012345678901234567890123:80", 9, "too long" },
+		{ "UDP:0:w:HTTP:80", 9, "no app" },
+		{ "TCP:0:w::", 10, "remote port must be" },
+		{ "TCP:0:w::0", 10, "remote port must be" },
+		{ "TCP:0:w::65536", 10, "remote port must be" },
+		{ "TCP:0:w::80 ", 10, "remote port must be" },
+		{ "TCP:0:w::host:", 15, "remote port must be" },
+		{ "TCP:0:w::host:0", 15, "remote port must be" },
+		{ "TCP:0:w::host:80:90", 10, "too many fields" },
+		{ "TCP:0:w::fe80::1:80", 10, "too many fields" },
+		{ "TCP:0:w:::80", 10, "remote host must be" },
+		{ "TCP:0:w::a b:80", 10, "remote host must be" },
+		{ "TCP:0:w::a..b:80", 10, "remote host must be" },
+		{ "TCP:0:w::-a:80", 10, "remote host must be" },
+		{ "TCP:0:w::a-:80", 10, "remote host must be" },
+		{ "TCP:0:w::300.1.1.1:80", 10, "remote host must be" },
+		{ "TCP:0:w::80:90", 10, "remote host must be" },
+		{ "TCP:0:w::a" NAME_63 ":80", 10, "remote host must be" },
+		{ "TCP:0:w::" NAME_63 "." NAME_63 "." NAME_63 "." NAME_63 ".o:80", 10, "too long" },
+		{ "TCP:0:w::[fe80::1:80", 10, "closing bracket" },
+		{ "TCP:0:w::[", 10, "closing bracket" },
+		{ "TCP:0:w::[]:80", 11, "not an IPv6 address" },
+		{ "TCP:0:w::[10.0.0.1]:80", 11, "not an IPv6 address" },
+		{ "TCP:0:w::[fe80::g]:80", 11, "not an IPv6 address" },
+		{ "TCP:0:w::[::1]80", 15, "colon must follow" },
+		{ "TCP:0:w::[::1]", 15, "remote port is missing" },
+		{ "TCP:0:w::[::1]:x", 16, "remote port must be" },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct map_spec spec = { .port = 4711 };
+		unsigned column = 0;
+		const char *reason = NULL;
+		print_message("row %zu\n", i);
+		assert_int_equal(map_spec_parse(str_from(rows[i].text), true, &spec, &column, &reason), -E_MAP_SPEC);
+		assert_non_null(strstr(reason, rows[i].reason));
+		assert_int_equal(column, rows[i].column);
+		assert_int_equal(spec.port, 4711);
+	}
+}
+
+static void relay_only_where_allowed(void **state)
+{
+	struct map_spec spec;
+	unsigned column = 0;
+	const char *reason = NULL;
+	(void)state;
+	assert_int_equal(map_spec_parse(STR("TCP:0:w::10.0.0.1:80"), false, &spec, &column, &reason), -E_MAP_SPEC);
+	assert_int_equal(column, 10);
+	assert_non_null(strstr(reason, "only a relay map"));
+	assert_int_equal(map_spec_parse(STR("TCP:0:w::[::1]:80"), false, &spec, &column, &reason), -E_MAP_SPEC);
+	assert_int_equal(map_spec_parse(STR("TCP:0:w::80"), false, &spec, &column, &reason), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(accepts),
+		cmocka_unit_test(refuses),
+		cmocka_unit_test(relay_only_where_allowed),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

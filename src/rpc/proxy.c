@@ -1,0 +1,107 @@
+/* A call passed on as it is, between a client's connection and another role's. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "rpc/connection.h"
+
+struct proxy {
+	struct rpc_method method;    /* raw: the path alone */
+	struct rpc_call *near, *far; /* far: towards the target; both referenced */
+	char path[128];
+};
+
+static void proxy_drop(struct proxy *proxy)
+{
+	if (proxy->near || proxy->far)
+		return;
+	mem_free(proxy);
+}
+
+static void pass(struct rpc_call *from, struct rpc_call *to, const void *message)
+{
+	int err = to ? rpc_call_send(to, message) : -E_CLOSED;
+	if (err < 0 && err != -E_CLOSED && to)
+		rpc_call_cancel(to);
+	if (from && to && rpc_call_crowded(to))
+		rpc_call_pause(from, true);
+}
+
+static void near_message(void *ctx, const void *message)
+{
+	struct proxy *proxy = ctx;
+	pass(proxy->near, proxy->far, message);
+}
+
+static void near_half_closed(void *ctx)
+{
+	struct proxy *proxy = ctx;
+	if (proxy->far)
+		rpc_call_half_close(proxy->far);
+}
+
+static void near_writable(void *ctx)
+{
+	struct proxy *proxy = ctx;
+	if (proxy->far)
+		rpc_call_pause(proxy->far, false);
+}
+
+static void near_closed(void *ctx, int err, const char *why)
+{
+	struct proxy *proxy = ctx;
+	(void)err;
+	(void)why;
+	proxy->near = NULL;
+	if (proxy->far)
+		rpc_call_cancel(proxy->far);
+	proxy_drop(proxy);
+}
+
+static void far_message(void *ctx, const void *message)
+{
+	struct proxy *proxy = ctx;
+	pass(proxy->far, proxy->near, message);
+}
+
+static void far_writable(void *ctx)
+{
+	struct proxy *proxy = ctx;
+	if (proxy->near)
+		rpc_call_pause(proxy->near, false);
+}
+
+static void far_closed(void *ctx, int err, const char *why)
+{
+	struct proxy *proxy = ctx;
+	proxy->far = NULL;
+	if (proxy->near)
+		rpc_call_finish(proxy->near, err, why);
+	proxy_drop(proxy);
+}
+
+int rpc_proxy(struct rpc_call *call, struct rpc_connection *target)
+{
+	static const struct rpc_call_events near_events = { near_message, near_half_closed, near_writable, near_closed };
+	static const struct rpc_call_events far_events = { far_message, NULL, far_writable, far_closed };
+	char peer[IDENTITY_TEXT_SIZE];
+	struct rpc_metadata metadata = { STR("murmesh-peer"), { peer, 0 } };
+	struct proxy *proxy = mem_alloc(sizeof *proxy);
+	if (!proxy)
+		return -E_NO_MEMORY;
+	proxy->method.path = proxy->path;
+	if (str_copy(rpc_call_path(call), proxy->path, sizeof proxy->path) < 0) {
+		mem_free(proxy);
+		return -E_UNSUPPORTED;
+	}
+	if (call->has_peer) {
+		identity_format(&call->peer, peer);
+		metadata.value = str_from(peer);
+	}
+	proxy->far = rpc_call_open(target, &proxy->method, &metadata, call->has_peer ? 1 : 0, &far_events, proxy);
+	if (!proxy->far) {
+		mem_free(proxy);
+		return -E_BUSY;
+	}
+	proxy->near = call;
+	rpc_call_accept(call, &proxy->method, &near_events, proxy);
+	return 0;
+}

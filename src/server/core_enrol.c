@@ -1,0 +1,309 @@
+/* Enrolment, renewal, and certificates for users and the server's own roles.  Ids, names and rights are decided here; ca only signs. */
+#include "account/account.h"
+#include "audit/audit.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "ca/authority.h"
+#include "ca/join_line.h"
+#include "ca/records.h"
+#include "fleet/fleet.h"
+#include "os/clock.h"
+#include "os/random.h"
+#include "server/core.h"
+
+#define BACKDATE_S  300 /* clocks of new machines are a little wrong */
+
+/* ---- RequestToken ---- */
+
+struct token_job {
+	struct core_job base;
+	murmesh_TokenRequest request;
+	murmesh_Token reply;
+};
+
+static int token_run(struct store_tx *tx, struct core_job *job)
+{
+	struct token_job *token = (struct token_job *)job;
+	struct str name = str_from(token->request.name);
+	struct enrolment enrolment;
+	struct id key;
+	int64_t number;
+	memcpy(key.bytes, token->request.key_id, sizeof key.bytes);
+	int err = fleet_token_next(tx, name, &number);
+	if (err == 0)
+		err = ca_enrolment_begin(tx, &key, name, number, clock_wall_s(), &enrolment);
+	if (err < 0)
+		return err;
+	memcpy(token->reply.enrolment, enrolment.token.bytes, sizeof token->reply.enrolment);
+	token->reply.number = (uint32_t)number;
+	snprintf(token->reply.full_name, sizeof token->reply.full_name, "%s-%u", enrolment.name, token->reply.number);
+	return 0;
+}
+
+static void token_done(struct core_job *job)
+{
+	rpc_call_reply(job->call, &((struct token_job *)job)->reply);
+	core_job_free(job);
+}
+
+void core_enrol_token(void *ctx, struct rpc_call *call, const void *request)
+{
+	struct token_job *job = core_job_new(ctx, call, sizeof *job);
+	if (!job)
+		return;
+	job->base.run = token_run;
+	job->base.done = token_done;
+	job->request = *(const murmesh_TokenRequest *)request;
+	core_job_submit(&job->base);
+}
+
+/* ---- any certificate: decide (job), sign (ca), keep (job), answer ---- */
+
+struct certificate_job {
+	struct core_job base;
+	int (*decide)(struct store_tx *tx, struct certificate_job *job); /* fills issue and the texts; -E_... with base.why */
+	murmesh_CheckedRequest request;
+	struct identity peer;     /* of a renewal */
+	struct id local_user;
+	murmesh_IssueRequest issue;
+	murmesh_CertificateReply reply;
+	struct certificate_record record;
+	const char *action;       /* for audit */
+	char actor[128];
+};
+
+static int keep_run(struct store_tx *tx, struct core_job *base)
+{
+	struct certificate_job *job = (struct certificate_job *)base;
+	const struct audit_event event = { str_from(job->actor), str_from(job->action), str_from(job->issue.common_name),
+					   str_from(identity_kind_name(job->record.kind)) };
+	int err = ca_certificate_add(tx, &job->record);
+	return err < 0 ? err : audit_append(tx, clock_wall_s(), &event);
+}
+
+static void keep_done(struct core_job *base)
+{
+	struct certificate_job *job = (struct certificate_job *)base;
+	job->reply.status = murmesh_CertificateStatus_ISSUED;
+	job->reply.server_time = clock_wall_s();
+	rpc_call_reply(base->call, &job->reply);
+	core_job_free(base);
+}
+
+static void on_issued(void *ctx, int err, const char *why, const void *response)
+{
+	struct certificate_job *job = ctx;
+	const murmesh_Issued *issued = response;
+	const murmesh_CertificateReply *mesh = &job->base.core->mesh;
+	if (err < 0)
+		return core_job_fail(&job->base, err, why);
+	job->record.kind = (enum identity_kind)job->issue.kind;
+	memcpy(job->record.subject.bytes, job->issue.id, sizeof job->issue.id);
+	memcpy(job->record.serial, issued->serial, sizeof issued->serial);
+	memcpy(job->record.key_hash, issued->key_hash, sizeof issued->key_hash);
+	job->record.not_before = job->issue.not_before;
+	job->record.not_after = job->issue.not_after;
+	job->reply.leaf.size = issued->leaf.size;
+	memcpy(job->reply.leaf.bytes, issued->leaf.bytes, issued->leaf.size);
+	job->reply.intermediate.size = mesh->intermediate.size;
+	memcpy(job->reply.intermediate.bytes, mesh->intermediate.bytes, mesh->intermediate.size);
+	job->reply.root.size = mesh->root.size;
+	memcpy(job->reply.root.bytes, mesh->root.bytes, mesh->root.size);
+	job->reply.has_policy = true;
+	job->reply.policy = mesh->policy;
+	job->base.run = keep_run;
+	job->base.done = keep_done;
+	core_job_submit(&job->base);
+}
+
+static void decide_done(struct core_job *base)
+{
+	struct certificate_job *job = (struct certificate_job *)base;
+	job->issue.key.size = job->request.key.size;
+	memcpy(job->issue.key.bytes, job->request.key.bytes, job->request.key.size);
+	job->issue.not_before = clock_wall_s() - BACKDATE_S;
+	job->issue.not_after = clock_wall_s() + (job->issue.kind == murmesh_CertificateKind_USER ? AUTHORITY_USER_S : AUTHORITY_LEAF_S);
+	int err = base->core->ca && base->core->described ? 0 : -E_BUSY;
+	if (err == 0)
+		err = rpc_unary(base->core->ca, &rpc_Ca_Issue, &job->issue, 10000, on_issued, job);
+	if (err < 0)
+		core_job_fail(base, err, NULL);
+}
+
+static int decide_run(struct store_tx *tx, struct core_job *base)
+{
+	struct certificate_job *job = (struct certificate_job *)base;
+	return job->decide(tx, job);
+}
+
+static struct certificate_job *certificate_job_new(struct core *core, struct rpc_call *call, const char *action,
+						   int (*decide)(struct store_tx *tx, struct certificate_job *job))
+{
+	struct certificate_job *job = core_job_new(core, call, sizeof *job);
+	if (!job)
+		return NULL;
+	job->base.run = decide_run;
+	job->base.done = decide_done;
+	job->decide = decide;
+	job->action = action;
+	return job;
+}
+
+/* The identity that the certificate is for. */
+static void issue_for(struct certificate_job *job, murmesh_CertificateKind kind, const struct id *id, const char *common_name)
+{
+	job->issue.kind = kind;
+	memcpy(job->issue.id, id->bytes, sizeof job->issue.id);
+	memcpy(job->reply.device_id, id->bytes, sizeof job->reply.device_id);
+	str_copy(str_from(common_name), job->issue.common_name, sizeof job->issue.common_name);
+	str_copy(str_from(common_name), job->reply.full_name, sizeof job->reply.full_name);
+	id_format(id, job->issue.names[0]); /* agents: DNS name = device id, for stock clients */
+	job->issue.names_count = kind == murmesh_CertificateKind_NODE;
+}
+
+static int proof_check(struct store_tx *tx, const murmesh_CheckedRequest *request, const struct enrolment *enrolment, const char *full_name)
+{
+	struct join_key key;
+	uint8_t proof[HASH_SIZE];
+	int err = ca_join_key_get(tx, &enrolment->key, &key);
+	if (err < 0)
+		return err;
+	join_proof(key.secret_key, request->csr_hash, str_from(full_name), proof);
+	mem_wipe(&key, sizeof key);
+	return hash_equal(proof, request->request.proof) ? 0 : -E_KEY_PROOF;
+}
+
+static int device_make(struct store_tx *tx, const struct enrolment *enrolment, const murmesh_CertificateRequest *request)
+{
+	struct device device = { .id = enrolment->device, .token = enrolment->number, .created = clock_wall_s() };
+	const struct device_inventory inventory = { .os = str_from(request->os),
+						    .arch = str_from(request->arch),
+						    .version = str_from(request->version) };
+	str_copy(str_from(enrolment->name), device.name, sizeof device.name);
+	int err = fleet_device_add(tx, &device);
+	return err < 0 ? err : fleet_device_update(tx, &device.id, &inventory);
+}
+
+static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct id *token, struct enrolment *enrolment)
+{
+	struct device device;
+	struct id id;
+	bool again;
+	random_id(&id);
+	int err = ca_enrolment_complete(tx, token, job->request.csr_hash, &id, clock_wall_s(), enrolment, &again);
+	if (err < 0)
+		return err;
+	if (!again)
+		return device_make(tx, enrolment, &job->request.request);
+	err = fleet_device_get(tx, &enrolment->device, &device);
+	return err < 0 ? err : device.retired ? -E_REVOKED : 0;
+}
+
+static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
+{
+	const murmesh_CertificateRequest *request = &job->request.request;
+	struct enrolment enrolment;
+	struct id token;
+	char full_name[sizeof job->reply.full_name];
+	memcpy(token.bytes, request->enrolment, sizeof token.bytes);
+	int err = ca_enrolment_get(tx, &token, &enrolment);
+	if (err < 0)
+		return err == -E_NOT_FOUND ? -E_KEY_UNKNOWN : err;
+	snprintf(full_name, sizeof full_name, "%s-%u", enrolment.name, (unsigned)enrolment.number);
+	err = proof_check(tx, &job->request, &enrolment, full_name);
+	if (err == 0 && request->kind == murmesh_CertificateKind_NODE)
+		err = node_decide(tx, job, &token, &enrolment);
+	else if (err == 0 && (request->kind != murmesh_CertificateKind_MANAGER || id_is_zero(&enrolment.device)))
+		err = -E_DENIED; /* the management part comes after the machine itself */
+	if (err < 0)
+		return err;
+	snprintf(full_name, sizeof full_name, "%s-%u", enrolment.name, (unsigned)enrolment.number);
+	snprintf(job->actor, sizeof job->actor, "device %s", full_name);
+	issue_for(job, request->kind, &enrolment.device, full_name);
+	return 0;
+}
+
+static int renew_decide(struct store_tx *tx, struct certificate_job *job)
+{
+	struct device device;
+	char full_name[FLEET_FULL_NAME];
+	int err = fleet_device_get(tx, &job->peer.id, &device);
+	if (err < 0 || device.retired)
+		return err < 0 && err != -E_NOT_FOUND ? err : -E_REVOKED;
+	fleet_full_name(&device, full_name);
+	snprintf(job->actor, sizeof job->actor, "device %s", full_name);
+	issue_for(job, murmesh_CertificateKind_NODE, &device.id, full_name);
+	return 0;
+}
+
+void core_enrol_certify(void *ctx, struct rpc_call *call, const void *message)
+{
+	const murmesh_CheckedRequest *request = message;
+	struct str peer = str_from(request->peer);
+	struct certificate_job *job = peer.len ? certificate_job_new(ctx, call, "certificate renewed", renew_decide) :
+						 certificate_job_new(ctx, call, "certificate issued", enrol_decide);
+	if (!job)
+		return;
+	job->request = *request;
+	if (peer.len && (identity_parse(peer, &job->peer) < 0 || job->peer.kind != IDENTITY_NODE))
+		return core_job_fail(&job->base, -E_DENIED, NULL);
+	core_job_submit(&job->base);
+}
+
+/* ---- the server's own roles, and local users ---- */
+
+static int component_decide(struct store_tx *tx, struct certificate_job *job)
+{
+	struct id id;
+	struct str host, port;
+	(void)tx;
+	random_id(&id);
+	str_copy(STR("server"), job->actor, sizeof job->actor);
+	issue_for(job, murmesh_CertificateKind_COMPONENT, &id, "murmesh-server");
+	str_copy(STR("localhost"), job->issue.names[0], sizeof job->issue.names[0]);
+	str_copy(STR("127.0.0.1"), job->issue.names[1], sizeof job->issue.names[1]);
+	str_copy(STR("::1"), job->issue.names[2], sizeof job->issue.names[2]);
+	job->issue.names_count = 3;
+	host = str_cut_last(str_from(job->base.core->address), ':', &port);
+	if (str_starts(host, STR("[")))
+		host = (struct str){ host.ptr + 1, host.len - 2 };
+	if (host.len && !str_is(host, "localhost") && !str_is(host, "127.0.0.1") && !str_is(host, "::1") &&
+	    str_copy(host, job->issue.names[3], sizeof job->issue.names[3]) == 0)
+		job->issue.names_count = 4;
+	return 0;
+}
+
+void core_enrol_component(void *ctx, struct rpc_call *call, const void *message)
+{
+	const murmesh_PublicKey *key = message;
+	struct certificate_job *job = certificate_job_new(ctx, call, "component certificate issued", component_decide);
+	if (!job)
+		return;
+	job->request.key.size = key->key.size;
+	memcpy(job->request.key.bytes, key->key.bytes, key->key.size);
+	core_job_submit(&job->base);
+}
+
+static int login_decide(struct store_tx *tx, struct certificate_job *job)
+{
+	struct user user;
+	int err = account_get(tx, &job->local_user, &user);
+	if (err < 0 || user.disabled)
+		return err < 0 ? err : -E_DENIED;
+	str_copy(str_from(user.name), job->actor, sizeof job->actor);
+	issue_for(job, murmesh_CertificateKind_USER, &user.id, user.name);
+	return 0;
+}
+
+void core_enrol_login(void *ctx, struct rpc_call *call, const void *message)
+{
+	const murmesh_LoginRequest *request = message;
+	struct core *core = ctx;
+	struct certificate_job *job = certificate_job_new(core, call, "local login", login_decide);
+	if (!job)
+		return;
+	job->local_user = core->local_user;
+	job->request.key.size = request->key.size;
+	memcpy(job->request.key.bytes, request->key.bytes, request->key.size);
+	core_job_submit(&job->base);
+}

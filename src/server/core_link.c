@@ -1,0 +1,190 @@
+/* Control links of agents: presence, and messages to them. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "fleet/fleet.h"
+#include "os/clock.h"
+#include "os/log.h"
+#include "server/core.h"
+
+struct device_link {
+	struct core *core;
+	struct rpc_call *call;
+	struct id device;
+	unsigned hellos; /* jobs that still point here */
+	bool registered;
+};
+
+static void link_release(struct device_link *link)
+{
+	if (!link->call && !link->hellos)
+		mem_free(link);
+}
+
+struct hello_job {
+	struct core_job base;
+	struct device_link *link;
+	struct id device;
+	murmesh_Hello hello;
+};
+
+struct seen_job {
+	struct store_job job;
+	struct id device;
+};
+
+static int seen_run(struct store_tx *tx, struct store_job *job)
+{
+	return fleet_device_seen(tx, &((struct seen_job *)job)->device, clock_wall_s());
+}
+
+static void seen_done(struct store_job *job, int err)
+{
+	if (err < 0 && err != -E_NOT_FOUND)
+		log_limited(LOG_WARNING, "last_seen was not kept: %s %s", err_text(err), job->detail);
+	mem_free(job);
+}
+
+static void keep_seen(struct core *core, const struct id *device)
+{
+	struct seen_job *seen = mem_alloc(sizeof *seen);
+	if (!seen)
+		return;
+	seen->job.run = seen_run;
+	seen->job.done = seen_done;
+	seen->device = *device;
+	if (store_submit(core->store, &seen->job) < 0)
+		mem_free(seen);
+}
+
+static int hello_run(struct store_tx *tx, struct core_job *job)
+{
+	struct hello_job *hello = (struct hello_job *)job;
+	struct device device;
+	int err = fleet_device_get(tx, &hello->device, &device);
+	if (err == -E_NOT_FOUND || (err == 0 && device.retired))
+		return -E_REVOKED;
+	const struct device_inventory inventory = { .os = str_from(hello->hello.os),
+						    .arch = str_from(hello->hello.arch),
+						    .version = str_from(hello->hello.version) };
+	if (err == 0)
+		err = fleet_device_update(tx, &hello->device, &inventory);
+	return err < 0 ? err : fleet_device_seen(tx, &hello->device, clock_wall_s());
+}
+
+/* The newest link of a device supersedes the older one: a machine that roams comes back before its old link is known to be dead. */
+static int link_register(struct device_link *link)
+{
+	struct device_link *older = map_get(link->core->online, link->device.bytes, sizeof link->device.bytes);
+	if (older && older != link) {
+		older->registered = false;
+		rpc_call_finish(older->call, -E_EXISTS, "the device opened a newer link");
+	}
+	int err = map_put(link->core->online, link->device.bytes, sizeof link->device.bytes, link);
+	link->registered = err == 0;
+	return err;
+}
+
+static void hello_done(struct core_job *job)
+{
+	struct hello_job *hello = (struct hello_job *)job;
+	struct device_link *link = hello->link;
+	murmesh_Frame frame = { .which_body = murmesh_Frame_welcome_tag };
+	int err = link->call ? link_register(link) : 0;
+	if (link->call && err == 0) {
+		str_copy(STR(MURMESH_VERSION), frame.body.welcome.version, sizeof frame.body.welcome.version);
+		frame.body.welcome.server_time = clock_wall_s();
+		err = rpc_call_send(link->call, &frame);
+	}
+	if (err < 0)
+		rpc_call_finish(job->call, err, NULL);
+	core_job_free(job);
+}
+
+static void hello_ended(struct core_job *job)
+{
+	struct device_link *link = ((struct hello_job *)job)->link;
+	link->hellos--;
+	link_release(link);
+}
+
+static void on_hello(struct device_link *link, const murmesh_Hello *message)
+{
+	struct hello_job *hello = core_job_new(link->core, link->call, sizeof *hello);
+	if (!hello)
+		return;
+	hello->base.run = hello_run;
+	hello->base.done = hello_done;
+	hello->base.ended = hello_ended;
+	link->hellos++;
+	hello->link = link;
+	hello->device = link->device;
+	hello->hello = *message;
+	core_job_submit(&hello->base);
+}
+
+static void on_message(void *ctx, const void *message)
+{
+	struct device_link *link = ctx;
+	const murmesh_Frame *frame = message;
+	char device[ID_TEXT_SIZE];
+	switch (frame->which_body) {
+	case murmesh_Frame_hello_tag:
+		if (!link->registered)
+			on_hello(link, &frame->body.hello);
+		break;
+	case murmesh_Frame_refusal_tag:
+		id_format(&link->device, device);
+		log_limited(LOG_INFO, "device %s refused a tunnel: %s", device, err_text(-(int)frame->body.refusal.error));
+		break;
+	default: /* of a newer version */
+		break;
+	}
+}
+
+static void on_half_closed(void *ctx)
+{
+	struct device_link *link = ctx;
+	rpc_call_finish(link->call, 0, NULL);
+}
+
+static void on_closed(void *ctx, int err, const char *why)
+{
+	struct device_link *link = ctx;
+	(void)err;
+	(void)why;
+	if (link->registered) {
+		map_remove(link->core->online, link->device.bytes, sizeof link->device.bytes);
+		keep_seen(link->core, &link->device);
+	}
+	link->registered = false;
+	link->call = NULL;
+	link_release(link);
+}
+
+int core_link_open(void *ctx, struct rpc_call *call)
+{
+	static const struct rpc_call_events events = { on_message, on_half_closed, NULL, on_closed };
+	const struct identity *peer = rpc_call_peer(call);
+	struct device_link *link;
+	if (!peer || peer->kind != IDENTITY_NODE)
+		return -E_DENIED;
+	link = mem_alloc(sizeof *link);
+	if (!link)
+		return -E_NO_MEMORY;
+	link->core = ctx;
+	link->call = call;
+	link->device = peer->id;
+	rpc_call_accept(call, &rpc_MessageRouter_Link, &events, link);
+	return 0;
+}
+
+bool core_link_online(const struct core *core, const struct id *device)
+{
+	return map_get(core->online, device->bytes, sizeof device->bytes) != NULL;
+}
+
+int core_link_send(struct core *core, const struct id *device, const murmesh_Frame *frame)
+{
+	struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
+	return link ? rpc_call_send(link->call, frame) : -E_OFFLINE;
+}

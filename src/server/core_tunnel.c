@@ -1,0 +1,199 @@
+/* Tunnels and run orders: who may, the signatures that agents ask for, and the tickets that bring two legs together. */
+#include <pb_encode.h>
+
+#include "account/account.h"
+#include "audit/audit.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "ca/authority.h"
+#include "fleet/fleet.h"
+#include "os/clock.h"
+#include "os/random.h"
+#include "server/core.h"
+
+#define GRANT_S  600
+#define ORDER_S  120
+#define TICKET_S 30
+
+static int document_make(const pb_msgdesc_t *type, const void *message, enum authority_purpose purpose, murmesh_SignRequest *ret)
+{
+	pb_ostream_t out = pb_ostream_from_buffer(ret->document.bytes, sizeof ret->document.bytes);
+	if (!pb_encode(&out, type, message))
+		return -E_INTERNAL;
+	ret->purpose = purpose;
+	ret->document.size = (pb_size_t)out.bytes_written;
+	return 0;
+}
+
+/* ---- Open: check (job), sign (ca), announce (relay), offer (device), answer ---- */
+
+struct tunnel_job {
+	struct core_job base;
+	struct id user, device;
+	murmesh_TunnelRequest request;
+	murmesh_Tunnel reply;
+	uint8_t agent_ticket[HASH_SIZE];
+};
+
+static int tunnel_run(struct store_tx *tx, struct core_job *job)
+{
+	struct tunnel_job *tunnel = (struct tunnel_job *)job;
+	struct device device;
+	char name[64], detail[512], full_name[FLEET_FULL_NAME];
+	int err = core_user_check(tx, &tunnel->user, tunnel->request.rights & murmesh_Right_RUN ? ACCOUNT_RUN : ACCOUNT_TUNNEL, name);
+	if (err == 0)
+		err = fleet_device_get(tx, &tunnel->device, &device);
+	if (err < 0)
+		return err;
+	if (device.retired)
+		return -E_NOT_FOUND;
+	size_t len = 0;
+	detail[0] = 0;
+	for (pb_size_t i = 0; i < tunnel->request.targets_count && len < sizeof detail; i++)
+		len += (size_t)snprintf(detail + len, sizeof detail - len, "%s%s", i ? " " : "", tunnel->request.targets[i]);
+	fleet_full_name(&device, full_name);
+	const struct audit_event event = { str_from(name), STR("tunnel opened"), str_from(full_name), str_from(detail) };
+	return audit_append(tx, clock_wall_s(), &event);
+}
+
+static void on_announced(void *ctx, int err, const char *why, const void *response)
+{
+	struct tunnel_job *tunnel = ctx;
+	murmesh_Frame frame = { .which_body = murmesh_Frame_offer_tag };
+	(void)response;
+	if (err < 0)
+		return core_job_fail(&tunnel->base, err, why);
+	memcpy(frame.body.offer.pair, tunnel->reply.pair, sizeof frame.body.offer.pair);
+	memcpy(frame.body.offer.ticket, tunnel->agent_ticket, sizeof frame.body.offer.ticket);
+	frame.body.offer.relays_count = 1; /* "": the server's own address */
+	err = core_link_send(tunnel->base.core, &tunnel->device, &frame);
+	if (err < 0)
+		return core_job_fail(&tunnel->base, err == -E_CLOSED ? -E_OFFLINE : err, NULL);
+	tunnel->reply.relays_count = 1;
+	rpc_call_reply(tunnel->base.call, &tunnel->reply);
+	core_job_free(&tunnel->base);
+}
+
+static void on_grant_signed(void *ctx, int err, const char *why, const void *response)
+{
+	struct tunnel_job *tunnel = ctx;
+	murmesh_Announcement announcement = { .lifetime_s = TICKET_S };
+	if (err < 0)
+		return core_job_fail(&tunnel->base, err, why);
+	tunnel->reply.has_grant = true;
+	tunnel->reply.grant = *(const murmesh_SignedDocument *)response;
+	random_bytes(tunnel->reply.pair, sizeof tunnel->reply.pair);
+	random_bytes(tunnel->reply.ticket, sizeof tunnel->reply.ticket);
+	random_bytes(tunnel->agent_ticket, sizeof tunnel->agent_ticket);
+	memcpy(announcement.pair, tunnel->reply.pair, sizeof announcement.pair);
+	hash_sha256(tunnel->reply.ticket, sizeof tunnel->reply.ticket, announcement.client_hash);
+	hash_sha256(tunnel->agent_ticket, sizeof tunnel->agent_ticket, announcement.agent_hash);
+	err = tunnel->base.core->relay ?
+		      rpc_unary(tunnel->base.core->relay, &rpc_Relay_Announce, &announcement, 5000, on_announced, tunnel) :
+		      -E_BUSY;
+	if (err < 0)
+		core_job_fail(&tunnel->base, err, NULL);
+}
+
+static void tunnel_done(struct core_job *job)
+{
+	static murmesh_SignRequest sign;
+	struct tunnel_job *tunnel = (struct tunnel_job *)job;
+	murmesh_Grant grant = { .rights = tunnel->request.rights, .until = clock_wall_s() + GRANT_S };
+	if (!core_link_online(job->core, &tunnel->device))
+		return core_job_fail(job, -E_OFFLINE, NULL);
+	memcpy(grant.mesh, job->core->mesh_id.bytes, sizeof grant.mesh);
+	memcpy(grant.user, tunnel->user.bytes, sizeof grant.user);
+	memcpy(grant.device, tunnel->device.bytes, sizeof grant.device);
+	random_bytes(grant.serial, sizeof grant.serial);
+	grant.targets_count = tunnel->request.targets_count;
+	memcpy(grant.targets, tunnel->request.targets, sizeof grant.targets);
+	int err = document_make(murmesh_Grant_fields, &grant, AUTHORITY_GRANT, &sign);
+	if (err == 0)
+		err = job->core->ca ? rpc_unary(job->core->ca, &rpc_Ca_Sign, &sign, 5000, on_grant_signed, tunnel) : -E_BUSY;
+	if (err < 0)
+		core_job_fail(job, err, NULL);
+}
+
+void core_tunnel_open(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct tunnel_job *tunnel = core_job_new(ctx, call, sizeof *tunnel);
+	if (!tunnel)
+		return;
+	tunnel->base.run = tunnel_run;
+	tunnel->base.done = tunnel_done;
+	tunnel->user = rpc_call_peer(call)->id;
+	tunnel->request = *(const murmesh_TunnelRequest *)message;
+	memcpy(tunnel->device.bytes, tunnel->request.device, sizeof tunnel->device.bytes);
+	for (pb_size_t i = 0; i < tunnel->request.targets_count; i++)
+		if (!utf8_valid(str_from(tunnel->request.targets[i])))
+			return core_job_fail(&tunnel->base, -E_UTF8, NULL);
+	core_job_submit(&tunnel->base);
+}
+
+/* ---- Order: check (job), sign (ca), answer ---- */
+
+struct order_job {
+	struct core_job base;
+	struct id user;
+	murmesh_OrderRequest request;
+};
+
+static int order_run(struct store_tx *tx, struct core_job *job)
+{
+	struct order_job *order = (struct order_job *)job;
+	char name[64], detail[1024], object[64];
+	size_t len = 0;
+	int err = core_user_check(tx, &order->user, ACCOUNT_RUN, name);
+	if (err < 0)
+		return err;
+	detail[0] = 0;
+	for (pb_size_t i = 0; i < order->request.argv_count && len < sizeof detail; i++)
+		len += (size_t)snprintf(detail + len, sizeof detail - len, "%s%s", i ? " " : "", order->request.argv[i]);
+	snprintf(object, sizeof object, "%u devices", order->request.count);
+	const struct audit_event event = { str_from(name), STR("run ordered"), str_from(object), str_from(detail) };
+	return audit_append(tx, clock_wall_s(), &event);
+}
+
+static void on_order_signed(void *ctx, int err, const char *why, const void *response)
+{
+	struct order_job *order = ctx;
+	if (err < 0)
+		return core_job_fail(&order->base, err, why);
+	rpc_call_reply(order->base.call, response);
+	core_job_free(&order->base);
+}
+
+static void order_done(struct core_job *job)
+{
+	static murmesh_SignRequest sign;
+	static murmesh_Order document;
+	struct order_job *order = (struct order_job *)job;
+	document = (murmesh_Order){ .until = clock_wall_s() + ORDER_S, .count = order->request.count };
+	memcpy(document.mesh, job->core->mesh_id.bytes, sizeof document.mesh);
+	memcpy(document.user, order->user.bytes, sizeof document.user);
+	random_bytes(document.nonce, sizeof document.nonce);
+	document.argv_count = order->request.argv_count;
+	memcpy(document.argv, order->request.argv, sizeof document.argv);
+	memcpy(document.digest, order->request.digest, sizeof document.digest);
+	int err = document_make(murmesh_Order_fields, &document, AUTHORITY_ORDER, &sign);
+	if (err == 0)
+		err = job->core->ca ? rpc_unary(job->core->ca, &rpc_Ca_Sign, &sign, 5000, on_order_signed, order) : -E_BUSY;
+	if (err < 0)
+		core_job_fail(job, err, NULL);
+}
+
+void core_tunnel_order(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct order_job *order = core_job_new(ctx, call, sizeof *order);
+	if (!order)
+		return;
+	order->base.run = order_run;
+	order->base.done = order_done;
+	order->user = rpc_call_peer(call)->id;
+	order->request = *(const murmesh_OrderRequest *)message;
+	if (!order->request.argv_count || !order->request.count)
+		return core_job_fail(&order->base, -E_USAGE, NULL);
+	core_job_submit(&order->base);
+}

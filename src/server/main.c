@@ -1,0 +1,215 @@
+/* murmesh-server: the monitor.  It opens what needs rights, starts the roles, and reads no network bytes. */
+#include <getopt.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "os/fd.h"
+#include "os/file.h"
+#include "os/host.h"
+#include "os/log.h"
+#include "os/proc.h"
+#include "os/socket.h"
+#include "os/user.h"
+#include "priv/daemon.h"
+#include "resolve/resolve.h"
+#include "server/server.h"
+
+
+static const struct priv_role roles[] = {
+	{ "front", server_front_main, PRIV_ALLOW_ACCEPT, NULL, false },
+	{ "link", server_link_main, 0, NULL, false },
+	{ "core", server_core_main, PRIV_ALLOW_ACCEPT | PRIV_ALLOW_FILES | PRIV_ALLOW_THREAD, "db", false },
+	{ "ca", server_ca_main, 0, "ca", false },
+	{ "relay", server_relay_main, PRIV_ALLOW_SPLICE, NULL, false },
+	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
+};
+
+static const struct priv_edge edges[] = {
+	{ "front", "link", PRIV_EDGE_PASS }, { "front", "relay", PRIV_EDGE_PASS }, { "link", "core", PRIV_EDGE_RPC },
+	{ "core", "ca", PRIV_EDGE_RPC },     { "core", "relay", PRIV_EDGE_RPC },
+};
+
+static const struct conf_option conf_options[] = {
+	{ "Server", "Port", CONF_PORT, "8443", "port of the front; 0 takes a free one", 0, 0 },
+	{ "Server", "Address", CONF_ADDRESS, NULL, "name or address that other machines reach this server by (else found out)", 0, 0 },
+	/* A range that neither Debian nor systemd hands out. */
+	{ "Server", "RoleUid", CONF_UNSIGNED, "61100", "user id of the first role, when started as root; the others follow", 1000, 2000000000 },
+	{ "Server", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
+};
+static const struct conf_table conf_table = { "Server", conf_options, sizeof conf_options / sizeof *conf_options };
+
+struct options {
+	const char *directory, *address;
+	int port; /* -1 = as configured */
+	int status_fd;
+};
+
+struct server {
+	struct daemon daemon;
+	struct options options;
+	char address[300], settings[512];
+	uint16_t port;
+	int front, core;
+};
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: murmesh-server --dir DIR [--port PORT] [--address HOST[:PORT]] [--status-fd N]\n"
+			"Starts the server in the foreground.  `murmesh up` does it for you, with an agent for this machine.\n");
+	return 64;
+}
+
+static int options_parse(int argc, char **argv, struct options *options)
+{
+	static const struct option names[] = { { "dir", required_argument, NULL, 'd' },
+					       { "port", required_argument, NULL, 'p' },
+					       { "address", required_argument, NULL, 'a' },
+					       { "status-fd", required_argument, NULL, 's' },
+					       { 0 } };
+	uint64_t number;
+	*options = (struct options){ .port = -1, .status_fd = -1 };
+	for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
+		switch (c) {
+		case 'd':
+			options->directory = optarg;
+			break;
+		case 'a':
+			options->address = optarg;
+			break;
+		case 'p':
+			if (str_to_u64(str_from(optarg), 65535, &number) < 0)
+				return -E_NUMBER;
+			options->port = (int)number;
+			break;
+		case 's':
+			if (str_to_u64(str_from(optarg), 1024, &number) < 0)
+				return -E_NUMBER;
+			options->status_fd = (int)number;
+			break;
+		default:
+			return -E_USAGE;
+		}
+	return options->directory && optind == argc ? 0 : -E_USAGE;
+}
+
+static int listen_front(uint16_t port, uint16_t *ret_port)
+{
+	struct socket_address address;
+	int fd = socket_address_parse(STR("::"), port, &address) == 0 ? socket_listen(&address) : -1;
+	if (fd < 0 && socket_address_parse(STR("0.0.0.0"), port, &address) == 0)
+		fd = socket_listen(&address); /* a machine without IPv6 */
+	if (fd >= 0 && socket_local(fd, &address) == 0)
+		*ret_port = socket_address_port(&address);
+	return fd;
+}
+
+/* Root's socket is for group murmesh too, an ordinary user's for that user alone. */
+static int listen_core(const char *directory)
+{
+	char run[4096], path[4096];
+	gid_t gid;
+	int err = file_path(run, sizeof run, directory, "run");
+	if (err == 0)
+		err = file_make_directory(run, 0711);
+	if (err == 0)
+		err = file_path(path, sizeof path, run, "core.sock");
+	if (err < 0)
+		return err;
+	bool group = geteuid() == 0 && group_find("murmesh", &gid) == 0;
+	int fd = socket_unix_listen(path, group ? 0660 : 0600);
+	if (fd >= 0 && group && chown(path, 0, gid) < 0)
+		log_warning("group murmesh cannot use %s", path);
+	return fd;
+}
+
+/* The address for other machines: as given on the command line or configured, with our port where it names none. */
+static void address_make(struct server *server)
+{
+	struct conf_address configured;
+	struct str text = str_from(server->options.address), port;
+	char host[300] = "";
+	if (!text.len && conf_address(server->daemon.conf, "Server", "Address", &configured)) {
+		bool v6 = str_has(configured.host, ':');
+		int len = snprintf(host, sizeof host, "%s%.*s%s", v6 ? "[" : "", STR_ARG(configured.host), v6 ? "]" : "");
+		if (configured.has_port)
+			snprintf(host + len, sizeof host - (size_t)len, ":%u", configured.port);
+		text = str_from(host);
+	} else if (!text.len)
+		text = str_from(host_address(host, sizeof host) < 0 ? "127.0.0.1" : host);
+	str_cut_last(text, ':', &port);
+	bool has_port = port.len < text.len && !str_has(port, ']');
+	if (has_port)
+		snprintf(server->address, sizeof server->address, "%.*s", STR_ARG(text));
+	else
+		snprintf(server->address, sizeof server->address, "%.*s:%u", STR_ARG(text), server->port);
+}
+
+static void settings_make(struct server *server)
+{
+	struct stat status;
+	address_make(server);
+	if (stat(server->daemon.directory, &status) < 0)
+		status.st_uid = geteuid();
+	snprintf(server->settings, sizeof server->settings, "front_port=%u\naddress=%s\nowner=%u\n", server->port, server->address,
+		 (unsigned)status.st_uid);
+}
+
+static void on_ready(void *ctx)
+{
+	struct server *server = ctx;
+	char line[512];
+	log_info("ready on port %u; other machines reach this server as %s", server->port, server->address);
+	if (server->options.status_fd < 0)
+		return;
+	int len = snprintf(line, sizeof line, "ready %u %s\n", server->port, server->address);
+	fd_write_all(server->options.status_fd, line, (size_t)len);
+}
+
+static int prepare(struct server *server)
+{
+	int code = daemon_prepare(&server->daemon, "murmesh-server", server->options.directory, &conf_table);
+	if (code)
+		return code;
+	uint16_t port = server->options.port >= 0 ? (uint16_t)server->options.port : conf_port(server->daemon.conf, "Server", "Port");
+	char what[64];
+	snprintf(what, sizeof what, "the server's port %u cannot be opened", port);
+	server->front = listen_front(port, &server->port);
+	if (server->front < 0)
+		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);
+	server->core = listen_core(server->daemon.directory);
+	if (server->core < 0)
+		return daemon_fail(DAEMON_CANNOT_CREATE, server->core, "core.sock cannot be opened", NULL);
+	settings_make(server);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct priv_monitor_events events = { on_ready, NULL, NULL };
+	static struct server server;
+	struct priv_program program = { .name = "murmesh-server",
+					.directory = server.daemon.directory,
+					.roles = roles,
+					.n_roles = sizeof roles / sizeof *roles,
+					.edges = edges,
+					.n_edges = sizeof edges / sizeof *edges };
+	proc_title_init(argc, argv);
+	signal(SIGPIPE, SIG_IGN);
+	if (argc > 2 && str_is(str_from(argv[1]), "--role"))
+		return priv_role_main(&program, argv[2]);
+	log_init("murmesh-server");
+	if (options_parse(argc, argv, &server.options) < 0)
+		return usage();
+	proc_harden();
+	fd_limit_raise();
+	int code = prepare(&server);
+	if (code)
+		return code;
+	const struct priv_descriptor descriptors[] = { { "front", "front", server.front }, { "core.sock", "core", server.core } };
+	program.first_uid = (uid_t)conf_unsigned(server.daemon.conf, "Server", "RoleUid");
+	return daemon_run(&server.daemon, &program, str_from(server.settings), descriptors, sizeof descriptors / sizeof *descriptors, &events,
+			  &server);
+}

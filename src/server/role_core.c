@@ -1,0 +1,382 @@
+/* The core role: the services, and who may reach them. */
+#include "server/core.h"
+
+#include <errno.h>
+
+#include "account/account.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "ca/records.h"
+#include "crypto/tls.h"
+#include "os/clock.h"
+#include "os/fd.h"
+#include "os/file.h"
+#include "os/log.h"
+#include "os/random.h"
+#include "os/socket.h"
+
+#define DEVICES_MAX 100000
+#define HOUSEKEEPING_MS 3600000
+
+/* ---- jobs ---- */
+
+void *core_job_new(struct core *core, struct rpc_call *call, size_t size)
+{
+	struct core_job *job = mem_alloc(size);
+	if (!job) {
+		rpc_call_finish(call, -E_NO_MEMORY, NULL);
+		return NULL;
+	}
+	job->core = core;
+	job->call = rpc_call_ref(call);
+	return job;
+}
+
+void core_job_free(struct core_job *job)
+{
+	if (job->ended)
+		job->ended(job);
+	rpc_call_unref(job->call);
+	mem_free(job);
+}
+
+void core_job_fail(struct core_job *job, int err, const char *why)
+{
+	rpc_call_finish(job->call, err, why);
+	core_job_free(job);
+}
+
+static int job_run(struct store_tx *tx, struct store_job *store_job)
+{
+	struct core_job *job = LIST_ENTRY(store_job, struct core_job, job);
+	return job->run(tx, job);
+}
+
+static void job_done(struct store_job *store_job, int err)
+{
+	struct core_job *job = LIST_ENTRY(store_job, struct core_job, job);
+	if (err < 0 && store_job->detail[0])
+		log_limited(LOG_WARNING, "a request failed in the database: %s: %s", err_text(err), store_job->detail);
+	if (err < 0)
+		core_job_fail(job, err, job->why);
+	else
+		job->done(job);
+}
+
+void core_job_submit(struct core_job *job)
+{
+	job->job.run = job_run;
+	job->job.done = job_done;
+	int err = store_submit(job->core->store, &job->job);
+	if (err < 0)
+		core_job_fail(job, err, NULL);
+}
+
+int core_user_check(struct store_tx *tx, const struct id *id, unsigned account_action, char name[64])
+{
+	struct user user;
+	int err = account_get(tx, id, &user);
+	if (err < 0)
+		return err == -E_NOT_FOUND ? -E_DENIED : err;
+	if (user.disabled || !account_may(user.role, (enum account_action)account_action))
+		return -E_DENIED;
+	return str_copy(str_from(user.name), name, 64);
+}
+
+/* ---- services ---- */
+
+static void on_describe(void *ctx, struct rpc_call *call, const void *request)
+{
+	struct core *core = ctx;
+	murmesh_ServerDescription reply = { .front_port = core->front_port };
+	struct certificate *root = NULL;
+	struct certificate_info info;
+	(void)request;
+	int err = core->described ? certificate_read(core->mesh.root.bytes, core->mesh.root.size, &root) : -E_BUSY;
+	if (err == 0)
+		err = certificate_inspect(root, &info);
+	certificate_free(root);
+	if (err < 0)
+		return rpc_call_finish(call, err, NULL);
+	memcpy(reply.root_hash, info.key_hash, sizeof reply.root_hash);
+	str_copy(str_from(core->address), reply.address, sizeof reply.address);
+	str_copy(STR(MURMESH_VERSION), reply.version, sizeof reply.version);
+	rpc_call_reply(call, &reply);
+}
+
+enum {
+	LINK_ITSELF, /* the link role on its own behalf, or for somebody whose request it has checked */
+	NODE_PEER,   /* through link, with a node certificate */
+	USER_PEER,   /* through link, with a user certificate */
+};
+
+static const struct rpc_service link_services[] = {
+	{ &rpc_CertificationManager_RequestToken, LINK_ITSELF, core_enrol_token, NULL },
+	{ &rpc_Core_Certify, LINK_ITSELF, core_enrol_certify, NULL },
+	{ &rpc_Core_ComponentCertificate, LINK_ITSELF, core_enrol_component, NULL },
+	{ &rpc_MessageRouter_Link, NODE_PEER, NULL, core_link_open },
+	{ &rpc_Fleet_ListDevices, USER_PEER, NULL, core_fleet_list },
+	{ &rpc_Fleet_NewKey, USER_PEER, core_fleet_new_key, NULL },
+	{ &rpc_Tunnels_Open, USER_PEER, core_tunnel_open, NULL },
+	{ &rpc_Tunnels_Order, USER_PEER, core_tunnel_order, NULL },
+};
+
+static const struct rpc_service local_services[] = {
+	{ &rpc_Local_Login, 0, core_enrol_login, NULL },
+	{ &rpc_Local_Describe, 0, on_describe, NULL },
+};
+
+static bool may_call(unsigned access, const struct identity *peer, const struct id *mesh)
+{
+	if (access == LINK_ITSELF)
+		return true;
+	return peer && id_equal(&peer->mesh, mesh) && peer->kind == (access == NODE_PEER ? IDENTITY_NODE : IDENTITY_USER);
+}
+
+static int on_link_open(void *ctx, struct rpc_call *call)
+{
+	struct core *core = ctx;
+	const struct rpc_service *row =
+		rpc_service_find(link_services, sizeof link_services / sizeof *link_services, rpc_call_path(call));
+	if (!row)
+		return -E_UNSUPPORTED;
+	return may_call(row->access, rpc_call_peer(call), &core->mesh_id) ? rpc_serve(row, call, core) : -E_DENIED;
+}
+
+/* ---- core.sock ---- */
+
+struct local {
+	struct list node;
+	struct core *core;
+	struct rpc_connection *connection;
+};
+
+static int on_local_open(void *ctx, struct rpc_call *call)
+{
+	struct local *local = ctx;
+	const struct rpc_service *row =
+		rpc_service_find(local_services, sizeof local_services / sizeof *local_services, rpc_call_path(call));
+	return row ? rpc_serve(row, call, local->core) : -E_UNSUPPORTED;
+}
+
+static void on_local_closed(void *ctx, int err)
+{
+	struct local *local = ctx;
+	(void)err;
+	list_remove(&local->node);
+	rpc_connection_free(local->connection);
+	mem_free(local);
+}
+
+/* Who could open the socket's file at all is root, the owner, or in its group; the group's members are let in by that. */
+static bool local_welcome(const struct core *core, int fd)
+{
+	struct socket_credentials peer;
+	if (socket_unix_credentials(fd, &peer) < 0)
+		return false;
+	log_debug("local connection of uid %u", (unsigned)peer.uid);
+	return peer.uid == 0 || peer.uid == core->owner || core->owner == 0;
+}
+
+static void on_local_accept(void *ctx, unsigned events)
+{
+	static const struct rpc_connection_events local_events = { on_local_open, NULL, on_local_closed };
+	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = 15000, .quiet_ms = 40000 };
+	struct core *core = ctx;
+	(void)events;
+	int fd = socket_accept(core->local_fd);
+	if (fd < 0)
+		return;
+	struct local *local = local_welcome(core, fd) ? mem_alloc(sizeof *local) : NULL;
+	if (!local) {
+		fd_close(fd);
+		return;
+	}
+	local->core = core;
+	list_append(&core->locals, &local->node);
+	local->connection = rpc_connection_plain(core->loop, fd, &settings, &local_events, local);
+	if (!local->connection)
+		on_local_closed(local, 0);
+}
+
+/* ---- other roles ---- */
+
+static void on_described(void *ctx, int err, const char *why, const void *response)
+{
+	struct core *core = ctx;
+	if (err < 0) {
+		log_warning("the certification manager does not answer: %s %s", err_text(err), why);
+		return;
+	}
+	core->mesh = *(const murmesh_CertificateReply *)response;
+	memcpy(core->mesh_id.bytes, core->mesh.device_id, sizeof core->mesh_id.bytes);
+	core->described = true;
+	priv_child_ready(core->child);
+}
+
+static void describe_ask(struct core *core)
+{
+	murmesh_CaDescribe request = murmesh_CaDescribe_init_zero;
+	if (rpc_unary(core->ca, &rpc_Ca_Describe, &request, 10000, on_described, core) < 0)
+		log_warning("the certification manager cannot be asked");
+}
+
+static void connection_drop(struct rpc_connection **at)
+{
+	struct rpc_connection *connection = *at;
+	*at = NULL;
+	rpc_connection_free(connection);
+}
+
+static void on_link_closed(void *ctx, int err)
+{
+	(void)err;
+	connection_drop(&((struct core *)ctx)->link);
+}
+
+static void on_ca_closed(void *ctx, int err)
+{
+	(void)err;
+	connection_drop(&((struct core *)ctx)->ca);
+}
+
+static void on_relay_closed(void *ctx, int err)
+{
+	(void)err;
+	connection_drop(&((struct core *)ctx)->relay);
+}
+
+static void on_descriptor(void *ctx, const char *name, int fd)
+{
+	static const struct rpc_connection_events link_events = { on_link_open, NULL, on_link_closed };
+	static const struct rpc_connection_events ca_events = { NULL, NULL, on_ca_closed };
+	static const struct rpc_connection_events relay_events = { NULL, NULL, on_relay_closed };
+	static const struct rpc_connection_settings serve = { .server = true, .trusted_metadata = true, .max_streams = DEVICES_MAX };
+	static const struct rpc_connection_settings call = { .server = false };
+	struct core *core = ctx;
+	struct str what = str_from(name);
+	if (str_is(what, "rpc-from:link")) {
+		connection_drop(&core->link);
+		core->link = rpc_connection_plain(core->loop, fd, &serve, &link_events, core);
+	} else if (str_is(what, "rpc-to:ca")) {
+		connection_drop(&core->ca);
+		core->ca = rpc_connection_plain(core->loop, fd, &call, &ca_events, core);
+		if (core->ca)
+			describe_ask(core);
+	} else if (str_is(what, "rpc-to:relay")) {
+		connection_drop(&core->relay);
+		core->relay = rpc_connection_plain(core->loop, fd, &call, &relay_events, core);
+	} else if (str_is(what, "core.sock")) {
+		core->local_fd = fd;
+		core->local = io_watch_new(core->loop, fd, on_local_accept, core);
+		if (core->local)
+			io_watch_set(core->local, IO_READABLE);
+	} else
+		fd_close(fd);
+}
+
+/* ---- housekeeping: what has expired is forgotten, at the start and every hour ---- */
+
+static int prune_run(struct store_tx *tx, struct store_job *job)
+{
+	(void)job;
+	int err = ca_join_prune(tx, clock_wall_s());
+	return err < 0 ? err : ca_certificate_prune(tx, clock_wall_s());
+}
+
+static void prune_done(struct store_job *job, int err)
+{
+	if (err < 0)
+		log_warning("expired keys and certificates were not removed: %s %s", err_text(err), job->detail);
+	mem_free(job);
+}
+
+static void on_housekeeping(void *ctx)
+{
+	struct core *core = ctx;
+	struct store_job *job = mem_alloc(sizeof *job);
+	if (!job)
+		return;
+	job->run = prune_run;
+	job->done = prune_done;
+	if (store_submit(core->store, job) < 0)
+		mem_free(job);
+}
+
+/* ---- the role ---- */
+
+struct first_job {
+	struct store_job job;
+	struct user user;
+};
+
+static int first_run(struct store_tx *tx, struct store_job *job)
+{
+	return account_ensure_local(tx, clock_wall_s(), &((struct first_job *)job)->user);
+}
+
+static int open_database(struct core *core)
+{
+	struct first_job first = { .job = { .run = first_run } };
+	char path[4096], detail[STORE_DETAIL_SIZE] = "";
+	int err = file_path(path, sizeof path, priv_child_directory(core->child), "murmesh.db");
+	if (err == 0)
+		err = store_open(path, &store_schema_server, &core->store, detail);
+	if (err == 0)
+		err = store_run(core->store, &first.job);
+	if (err < 0)
+		log_error("the database %s cannot be used: %s %s", path, err_text(err), detail);
+	core->local_user = first.user.id;
+	return err;
+}
+
+static int start_inside(void *ctx)
+{
+	struct core *core = ctx;
+	int err = open_database(core);
+	return err < 0 ? err : store_start_worker(core->store, core->loop);
+}
+
+static void settings_read(struct core *core)
+{
+	struct str settings = priv_child_configuration(core->child);
+	uint64_t number = 0;
+	if (str_to_u64(str_setting(settings, "front_port"), 65535, &number) == 0)
+		core->front_port = (uint16_t)number;
+	if (str_to_u64(str_setting(settings, "owner"), UINT32_MAX, &number) == 0)
+		core->owner = (uid_t)number;
+	str_copy(str_setting(settings, "address"), core->address, sizeof core->address);
+}
+
+int server_core_main(struct priv_child *child)
+{
+	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
+	static struct core core;
+	uint8_t seed[16];
+	core = (struct core){ .child = child, .loop = priv_child_loop(child), .local_fd = -1 };
+	list_init(&core.locals);
+	random_bytes(seed, sizeof seed);
+	core.online = map_new(seed, DEVICES_MAX);
+	settings_read(&core);
+	tls_warm_up();
+	core.housekeeping = io_timer_new(core.loop, on_housekeeping, &core);
+	if (!core.online || !core.housekeeping)
+		return 75;
+	store_warm_up();
+	priv_child_listen(child, &events, &core);
+	if (priv_child_confine_with(child, start_inside, &core) < 0)
+		return 74;
+	io_timer_start(core.housekeeping, 0, HOUSEKEEPING_MS);
+	int code = priv_child_run(child);
+	io_timer_free(core.housekeeping);
+	LIST_EACH(at, &core.locals)
+		on_local_closed(LIST_ENTRY(at, struct local, node), 0);
+	connection_drop(&core.link);
+	connection_drop(&core.ca);
+	connection_drop(&core.relay);
+	store_free(core.store);
+	io_watch_free(core.local);
+	fd_close(core.local_fd);
+	map_free(core.online);
+	return code;
+}

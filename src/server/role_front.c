@@ -1,0 +1,51 @@
+/* The front role: accepts on the front port, looks at the first bytes, hands the descriptor to the role it is for. */
+#include "base/err.h"
+#include "front/front.h"
+#include "os/fd.h"
+#include "os/log.h"
+#include "server/server.h"
+
+struct front_role {
+	struct priv_child *child;
+	struct front_settings settings;
+	struct front *front;
+	int listener;
+};
+
+/* The monitor hands out the listener and the packet sockets once, at the start: the front begins when all are there. */
+static void on_descriptor(void *ctx, const char *name, int fd)
+{
+	struct front_role *role = ctx;
+	struct str what = str_from(name);
+	if (str_is(what, "front"))
+		role->listener = fd;
+	else if (str_is(what, "pass-to:link"))
+		role->settings.targets[FRONT_LINK] = fd;
+	else if (str_is(what, "pass-to:relay"))
+		role->settings.targets[FRONT_RELAY] = fd;
+	else
+		fd_close(fd);
+	if (role->front || role->listener < 0 || role->settings.targets[FRONT_LINK] < 0 || role->settings.targets[FRONT_RELAY] < 0)
+		return;
+	role->front = front_new(priv_child_loop(role->child), role->listener, &role->settings);
+	if (role->front)
+		priv_child_ready(role->child);
+	else
+		log_error("the front cannot start: %s", err_text(-E_NO_MEMORY));
+}
+
+int server_front_main(struct priv_child *child)
+{
+	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
+	struct front_role role = { .child = child, .settings = front_settings_default, .listener = -1 };
+	fd_limit_raise();
+	priv_child_listen(child, &events, &role);
+	if (priv_child_confine(child) < 0)
+		return 77;
+	int code = priv_child_run(child);
+	front_free(role.front);
+	fd_close(role.listener);
+	for (size_t i = 0; i < FRONT_KINDS; i++)
+		fd_close(role.settings.targets[i]);
+	return code;
+}

@@ -1,0 +1,331 @@
+/* The link role: ends TLS and HTTP/2 of agents, relays and command lines, decides by certificate who may call what, and passes the calls
+ * on to core.  It holds no state of the mesh and opens no database. */
+#include <errno.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "io/io.h"
+#include "os/clock.h"
+#include "os/fd.h"
+#include "os/log.h"
+#include "rpc/rpc.h"
+#include "server/server.h"
+#include "services.h"
+#include "stream/stream.h"
+
+#define CLIENTS_MAX 15000
+#define PING_MS     15000
+#define QUIET_MS    40000
+#define RETRY_MS    50
+
+struct link_role {
+	struct priv_child *child;
+	struct io_loop *loop;
+	struct io_watch *intake;  /* the front's packet socket */
+	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
+	struct rpc_connection *core;
+	struct key *key;
+	struct tls_context *tls;  /* an older one stays with the connections made under it */
+	struct list clients;
+	size_t n_clients;
+	int intake_fd;
+};
+
+struct client {
+	struct list node;
+	struct link_role *role;
+	struct rpc_connection *connection;
+};
+
+enum {
+	ANYONE = 1,
+	NODES = 2,
+	USERS = 4,
+};
+
+/* ---- requests that carry a CSR: it is read here, core and ca get the bare public key ---- */
+
+struct certify {
+	struct rpc_call *call;
+};
+
+static void certify_done(void *ctx, int err, const char *why, const void *response)
+{
+	struct certify *certify = ctx;
+	if (err < 0)
+		rpc_call_finish(certify->call, err, why);
+	else
+		rpc_call_reply(certify->call, response);
+	rpc_call_unref(certify->call);
+	mem_free(certify);
+}
+
+static void certify(struct link_role *role, struct rpc_call *call, const uint8_t *csr, size_t csr_len, murmesh_CheckedRequest *checked)
+{
+	struct certify *certify = NULL;
+	size_t key_len;
+	int err = certificate_request_read(csr, csr_len, checked->key.bytes, &key_len);
+	if (err == 0) {
+		checked->key.size = (pb_size_t)key_len;
+		checked->has_request = true;
+		hash_sha256(csr, csr_len, checked->csr_hash);
+		certify = mem_alloc(sizeof *certify);
+		err = certify ? 0 : -E_NO_MEMORY;
+	}
+	if (err == 0 && !role->core)
+		err = -E_BUSY;
+	if (err == 0) {
+		certify->call = rpc_call_ref(call);
+		err = rpc_unary(role->core, &rpc_Core_Certify, checked, 20000, certify_done, certify);
+		if (err < 0)
+			rpc_call_unref(call);
+	}
+	if (err < 0) {
+		mem_free(certify);
+		rpc_call_finish(call, err, NULL);
+	}
+}
+
+static void on_request_certificate(void *ctx, struct rpc_call *call, const void *message)
+{
+	static murmesh_CheckedRequest checked;
+	const murmesh_CertificateRequest *request = message;
+	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
+	checked.request = *request;
+	checked.request.csr.size = 0;
+	certify(ctx, call, request->csr.bytes, request->csr.size, &checked);
+}
+
+static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *message)
+{
+	static murmesh_CheckedRequest checked;
+	const murmesh_RenewRequest *request = message;
+	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
+	identity_format(rpc_call_peer(call), checked.peer);
+	certify(ctx, call, request->csr.bytes, request->csr.size, &checked);
+}
+
+/* All other methods go to core as they are.  What is not in this table cannot be called from a network. */
+static const struct rpc_service services[] = {
+	{ &rpc_CertificationManager_RequestToken, ANYONE, NULL, NULL },
+	{ &rpc_CertificationManager_RequestCertificate, ANYONE, on_request_certificate, NULL },
+	{ &rpc_CertificationManager_RenewCertificate, NODES, on_renew_certificate, NULL },
+	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
+	{ &rpc_Fleet_ListDevices, USERS, NULL, NULL },
+	{ &rpc_Fleet_NewKey, USERS, NULL, NULL },
+	{ &rpc_Tunnels_Open, USERS, NULL, NULL },
+	{ &rpc_Tunnels_Order, USERS, NULL, NULL },
+};
+
+static unsigned class_of(const struct identity *peer)
+{
+	if (peer && peer->kind == IDENTITY_NODE)
+		return ANYONE | NODES;
+	if (peer && peer->kind == IDENTITY_USER)
+		return ANYONE | USERS;
+	return ANYONE;
+}
+
+static int on_open(void *ctx, struct rpc_call *call)
+{
+	struct client *client = ctx;
+	const struct rpc_service *row = rpc_service_find(services, sizeof services / sizeof *services, rpc_call_path(call));
+	if (!row)
+		return -E_UNSUPPORTED;
+	if (!(row->access & class_of(rpc_call_peer(call))))
+		return -E_DENIED;
+	if (row->unary)
+		return rpc_serve(row, call, client->role);
+	return client->role->core ? rpc_proxy(call, client->role->core) : -E_BUSY;
+}
+
+/* ---- clients ---- */
+
+static void client_free(struct client *client)
+{
+	list_remove(&client->node);
+	client->role->n_clients--;
+	rpc_connection_free(client->connection);
+	mem_free(client);
+}
+
+static void on_client_closed(void *ctx, int err)
+{
+	if (err != -E_CLOSED && err != -ECONNRESET)
+		log_limited(LOG_INFO, "a connection ended: %s", err_text(err));
+	client_free(ctx);
+}
+
+static void client_add(struct link_role *role, int fd)
+{
+	static const struct rpc_connection_events events = { on_open, NULL, on_client_closed };
+	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100, .ping_ms = PING_MS, .quiet_ms = QUIET_MS };
+	const struct stream_settings tls = { .fd = fd, .tls = role->tls };
+	static const struct stream_events none;
+	if (role->n_clients >= CLIENTS_MAX) {
+		log_limited(LOG_WARNING, "more than %d connections: a new one was closed", CLIENTS_MAX);
+		fd_close(fd);
+		return;
+	}
+	struct client *client = mem_alloc(sizeof *client);
+	struct stream *stream = stream_new(role->loop, &tls, &none, NULL);
+	if (!client || !stream) {
+		stream_free(stream);
+		mem_free(client);
+		return;
+	}
+	client->role = role;
+	list_append(&role->clients, &client->node);
+	role->n_clients++;
+	client->connection = rpc_connection_new(role->loop, stream, &settings, &events, client);
+	if (!client->connection)
+		client_free(client);
+}
+
+static void on_intake(void *ctx, unsigned events)
+{
+	struct link_role *role = ctx;
+	(void)events;
+	for (unsigned i = 0; i < 64; i++) { /* a bounded turn: others want the loop too */
+		char kind[16];
+		int fds[FD_PASS_MAX];
+		size_t n = 0;
+		ssize_t len = fd_receive(role->intake_fd, kind, sizeof kind, fds, &n);
+		if (len <= 0 && len != -EMFILE && len != -EPROTO)
+			return;
+		for (size_t k = 0; k < n; k++)
+			client_add(role, fds[k]);
+	}
+}
+
+/* Connections wait in the front's queue until there is a certificate to meet them with. */
+static void intake_update(struct link_role *role)
+{
+	if (role->intake)
+		io_watch_set(role->intake, role->tls ? IO_READABLE : 0);
+}
+
+/* ---- the own certificate ---- */
+
+static int context_make(struct link_role *role, const murmesh_CertificateReply *reply)
+{
+	static const char *const alpn[] = { "h2", NULL };
+	struct certificate *leaf = NULL, *intermediate = NULL, *root = NULL;
+	struct certificate_info info = { 0 };
+	struct tls_context *context = NULL;
+	int err = certificate_read(reply->leaf.bytes, reply->leaf.size, &leaf);
+	if (err == 0)
+		err = certificate_read(reply->intermediate.bytes, reply->intermediate.size, &intermediate);
+	if (err == 0)
+		err = certificate_read(reply->root.bytes, reply->root.size, &root);
+	if (err == 0)
+		err = certificate_inspect(leaf, &info);
+	if (err == 0) {
+		const struct tls_settings settings = { .server = true,
+						       .verify = TLS_VERIFY_OPTIONAL,
+						       .leaf = leaf,
+						       .intermediate = intermediate,
+						       .root = root,
+						       .key = role->key,
+						       .send_root = true,
+						       .mesh = info.identity.mesh,
+						       .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
+						       .alpn = alpn };
+		err = tls_context_new(&settings, &context);
+	}
+	if (err == 0) {
+		role->tls = context;
+		int64_t life_s = info.not_after - clock_wall_s();
+		io_timer_start(role->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
+	}
+	certificate_free(leaf);
+	certificate_free(intermediate);
+	certificate_free(root);
+	return err;
+}
+
+static void on_certificate(void *ctx, int err, const char *why, const void *response)
+{
+	struct link_role *role = ctx;
+	if (err == 0)
+		err = context_make(role, response);
+	if (err < 0) {
+		if (err != -E_BUSY) /* core waits for ca */
+			log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
+		io_timer_start(role->renewal, RETRY_MS, 0);
+		return;
+	}
+	intake_update(role);
+	priv_child_ready(role->child);
+}
+
+static void certificate_ask(void *ctx)
+{
+	struct link_role *role = ctx;
+	murmesh_PublicKey key = murmesh_PublicKey_init_zero;
+	size_t len;
+	int err = role->core ? key_public_write(role->key, key.key.bytes, &len) : -E_CLOSED;
+	if (err == 0) {
+		key.key.size = (pb_size_t)len;
+		err = rpc_unary(role->core, &rpc_Core_ComponentCertificate, &key, 10000, on_certificate, role);
+	}
+	if (err < 0)
+		io_timer_start(role->renewal, RETRY_MS, 0);
+}
+
+/* ---- the role ---- */
+
+static void on_core_closed(void *ctx, int err)
+{
+	struct link_role *role = ctx;
+	struct rpc_connection *core = role->core;
+	(void)err;
+	role->core = NULL;
+	rpc_connection_free(core);
+}
+
+static void on_descriptor(void *ctx, const char *name, int fd)
+{
+	static const struct rpc_connection_events events = { NULL, NULL, on_core_closed };
+	static const struct rpc_connection_settings settings = { .server = false };
+	struct link_role *role = ctx;
+	if (str_is(str_from(name), "rpc-to:core")) {
+		if (role->core)
+			on_core_closed(role, 0);
+		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
+		if (!role->tls)
+			certificate_ask(role);
+	} else if (str_is(str_from(name), "pass-from:front")) {
+		role->intake_fd = fd;
+		role->intake = io_watch_new(role->loop, fd, on_intake, role);
+		intake_update(role);
+	} else
+		fd_close(fd);
+}
+
+int server_link_main(struct priv_child *child)
+{
+	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
+	struct link_role role = { .child = child, .loop = priv_child_loop(child), .intake_fd = -1 };
+	tls_warm_up();
+	list_init(&role.clients);
+	fd_limit_raise();
+	role.key = key_generate();
+	role.renewal = io_timer_new(role.loop, certificate_ask, &role);
+	if (!role.key || !role.renewal)
+		return 75;
+	priv_child_listen(child, &events, &role);
+	if (priv_child_confine(child) < 0)
+		return 77;
+	int code = priv_child_run(child);
+	LIST_EACH(at, &role.clients)
+		client_free(LIST_ENTRY(at, struct client, node));
+	rpc_connection_free(role.core);
+	io_watch_free(role.intake);
+	io_timer_free(role.renewal);
+	tls_context_free(role.tls);
+	key_free(role.key);
+	fd_close(role.intake_fd);
+	return code;
+}

@@ -1,0 +1,133 @@
+/* The relay role: pairs two legs by ticket and splices their bytes, which it cannot read. */
+#include "base/err.h"
+#include "io/io.h"
+#include "os/fd.h"
+#include "os/log.h"
+#include "relay/relay.h"
+#include "rpc/rpc.h"
+#include "server/server.h"
+#include "services.h"
+
+struct relay_role {
+	struct priv_child *child;
+	struct relay *relay;
+	struct rpc_connection *core;
+	struct io_watch *intake;
+	int intake_fd;
+};
+
+static int announce_side(struct relay *relay, const murmesh_Announcement *announcement, enum relay_side side)
+{
+	struct relay_ticket ticket = { .side = side, .expiry_s = announcement->lifetime_s };
+	memcpy(ticket.hash, side == RELAY_CLIENT ? announcement->client_hash : announcement->agent_hash, sizeof ticket.hash);
+	memcpy(ticket.pair.bytes, announcement->pair, sizeof ticket.pair.bytes);
+	return relay_announce(relay, &ticket);
+}
+
+static void on_announce(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct relay_role *role = ctx;
+	const murmesh_Announcement *announcement = message;
+	murmesh_Announced reply = murmesh_Announced_init_zero;
+	struct id pair;
+	int err = announce_side(role->relay, announcement, RELAY_CLIENT);
+	if (err == 0)
+		err = announce_side(role->relay, announcement, RELAY_AGENT);
+	if (err == 0)
+		return rpc_call_reply(call, &reply);
+	memcpy(pair.bytes, announcement->pair, sizeof pair.bytes);
+	relay_close_pair(role->relay, &pair);
+	rpc_call_finish(call, err, NULL);
+}
+
+static void on_close_pair(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct relay_role *role = ctx;
+	murmesh_Announced reply = murmesh_Announced_init_zero;
+	struct id pair;
+	memcpy(pair.bytes, ((const murmesh_PairName *)message)->pair, sizeof pair.bytes);
+	relay_close_pair(role->relay, &pair);
+	rpc_call_reply(call, &reply);
+}
+
+static const struct rpc_service services[] = {
+	{ &rpc_Relay_Announce, 0, on_announce, NULL },
+	{ &rpc_Relay_ClosePair, 0, on_close_pair, NULL },
+};
+
+static int on_open(void *ctx, struct rpc_call *call)
+{
+	const struct rpc_service *row = rpc_service_find(services, sizeof services / sizeof *services, rpc_call_path(call));
+	return row ? rpc_serve(row, call, ctx) : -E_UNSUPPORTED;
+}
+
+static void on_core_closed(void *ctx, int err)
+{
+	struct relay_role *role = ctx;
+	struct rpc_connection *core = role->core;
+	(void)err;
+	role->core = NULL;
+	rpc_connection_free(core);
+}
+
+static void on_intake(void *ctx, unsigned events)
+{
+	struct relay_role *role = ctx;
+	(void)events;
+	for (unsigned i = 0; i < 64; i++) {
+		char kind[16];
+		int fds[FD_PASS_MAX];
+		size_t n = 0;
+		if (fd_receive(role->intake_fd, kind, sizeof kind, fds, &n) <= 0)
+			return;
+		for (size_t k = 0; k < n; k++)
+			relay_leg(role->relay, fds[k]);
+	}
+}
+
+static void on_descriptor(void *ctx, const char *name, int fd)
+{
+	static const struct rpc_connection_events events = { on_open, NULL, on_core_closed };
+	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 1000 };
+	struct relay_role *role = ctx;
+	struct io_loop *loop = priv_child_loop(role->child);
+	if (str_is(str_from(name), "rpc-from:core")) {
+		if (role->core)
+			on_core_closed(role, 0);
+		role->core = rpc_connection_plain(loop, fd, &settings, &events, role);
+	} else if (str_is(str_from(name), "pass-from:front")) {
+		role->intake_fd = fd;
+		role->intake = io_watch_new(loop, fd, on_intake, role);
+		if (role->intake)
+			io_watch_set(role->intake, IO_READABLE);
+	} else
+		fd_close(fd);
+}
+
+static void on_ended(void *ctx, const struct relay_report *report)
+{
+	(void)ctx;
+	log_debug("a pair ended: %s, %llu and %llu bytes", report->result ? err_text(report->result) : "cleanly",
+		  (unsigned long long)report->bytes[0], (unsigned long long)report->bytes[1]);
+}
+
+int server_relay_main(struct priv_child *child)
+{
+	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
+	static const struct relay_events relay_events = { on_ended };
+	struct relay_role role = { .child = child, .intake_fd = -1 };
+	fd_limit_raise();
+	role.relay = relay_new(priv_child_loop(child), &relay_settings_default, &relay_events, &role);
+	if (!role.relay)
+		return 75;
+	priv_child_listen(child, &events, &role);
+	if (priv_child_confine(child) < 0)
+		return 77;
+	priv_child_ready(child);
+	int code = priv_child_run(child);
+	io_watch_free(role.intake);
+	fd_close(role.intake_fd);
+	rpc_connection_free(role.core);
+	relay_free(role.relay);
+	return code;
+}

@@ -1,0 +1,16 @@
+/* server/server.h: what the roles of murmesh-server share: their entries, and the names of the settings that the monitor hands them. */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+#include "priv/priv.h"
+
+/* Settings, one "name=value" line each (base/str.h, str_setting()):
+ * front_port   the port people connect to
+ * address      host:port that other machines reach this server by
+ * owner        uid of the directory's owner: may use core.sock beside root and group murmesh */
+
+int server_front_main(struct priv_child *child);
+int server_link_main(struct priv_child *child);
+int server_core_main(struct priv_child *child);
+int server_ca_main(struct priv_child *child);
+int server_relay_main(struct priv_child *child);
+#endif

@@ -1,0 +1,88 @@
+#include "store/store.h"
+
+/* Times are seconds since 1970 UTC, 0 = never; ids are 16 bytes.  A migration that was released is never changed: write the next one. */
+static const char *const migrations[] = {
+	/* The last number given out for each computer name, in lower case.  A row is never deleted, so that no number comes twice. */
+	"CREATE TABLE tokens ("
+	" name TEXT NOT NULL PRIMARY KEY,"
+	" last INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE devices ("
+	" id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),"
+	" name TEXT NOT NULL,"
+	" token INTEGER NOT NULL,"
+	" os TEXT NOT NULL,"
+	" arch TEXT NOT NULL,"
+	" version TEXT NOT NULL,"
+	" parent BLOB NOT NULL CHECK (length(parent) = 16),"
+	" created INTEGER NOT NULL,"
+	" last_seen INTEGER NOT NULL,"
+	" retired INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE UNIQUE INDEX devices_name ON devices (lower(name), token);"
+
+	"CREATE TABLE users ("
+	" id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),"
+	" name TEXT NOT NULL,"
+	" role TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'administrator')),"
+	" created INTEGER NOT NULL,"
+	" disabled INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE UNIQUE INDEX users_name ON users (lower(name));"
+
+	"CREATE TABLE join_keys ("
+	" id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),"
+	" secret_key BLOB NOT NULL CHECK (length(secret_key) = 32),"
+	" created INTEGER NOT NULL,"
+	" expires INTEGER NOT NULL,"
+	" uses_left INTEGER NOT NULL CHECK (uses_left >= 0),"
+	" group_name TEXT NOT NULL,"
+	" created_by BLOB NOT NULL CHECK (length(created_by) = 16)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX join_keys_expires ON join_keys (expires);"
+
+	/* Pending while csr_hash and device are NULL. */
+	"CREATE TABLE enrolments ("
+	" token BLOB NOT NULL PRIMARY KEY CHECK (length(token) = 16),"
+	" key_id BLOB NOT NULL REFERENCES join_keys (id) ON DELETE CASCADE,"
+	" name TEXT NOT NULL,"
+	" number INTEGER NOT NULL,"
+	" created INTEGER NOT NULL,"
+	" csr_hash BLOB CHECK (length(csr_hash) = 32),"
+	" device BLOB CHECK (length(device) = 16),"
+	" CHECK ((csr_hash IS NULL) = (device IS NULL))"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE UNIQUE INDEX enrolments_csr ON enrolments (key_id, csr_hash);"
+
+	"CREATE TABLE certificates ("
+	" serial BLOB NOT NULL PRIMARY KEY CHECK (length(serial) = 20),"
+	" kind TEXT NOT NULL,"
+	" subject BLOB NOT NULL CHECK (length(subject) = 16),"
+	" key_hash BLOB NOT NULL CHECK (length(key_hash) = 32),"
+	" not_before INTEGER NOT NULL,"
+	" not_after INTEGER NOT NULL,"
+	" revoked_at INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX certificates_subject ON certificates (subject);"
+	"CREATE INDEX certificates_key_hash ON certificates (key_hash);"
+	"CREATE INDEX certificates_not_after ON certificates (not_after);"
+
+	/* Append-only; audit/audit.h defines the hash. */
+	"CREATE TABLE audit ("
+	" seq INTEGER NOT NULL PRIMARY KEY,"
+	" time INTEGER NOT NULL,"
+	" actor TEXT NOT NULL,"
+	" action TEXT NOT NULL,"
+	" object TEXT NOT NULL,"
+	" detail TEXT NOT NULL,"
+	" previous_hash BLOB NOT NULL CHECK (length(previous_hash) = 32),"
+	" hash BLOB NOT NULL CHECK (length(hash) = 32)"
+	") STRICT;",
+};
+
+const struct store_schema store_schema_server = {
+	.application = 0x4d4d5331, /* "MMS1" */
+	.n_migrations = sizeof migrations / sizeof *migrations,
+	.migrations = migrations,
+};

@@ -1,0 +1,371 @@
+#include "tunnel/agent_end.h"
+
+#include <errno.h>
+#include <pb_decode.h>
+
+#include "base/buf.h"
+#include "base/encode.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "h1/h1.h"
+#include "io/io.h"
+#include "os/socket.h"
+#include "stream/stream.h"
+#include "tunnel/pump.h"
+
+#define HEAD_MS     30000 /* a leg may wait in a pool before its CONNECT comes; one that never speaks is closed */
+#define CONNECT_MS  10000
+#define ANSWERED_MS 2000 /* for the other side to close after a refusal */
+#define ADDRESSES   8
+#define GRANT_MAX   8192
+
+struct agent_end {
+	struct io_loop *loop;
+	struct agent_end_settings settings;
+	struct list legs;
+	size_t n_legs;
+};
+
+struct leg {
+	struct list node;
+	struct agent_end *end;
+	struct stream *stream, *target;
+	struct pump *pump;
+	struct io_timer *deadline;
+	struct buf head; /* what came: the head, then bytes for the target */
+	size_t head_len; /* once parsed */
+	char host[256], name[300];
+	struct socket_address addresses[ADDRESSES];
+	size_t n_addresses, next_address;
+	uint16_t port;
+	bool resolving, gone;
+	int target_err; /* of the first address: that of a family which this machine does not have tells nothing */
+};
+
+static void leg_free(struct leg *leg)
+{
+	if (!leg->gone) {
+		list_remove(&leg->node);
+		leg->end->n_legs--;
+	}
+	leg->gone = true;
+	io_timer_free(leg->deadline);
+	leg->deadline = NULL;
+	leg->pump = pump_free(leg->pump);
+	leg->stream = stream_free(leg->stream);
+	leg->target = stream_free(leg->target);
+	buf_done(&leg->head);
+	if (!leg->resolving) /* else its answer frees it */
+		mem_free(leg);
+}
+
+static void on_leg_failed(void *ctx, int err)
+{
+	struct leg *leg = ctx;
+	if (err != -E_CLOSED && err != -ECONNRESET)
+		leg->end->settings.refused(leg->end->settings.ctx, err, leg->name);
+	leg_free(leg);
+}
+
+/* Waits until the answer is gone, then closes. */
+static void on_answer_read(void *ctx)
+{
+	struct leg *leg = ctx;
+	uint8_t rest[512];
+	ssize_t n = stream_read(leg->stream, rest, sizeof rest);
+	if (n != -EAGAIN && n <= 0)
+		return leg_free(leg);
+	stream_want(leg->stream, STREAM_READ); /* TLS may hold more */
+}
+
+static const struct stream_events answered_events = { NULL, on_answer_read, NULL, on_leg_failed };
+
+/* The reason stands in Proxy-Status for programs and in the body for people. */
+static int answer_write(struct buf *answer, int err, struct str details)
+{
+	unsigned status = h1_status(err);
+	char length[8];
+	snprintf(length, sizeof length, "%zu", details.len + 1);
+	int failed = h1_write_response(answer, status);
+	if (failed == 0 && status == 405)
+		failed = h1_write_field(answer, STR("allow"), STR("CONNECT"));
+	if (failed == 0)
+		failed = h1_write_proxy_status(answer, err, details);
+	if (failed == 0)
+		failed = h1_write_field(answer, STR("connection"), STR("close"));
+	if (failed == 0)
+		failed = h1_write_field(answer, STR("content-type"), STR("text/plain"));
+	if (failed == 0)
+		failed = h1_write_field(answer, STR("content-length"), str_from(length));
+	if (failed == 0)
+		failed = h1_write_end(answer);
+	if (failed == 0)
+		failed = buf_append_str(answer, details);
+	return failed < 0 ? failed : buf_append_u8(answer, '\n');
+}
+
+static void refuse(struct leg *leg, int err, const char *details)
+{
+	struct buf answer;
+	leg->end->settings.refused(leg->end->settings.ctx, err, leg->name);
+	buf_init(&answer, 4096);
+	bool sent = answer_write(&answer, err, str_from(*details ? details : err_text(err))) == 0 &&
+	            stream_write(leg->stream, buf_head(&answer), buf_len(&answer)) == (ssize_t)buf_len(&answer) &&
+	            stream_close_write(leg->stream) == 0;
+	buf_done(&answer);
+	if (!sent)
+		return leg_free(leg);
+	buf_done(&leg->head);
+	stream_set_events(leg->stream, &answered_events, leg);
+	stream_want(leg->stream, STREAM_READ);
+	io_timer_start(leg->deadline, ANSWERED_MS, 0);
+}
+
+/* ---- the target ---- */
+
+static void on_pump_ended(void *ctx, int err)
+{
+	(void)err;
+	leg_free(ctx);
+}
+
+static void target_next(struct leg *leg);
+
+static void on_target_ready(void *ctx)
+{
+	static const char ok[] = "HTTP/1.1 200 OK\r\n\r\n";
+	struct leg *leg = ctx;
+	struct str first = str_skip(buf_str(&leg->head), leg->head_len);
+	struct stream *stream = leg->stream, *target = leg->target;
+	io_timer_stop(leg->deadline);
+	if (stream_write(stream, ok, sizeof ok - 1) != sizeof ok - 1)
+		return leg_free(leg);
+	leg->stream = leg->target = NULL;
+	leg->pump = pump_new(leg->end->loop, stream, target, first, on_pump_ended, leg);
+	buf_done(&leg->head);
+	if (!leg->pump)
+		leg_free(leg);
+}
+
+static int target_err(int err)
+{
+	switch (-err) {
+	case ECONNREFUSED:
+		return -E_TARGET_REFUSED;
+	case ETIMEDOUT:
+	case E_TIMEOUT:
+		return -E_TARGET_TIMEOUT;
+	case EMFILE:
+	case ENFILE:
+		return -E_LIMIT;
+	default:
+		return err > -E_FIRST ? -E_TARGET_UNREACHABLE : err;
+	}
+}
+
+static void note_err(struct leg *leg, int err)
+{
+	if (!leg->target_err)
+		leg->target_err = target_err(err);
+}
+
+static void on_target_failed(void *ctx, int err)
+{
+	struct leg *leg = ctx;
+	leg->target = stream_free(leg->target);
+	note_err(leg, err);
+	target_next(leg);
+}
+
+static void target_next(struct leg *leg)
+{
+	static const struct stream_events events = { on_target_ready, NULL, NULL, on_target_failed };
+	struct stream_settings settings = { .connecting = true, .handshake_ms = CONNECT_MS };
+	while (leg->next_address < leg->n_addresses) {
+		settings.fd = socket_connect(&leg->addresses[leg->next_address++]);
+		if (settings.fd < 0) {
+			note_err(leg, settings.fd);
+			continue;
+		}
+		leg->target = stream_new(leg->end->loop, &settings, &events, leg);
+		if (leg->target)
+			return;
+		note_err(leg, -E_NO_MEMORY);
+	}
+	refuse(leg, leg->target_err, "");
+}
+
+static void on_addresses(void *ctx, int err, const struct str *addresses, size_t n)
+{
+	struct leg *leg = ctx;
+	leg->resolving = false;
+	if (leg->gone) {
+		mem_free(leg);
+		return;
+	}
+	for (size_t i = 0; err == 0 && i < n && leg->n_addresses < ADDRESSES; i++)
+		if (socket_address_parse(addresses[i], leg->port, &leg->addresses[leg->n_addresses]) == 0)
+			leg->n_addresses++;
+	if (err < 0 || !leg->n_addresses)
+		return refuse(leg, err < 0 ? err : -E_TARGET_NAME, "");
+	target_next(leg);
+}
+
+static void target_open(struct leg *leg)
+{
+	struct str host = str_from(leg->host);
+	if (!host.len || str_equal_nocase(host, STR("localhost"))) {
+		socket_address_parse(STR("127.0.0.1"), leg->port, &leg->addresses[0]);
+		socket_address_parse(STR("::1"), leg->port, &leg->addresses[1]);
+		leg->n_addresses = 2;
+		return target_next(leg);
+	}
+	if (socket_address_parse(host, leg->port, &leg->addresses[0]) == 0) {
+		leg->n_addresses = 1;
+		return target_next(leg);
+	}
+	leg->resolving = true;
+	int err = leg->end->settings.resolve(leg->end->settings.ctx, host, on_addresses, leg);
+	if (err < 0) {
+		leg->resolving = false;
+		refuse(leg, err, "");
+	}
+}
+
+/* ---- CONNECT ---- */
+
+static int grant_read(struct str text, murmesh_SignedDocument *ret)
+{
+	static uint8_t bytes[GRANT_MAX];
+	ssize_t len = base64url_decode(text, bytes, sizeof bytes);
+	if (len <= 0)
+		return -E_GRANT;
+	pb_istream_t in = pb_istream_from_buffer(bytes, (size_t)len);
+	return pb_decode(&in, murmesh_SignedDocument_fields, ret) ? 0 : -E_GRANT;
+}
+
+static int authorize(struct leg *leg, const struct h1_request *request)
+{
+	static murmesh_SignedDocument document;
+	static murmesh_Grant grant;
+	const struct certificate_info *peer = tls_peer(stream_tls(leg->stream));
+	struct str text;
+	if (!peer || !peer->has_identity)
+		return -E_GRANT;
+	int err = h1_field_once(&request->fields, "murmesh-grant", &text) < 0 ? -E_GRANT : grant_read(text, &document);
+	if (err == 0)
+		err = grant_check(leg->end->settings.trust, &document, &peer->identity, leg->end->settings.now(), &grant);
+	return err < 0 ? err : grant_allows_target(&grant, request->host, request->port);
+}
+
+/* The device itself is "localhost" on the wire: an authority has no empty host. */
+static int on_head(struct leg *leg)
+{
+	struct h1_request request;
+	int err = h1_request_parse(buf_str(&leg->head), &request, &leg->head_len);
+	if (err < 0)
+		return err;
+	if (request.form != H1_TARGET_AUTHORITY)
+		return -E_HTTP_METHOD;
+	leg->port = request.port;
+	str_copy(request.host, leg->host, sizeof leg->host);
+	target_format(request.host, request.port, leg->name, sizeof leg->name);
+	return authorize(leg, &request);
+}
+
+static void on_leg_readable(void *ctx)
+{
+	struct leg *leg = ctx;
+	uint8_t *room;
+	int err = buf_reserve(&leg->head, 4096, &room);
+	ssize_t n = err < 0 ? err : stream_read(leg->stream, room, 4096);
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0)
+		return leg_free(leg);
+	buf_commit(&leg->head, (size_t)n);
+	err = on_head(leg);
+	if (err == -EAGAIN)
+		return stream_want(leg->stream, STREAM_READ); /* TLS may hold more */
+	stream_want(leg->stream, 0);
+	if (err < 0)
+		refuse(leg, err, err == -E_HTTP_METHOD ? "only CONNECT is served here (curl: add -p)" : "");
+	else {
+		io_timer_stop(leg->deadline);
+		target_open(leg);
+	}
+}
+
+static void on_leg_ready(void *ctx)
+{
+	struct leg *leg = ctx;
+	if (str_is(tls_alpn(stream_tls(leg->stream)), "h2")) {
+		struct stream *stream = leg->stream;
+		struct agent_end *end = leg->end;
+		leg->stream = NULL;
+		leg_free(leg);
+		end->settings.rpc(end->settings.ctx, stream);
+		return;
+	}
+	io_timer_start(leg->deadline, HEAD_MS, 0);
+	stream_want(leg->stream, STREAM_READ);
+}
+
+static void on_deadline(void *ctx)
+{
+	leg_free(ctx);
+}
+
+/* ---- the end ---- */
+
+struct agent_end *agent_end_new(struct io_loop *loop, const struct agent_end_settings *settings)
+{
+	struct agent_end *end = mem_alloc(sizeof *end);
+	if (!end)
+		return NULL;
+	end->loop = loop;
+	end->settings = *settings;
+	list_init(&end->legs);
+	return end;
+}
+
+struct agent_end *agent_end_free(struct agent_end *end)
+{
+	if (!end)
+		return NULL;
+	while (!list_empty(&end->legs))
+		leg_free(LIST_ENTRY(end->legs.next, struct leg, node));
+	return mem_free(end);
+}
+
+size_t agent_end_legs(const struct agent_end *end)
+{
+	return end->n_legs;
+}
+
+int agent_end_leg(struct agent_end *end, int fd, struct str preamble)
+{
+	static const struct stream_events events = { on_leg_ready, on_leg_readable, NULL, on_leg_failed };
+	const struct stream_settings settings = {
+		.fd = fd, .connecting = true, .tls = end->settings.tls, .preamble = preamble, .handshake_ms = 30000
+	};
+	struct leg *leg = end->n_legs < AGENT_END_LEGS_MAX ? mem_alloc(sizeof *leg) : NULL;
+	struct stream *stream = stream_new(end->loop, &settings, &events, leg);
+	if (!leg || !stream) {
+		stream_free(stream);
+		mem_free(leg);
+		return -E_LIMIT;
+	}
+	leg->end = end;
+	leg->stream = stream;
+	buf_init(&leg->head, H1_HEAD_MAX + 16384);
+	list_append(&end->legs, &leg->node);
+	end->n_legs++;
+	leg->deadline = io_timer_new(end->loop, on_deadline, leg);
+	if (!leg->deadline) {
+		leg_free(leg);
+		return -E_NO_MEMORY;
+	}
+	return 0;
+}

@@ -1,0 +1,36 @@
+/* tunnel/agent_end.h: the agent's end of tunnel legs: TLS server for users, then CONNECT (RFC 9110 section 9.3.6) to targets that the
+ * caller's grant allows, or, with ALPN h2, RPC.
+ *
+ * The grant comes in the field `murmesh-grant`: base64url of a SignedDocument (proto/enrol.proto).  Every target is checked.  Refusals are
+ * HTTP status codes with Proxy-Status (RFC 9209).  Bytes behind a refused CONNECT are never looked at. */
+#ifndef TUNNEL_AGENT_END_H
+#define TUNNEL_AGENT_END_H
+#include "crypto/tls.h"
+#include "tunnel/grant.h"
+
+struct io_loop;
+struct stream;
+struct agent_end;
+
+#define AGENT_END_LEGS_MAX 9000
+
+/* Answers a name with literals; err < 0: none. */
+typedef void (*agent_end_addresses)(void *ctx, int err, const struct str *addresses, size_t n);
+struct agent_end_settings {
+	struct tls_context *tls;   /* server, users only */
+	const struct trust *trust;
+	int64_t (*now)(void);
+	/* Looks a name up; done comes later, exactly once, or not at all when it returns a negative code. */
+	int (*resolve)(void *ctx, struct str host, agent_end_addresses done, void *done_ctx);
+	/* A leg with ALPN h2; takes the stream over. */
+	void (*rpc)(void *ctx, struct stream *stream);
+	void (*refused)(void *ctx, int err, const char *target); /* for the log; target: "" when there was none */
+	void *ctx;
+};
+/* settings are copied, what they point to must outlive it. */
+struct agent_end *agent_end_new(struct io_loop *loop, const struct agent_end_settings *settings);
+struct agent_end *agent_end_free(struct agent_end *end); /* resets all legs */
+/* A leg: a socket that is being connected to a relay, and what to send there first (relay/relay.h). */
+int agent_end_leg(struct agent_end *end, int fd, struct str preamble);
+size_t agent_end_legs(const struct agent_end *end);
+#endif

@@ -1,0 +1,116 @@
+#include "tunnel/grant.h"
+
+#include <pb_decode.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#define CLOCK_SLACK_S 60
+
+struct trust {
+	struct identity self;
+	struct key *grant_key;
+};
+
+static int open_document(const struct key *key, struct str context, const murmesh_SignedDocument *document,
+                         const pb_msgdesc_t *type, void *ret)
+{
+	int err = key_verify(key, context, document->document.bytes, document->document.size, document->signature.bytes,
+	                     document->signature.size);
+	if (err < 0)
+		return err;
+	pb_istream_t in = pb_istream_from_buffer(document->document.bytes, document->document.size);
+	return pb_decode(&in, type, ret) ? 0 : -E_MESSAGE;
+}
+
+int trust_new(const struct certificate *root, const murmesh_SignedDocument *signed_policy, const struct identity *self,
+              struct trust **ret)
+{
+	murmesh_Policy policy;
+	struct trust *trust = mem_alloc(sizeof *trust);
+	struct key *root_key = certificate_key(root);
+	int err = trust && root_key ? 0 : -E_NO_MEMORY;
+	if (err == 0)
+		err = open_document(root_key, CONTEXT_POLICY, signed_policy, murmesh_Policy_fields, &policy);
+	if (err == 0 && memcmp(policy.mesh, self->mesh.bytes, sizeof policy.mesh) != 0)
+		err = -E_CERTIFICATE_FOREIGN;
+	if (err == 0 && !str_is(str_from(policy.mode), "server"))
+		err = -E_UNSUPPORTED;
+	if (err == 0) {
+		trust->self = *self;
+		err = key_public_read(policy.grant_key.bytes, policy.grant_key.size, &trust->grant_key);
+	}
+	key_free(root_key);
+	if (err < 0)
+		trust_free(trust);
+	else
+		*ret = trust;
+	return err;
+}
+
+struct trust *trust_free(struct trust *trust)
+{
+	if (!trust)
+		return NULL;
+	key_free(trust->grant_key);
+	return mem_free(trust);
+}
+
+int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_grant, const struct identity *user, int64_t now,
+                murmesh_Grant *ret)
+{
+	int err = open_document(trust->grant_key, CONTEXT_GRANT, signed_grant, murmesh_Grant_fields, ret);
+	if (err < 0)
+		return err;
+	if (memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) != 0 ||
+	    memcmp(ret->device, trust->self.id.bytes, sizeof ret->device) != 0 || user->kind != IDENTITY_USER ||
+	    memcmp(ret->user, user->id.bytes, sizeof ret->user) != 0)
+		return -E_GRANT;
+	return now - CLOCK_SLACK_S > ret->until ? -E_GRANT_EXPIRED : 0;
+}
+
+int target_format(struct str host, uint16_t port, char *out, size_t size)
+{
+	bool v6 = str_has(host, ':');
+	int n = snprintf(out, size, "%s%.*s%s:%u", v6 ? "[" : "", STR_ARG(host), v6 ? "]" : "", port);
+	return n < 0 || (size_t)n >= size ? -E_TOO_LONG : 0;
+}
+
+static bool is_self(struct str host)
+{
+	return host.len == 0 || str_equal_nocase(host, STR("localhost")) || str_is(host, "127.0.0.1") || str_is(host, "::1");
+}
+
+int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port)
+{
+	char wanted[300], device[300];
+	if (target_format(host, port, wanted, sizeof wanted) < 0 || target_format(STR(""), port, device, sizeof device) < 0 ||
+	    !(grant->rights & murmesh_Right_CONNECT))
+		return -E_GRANT;
+	for (pb_size_t i = 0; i < grant->targets_count; i++) {
+		struct str target = str_from(grant->targets[i]);
+		if (str_equal_nocase(target, str_from(wanted)) || (is_self(host) && str_is(target, device)))
+			return 0;
+	}
+	return -E_GRANT;
+}
+
+int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_order, const uint8_t *devices, size_t devices_len,
+                int64_t now, murmesh_Order *ret)
+{
+	uint8_t digest[HASH_SIZE];
+	size_t id_size = sizeof trust->self.id.bytes;
+	int err = open_document(trust->grant_key, CONTEXT_ORDER, signed_order, murmesh_Order_fields, ret);
+	if (err < 0)
+		return err;
+	hash_sha256(devices, devices_len, digest);
+	if (memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) != 0 || !hash_equal(digest, ret->digest) ||
+	    devices_len % id_size || devices_len / id_size != ret->count || !ret->argv_count)
+		return -E_GRANT;
+	if (now - CLOCK_SLACK_S > ret->until)
+		return -E_GRANT_EXPIRED;
+	for (size_t at = 0; at < devices_len; at += id_size)
+		if (memcmp(devices + at, trust->self.id.bytes, id_size) == 0)
+			return 0;
+	return -E_GRANT;
+}

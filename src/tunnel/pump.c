@@ -1,0 +1,176 @@
+#include "tunnel/pump.h"
+
+#include <errno.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "io/io.h"
+#include "stream/stream.h"
+
+#define ROUNDS 8 /* reads a turn: others want the loop too */
+
+struct side {
+	struct pump *pump;
+	struct stream *stream;
+	struct buf waiting; /* came from the other side, not yet taken by this one */
+	bool eof;           /* this side sends no more */
+	bool closed;        /* the other side's end was passed on to this one */
+};
+
+struct pump {
+	struct io_loop *loop;
+	struct side sides[2];
+	void (*ended)(void *ctx, int err);
+	void *ctx;
+	uint64_t bytes;
+	bool over;
+};
+
+static struct side *other(const struct side *side)
+{
+	return &side->pump->sides[side == &side->pump->sides[0]];
+}
+
+static void want(struct side *side)
+{
+	const struct side *to = other(side);
+	bool last = side->closed && stream_unsent(side->stream); /* nothing but its way out to wait for */
+	stream_want(side->stream, (!side->eof && !buf_len(&to->waiting) ? STREAM_READ : 0u) |
+	                                  (buf_len(&side->waiting) || last ? STREAM_WRITE : 0u));
+}
+
+static void end(struct pump *pump, int err)
+{
+	if (pump->over)
+		return;
+	pump->over = true;
+	for (int i = 0; i < 2; i++) {
+		stream_want(pump->sides[i].stream, 0);
+		if (err == 0)
+			stream_reset_not(pump->sides[i].stream);
+	}
+	pump->ended(pump->ctx, err);
+}
+
+/* Passes a clean end on when all bytes before it are gone. */
+static int pass_end(struct side *from)
+{
+	struct side *to = other(from);
+	if (!from->eof || to->closed || buf_len(&to->waiting))
+		return 0;
+	to->closed = true;
+	return stream_close_write(to->stream);
+}
+
+static int deliver(struct side *to, const uint8_t *bytes, size_t len)
+{
+	while (len) {
+		ssize_t n = stream_write(to->stream, bytes, len);
+		if (n == -EAGAIN)
+			return buf_append(&to->waiting, bytes, len);
+		if (n < 0)
+			return (int)n;
+		bytes += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int move(struct side *from)
+{
+	struct side *to = other(from);
+	uint8_t *scratch = io_loop_scratch(from->pump->loop);
+	for (int i = 0; i < ROUNDS && !from->eof && !buf_len(&to->waiting); i++) {
+		ssize_t n = stream_read(from->stream, scratch, IO_SCRATCH);
+		if (n == -EAGAIN)
+			break;
+		if (n < 0)
+			return (int)n;
+		from->eof = n == 0;
+		from->pump->bytes += (uint64_t)n;
+		int err = deliver(to, scratch, (size_t)n);
+		if (err < 0)
+			return err;
+	}
+	return pass_end(from);
+}
+
+static void settle(struct pump *pump, int err)
+{
+	if (err < 0)
+		return end(pump, err);
+	if (pump->sides[0].closed && pump->sides[1].closed && !stream_unsent(pump->sides[0].stream) && !stream_unsent(pump->sides[1].stream))
+		return end(pump, 0);
+	want(&pump->sides[0]);
+	want(&pump->sides[1]);
+}
+
+static void on_readable(void *ctx)
+{
+	struct side *side = ctx;
+	settle(side->pump, move(side));
+}
+
+static void on_writable(void *ctx)
+{
+	struct side *to = ctx;
+	int err = 0;
+	while (err == 0 && buf_len(&to->waiting)) {
+		ssize_t n = stream_write(to->stream, buf_head(&to->waiting), buf_len(&to->waiting));
+		if (n > 0)
+			buf_consume(&to->waiting, (size_t)n);
+		else
+			err = (int)n;
+	}
+	buf_trim(&to->waiting);
+	if (err == 0)
+		err = pass_end(other(to));
+	settle(to->pump, err == -EAGAIN ? 0 : err);
+}
+
+static void on_failed(void *ctx, int err)
+{
+	end(((struct side *)ctx)->pump, err);
+}
+
+static const struct stream_events events = { NULL, on_readable, on_writable, on_failed };
+
+struct pump *pump_new(struct io_loop *loop, struct stream *a, struct stream *b, struct str first, void (*ended)(void *ctx, int err), void *ctx)
+{
+	struct pump *pump = mem_alloc(sizeof *pump);
+	if (!pump) {
+		stream_free(a);
+		stream_free(b);
+		return NULL;
+	}
+	*pump = (struct pump){ .loop = loop, .ended = ended, .ctx = ctx };
+	for (int i = 0; i < 2; i++) {
+		pump->sides[i] = (struct side){ .pump = pump, .stream = i ? b : a };
+		buf_init(&pump->sides[i].waiting, IO_SCRATCH);
+		stream_set_events(pump->sides[i].stream, &events, &pump->sides[i]);
+		stream_reset(pump->sides[i].stream); /* until both ends have come: also should this process die */
+	}
+	if (buf_append_str(&pump->sides[1].waiting, first) < 0)
+		return pump_free(pump);
+	pump->bytes = first.len;
+	want(&pump->sides[0]);
+	want(&pump->sides[1]);
+	return pump;
+}
+
+struct pump *pump_free(struct pump *pump)
+{
+	if (!pump)
+		return NULL;
+	for (int i = 0; i < 2; i++) {
+		stream_free(pump->sides[i].stream);
+		buf_done(&pump->sides[i].waiting);
+	}
+	return mem_free(pump);
+}
+
+uint64_t pump_bytes(const struct pump *pump)
+{
+	return pump->bytes;
+}
