@@ -185,19 +185,28 @@ static int device_make(struct store_tx *tx, const struct enrolment *enrolment, c
 	return err < 0 ? err : fleet_device_update(tx, &device.id, &inventory);
 }
 
-static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct id *token, struct enrolment *enrolment)
+static int device_check(struct store_tx *tx, const struct id *id)
 {
 	struct device device;
+	int err = fleet_device_get(tx, id, &device);
+	return err < 0 ? err : device.retired ? -E_REVOKED : 0;
+}
+
+static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct id *token, struct enrolment *enrolment)
+{
 	struct id id;
 	bool again;
 	random_id(&id);
 	int err = ca_enrolment_complete(tx, token, job->request.csr_hash, &id, clock_wall_s(), enrolment, &again);
 	if (err < 0)
 		return err;
-	if (!again)
-		return device_make(tx, enrolment, &job->request.request);
-	err = fleet_device_get(tx, &enrolment->device, &device);
-	return err < 0 ? err : device.retired ? -E_REVOKED : 0;
+	return again ? device_check(tx, &enrolment->device) : device_make(tx, enrolment, &job->request.request);
+}
+
+/* The management part's certificate comes after the machine's own. */
+static int manager_decide(struct store_tx *tx, const struct enrolment *enrolment)
+{
+	return id_is_zero(&enrolment->device) ? -E_DENIED : device_check(tx, &enrolment->device);
 }
 
 static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
@@ -214,8 +223,8 @@ static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
 	err = proof_check(tx, &job->request, &enrolment, full_name);
 	if (err == 0 && request->kind == murmesh_CertificateKind_NODE)
 		err = node_decide(tx, job, &token, &enrolment);
-	else if (err == 0 && (request->kind != murmesh_CertificateKind_MANAGER || id_is_zero(&enrolment.device)))
-		err = -E_DENIED; /* the management part comes after the machine itself */
+	else if (err == 0)
+		err = request->kind == murmesh_CertificateKind_MANAGER ? manager_decide(tx, &enrolment) : -E_DENIED;
 	if (err < 0)
 		return err;
 	snprintf(full_name, sizeof full_name, "%s-%u", enrolment.name, (unsigned)enrolment.number);
