@@ -77,12 +77,23 @@ struct certificate_job {
 	char actor[128];
 };
 
+/* A machine's management part keeps the key that it enrolled with: its net role knows the join key too, and must not get a certificate in the
+ * other's name. */
+static int manager_check(struct store_tx *tx, const struct certificate_record *record)
+{
+	bool other = false;
+	int err = record->kind == IDENTITY_MANAGER ? ca_certificate_has_other_key(tx, record, &other) : 0;
+	return err < 0 ? err : other ? -E_DENIED : 0;
+}
+
 static int keep_run(struct store_tx *tx, struct core_job *base)
 {
 	struct certificate_job *job = (struct certificate_job *)base;
 	const struct audit_event event = { str_from(job->actor), str_from(job->action), str_from(job->issue.common_name),
 					   str_from(identity_kind_name(job->record.kind)) };
-	int err = ca_certificate_add(tx, &job->record);
+	int err = manager_check(tx, &job->record);
+	if (err == 0)
+		err = ca_certificate_add(tx, &job->record);
 	return err < 0 ? err : audit_append(tx, clock_wall_s(), &event);
 }
 
