@@ -314,7 +314,9 @@ static int journal_start_run(struct store_tx *tx, struct store_job *job)
 	text[0] = 0;
 	for (pb_size_t i = 0; i < command->order->argv_count && len < sizeof text; i++)
 		len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", i ? " " : "", command->order->argv[i]);
-	return order_journal_start(tx, &command->nonce, command->until, command->service->settings.now(), str_from(text));
+	int64_t now = command->service->settings.now();
+	int err = order_journal_start(tx, &command->nonce, command->until, now, str_from(text));
+	return err < 0 ? err : order_journal_prune(tx, now); /* the journal must not grow as long as the agent runs */
 }
 
 static void journal_start_done(struct store_job *job, int err)
