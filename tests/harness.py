@@ -3,6 +3,7 @@ import ctypes
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -124,13 +125,13 @@ def refused(result, code=None, what=""):
 class Program:
     """A program that runs in the background, with its output in files."""
 
-    def __init__(self, command, log, stdin=None, **options):
+    def __init__(self, command, log, stdin=None, before=die_with_tests, **options):
         self.log_path = Path(log)
         self.log_file = open(log, "ab")
         self.log_start = self.log_file.tell()
         feed = subprocess.PIPE if stdin is not None else options.pop("stdin_file", subprocess.DEVNULL)
         self.process = subprocess.Popen(list(map(str, command)), stdin=feed, stdout=subprocess.PIPE, stderr=self.log_file,
-                                        preexec_fn=die_with_tests, **options)
+                                        preexec_fn=before, **options)
         self.pid = self.process.pid
         if stdin is not None:
             self.process.stdin.write(stdin.encode())
@@ -319,6 +320,15 @@ class Echo(Target):
     def echo(connection):
         while data := connection.recv(1 << 16):
             connection.sendall(data)
+
+
+def closed(connection):
+    """Whether its other side has ended or reset it."""
+    if connection.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def reset(connection):

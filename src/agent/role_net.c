@@ -10,8 +10,6 @@
 #include "os/log.h"
 #include "stream/stream.h"
 
-#define PING_MS  15000
-#define QUIET_MS 40000
 
 void net_report(struct net_role *net, const char *format, ...)
 {
@@ -103,7 +101,7 @@ static void on_parent_closed(void *ctx, int err)
 static void on_dial_addresses(void *ctx, int err, const struct str *addresses, size_t n)
 {
 	static const struct rpc_connection_events events = { NULL, on_parent_ready, on_parent_closed };
-	static const struct rpc_connection_settings rpc = { .server = false, .ping_ms = PING_MS, .quiet_ms = QUIET_MS };
+	static const struct rpc_connection_settings rpc = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	static const struct stream_events none;
 	struct dial *dial = ctx;
 	struct net_role *net = dial->net;

@@ -192,7 +192,7 @@ static void on_connection_closed(void *ctx, int err)
 static void on_leg(void *ctx, struct stream *stream, int err, const char *details)
 {
 	static const struct rpc_connection_events events = { NULL, NULL, on_connection_closed };
-	static const struct rpc_connection_settings settings = { .server = false, .ping_ms = 15000, .quiet_ms = 40000 };
+	static const struct rpc_connection_settings settings = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	static const struct rpc_call_events call_events = { on_output, NULL, on_call_writable, on_call_closed };
 	struct target *target = ctx;
 	if (!stream)

@@ -163,7 +163,7 @@ static int dial_front(struct session *session)
 {
 	static const char *const alpn[] = { "h2", NULL };
 	static const struct rpc_connection_events events = { NULL, on_ready, on_closed };
-	static const struct rpc_connection_settings rpc = { .server = false, .ping_ms = 15000, .quiet_ms = 40000 };
+	static const struct rpc_connection_settings rpc = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	static const struct stream_events none;
 	static struct tls_context *context;
 	const struct tls_settings settings = { .verify = TLS_VERIFY_REQUIRED,

@@ -29,6 +29,9 @@ struct rpc_connection_events {
 	        void *ctx,
 	        int err); /* connecting failed or the connection ended; free it; may be NULL in roles that keep their peers */
 };
+/* Keepalive between machines: a dead peer is noticed after RPC_QUIET_MS, at the next ping, i.e. within 45 s. */
+#define RPC_PING_MS  15000
+#define RPC_QUIET_MS 30000
 struct rpc_connection_settings {
 	bool server;
 	bool trusted_metadata;      /* the other side is the link role: believe its murmesh-peer */

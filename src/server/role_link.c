@@ -18,8 +18,6 @@
 #define STRANGERS_MAX  500    /* of these through their handshake without a certificate */
 #define STRANGER_MS    120000 /* for an enrolment */
 #define CALLS_MAX      4      /* at once, of all but users */
-#define PING_MS        15000
-#define QUIET_MS       40000
 #define RETRY_MS       50
 
 struct link_role {
@@ -229,7 +227,7 @@ static int client_room(struct link_role *role)
 static void client_add(struct link_role *role, int fd)
 {
 	static const struct rpc_connection_events events = { on_open, on_client_ready, on_client_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100, .ping_ms = PING_MS, .quiet_ms = QUIET_MS };
+	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	const struct stream_settings tls = { .fd = fd, .tls = role->tls };
 	static const struct stream_events none;
 	if (client_room(role) < 0) {

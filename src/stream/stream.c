@@ -250,6 +250,11 @@ void stream_reset(struct stream *stream)
 	socket_reset(stream->fd);
 }
 
+void stream_reset_not(struct stream *stream)
+{
+	socket_reset_not(stream->fd);
+}
+
 const struct tls *stream_tls(const struct stream *stream)
 {
 	return stream->tls;

@@ -13,17 +13,19 @@ struct trust {
 	uint64_t version; /* of the policy */
 };
 
-static int open_document(const struct key *key, struct str context, const murmesh_SignedDocument *document, const pb_msgdesc_t *type, void *ret)
+static int open_document(const struct key *key, struct str context, const murmesh_SignedDocument *document,
+                         const pb_msgdesc_t *type, void *ret)
 {
 	int err = key_verify(key, context, document->document.bytes, document->document.size, document->signature.bytes,
-			     document->signature.size);
+	                     document->signature.size);
 	if (err < 0)
 		return err;
 	pb_istream_t in = pb_istream_from_buffer(document->document.bytes, document->document.size);
 	return pb_decode(&in, type, ret) ? 0 : -E_MESSAGE;
 }
 
-int trust_new(const struct certificate *root, const murmesh_SignedDocument *signed_policy, const struct identity *self, struct trust **ret)
+int trust_new(const struct certificate *root, const murmesh_SignedDocument *signed_policy, const struct identity *self,
+              struct trust **ret)
 {
 	murmesh_Policy policy;
 	struct trust *trust = mem_alloc(sizeof *trust);
@@ -62,7 +64,7 @@ uint64_t trust_version(const struct trust *trust)
 }
 
 int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_grant, const struct identity *user, int64_t now,
-		murmesh_Grant *ret)
+                murmesh_Grant *ret)
 {
 	int err = open_document(trust->grant_key, CONTEXT_GRANT, signed_grant, murmesh_Grant_fields, ret);
 	if (err < 0)
@@ -101,7 +103,7 @@ int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t po
 }
 
 int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_order, const uint8_t *devices, size_t devices_len,
-		int64_t now, murmesh_Order *ret)
+                int64_t now, murmesh_Order *ret)
 {
 	uint8_t digest[HASH_SIZE];
 	size_t id_size = sizeof trust->self.id.bytes;
@@ -109,8 +111,8 @@ int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 	if (err < 0)
 		return err;
 	hash_sha256(devices, devices_len, digest);
-	if (memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) != 0 || !hash_equal(digest, ret->digest) || devices_len % id_size ||
-	    devices_len / id_size != ret->count || !ret->argv_count)
+	if (memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) != 0 || !hash_equal(digest, ret->digest) ||
+	    devices_len % id_size || devices_len / id_size != ret->count || !ret->argv_count)
 		return -E_GRANT;
 	if (now - CLOCK_SLACK_S > ret->until)
 		return -E_GRANT_EXPIRED;

@@ -196,22 +196,14 @@ static void test_tiny_pieces(void **state)
 	}
 }
 
-/* Turns of the loop by a timer of the test, until `end` gets nothing out any more. */
-static void on_tick(void *ctx)
-{
-	io_loop_stop(((struct trial *)ctx)->t.loop);
-}
-
+/* Until `end` gets nothing out any more. */
 static void until_stuck(struct trial *trial, struct test_end *end)
 {
-	struct io_timer *tick = io_timer_new(trial->t.loop, on_tick, trial);
 	size_t before = SIZE_MAX;
-	io_timer_start(tick, 1, 1);
 	for (unsigned quiet = 0; quiet < 20; quiet = end->sent == before ? quiet + 1 : 0) {
 		before = end->sent;
 		test_loop_turn(&trial->t, "stuck");
 	}
-	io_timer_free(tick);
 }
 
 /* Who does not read stops the other side; the pump keeps one scratch buffer for a direction, TLS one gathered write. */

@@ -6,7 +6,8 @@
 #include "base/test.h"
 #include "os/fd.h"
 
-#define WATCHDOG_MS 30000
+#define WATCHDOG_MS 60000
+#define TICK_MS     2
 #define PATTERN     ((size_t)1000003)
 #define PIECE       ((size_t)256 << 10)
 
@@ -30,6 +31,11 @@ static void on_watchdog(void *ctx)
 	io_loop_stop(t->loop);
 }
 
+static void on_tick(void *ctx)
+{
+	io_loop_stop(((struct test_loop *)ctx)->loop);
+}
+
 int test_loop_open(struct test_loop *t)
 {
 	pattern_make();
@@ -37,18 +43,21 @@ int test_loop_open(struct test_loop *t)
 	if (!t->loop)
 		return -E_NO_MEMORY;
 	t->watchdog = io_timer_new(t->loop, on_watchdog, t);
-	if (!t->watchdog) {
-		t->loop = io_loop_free(t->loop);
+	t->tick = io_timer_new(t->loop, on_tick, t);
+	if (!t->watchdog || !t->tick) {
+		test_loop_close(t);
 		return -E_NO_MEMORY;
 	}
 	io_timer_start(t->watchdog, WATCHDOG_MS, 0);
+	io_timer_start(t->tick, TICK_MS, TICK_MS);
 	return 0;
 }
 
 void test_loop_close(struct test_loop *t)
 {
 	io_timer_free(t->watchdog);
-	io_loop_free(t->loop);
+	io_timer_free(t->tick);
+	*t = (struct test_loop){ .loop = t->loop ? io_loop_free(t->loop) : NULL };
 }
 
 void test_loop_turn(struct test_loop *t, const char *waiting_for)

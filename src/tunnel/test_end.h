@@ -8,13 +8,13 @@
 
 struct test_loop {
 	struct io_loop *loop;
-	struct io_timer *watchdog;
+	struct io_timer *watchdog, *tick;
 	bool hung;
 };
 int test_loop_open(struct test_loop *t); /* 0, or a negative code under injected faults */
 void test_loop_close(struct test_loop *t);
-void test_loop_turn(struct test_loop *t, const char *waiting_for); /* until an event of the test */
-/* What the condition looks at must only change in events that end with io_loop_stop(). */
+/* Goes on until something has happened, or a few milliseconds have passed; fails when the test hangs. */
+void test_loop_turn(struct test_loop *t, const char *waiting_for);
 #define WAIT(t, condition)                                                                                                         \
 	while (!(condition))                                                                                                       \
 	test_loop_turn(t, #condition)

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE, Echo, Target, gone, refused, until
+from harness import PATIENCE, Echo, Target, closed, refused, until
 
 MEGABYTE = random.Random(1).randbytes(1 << 20)
 
@@ -193,16 +193,7 @@ def test_two_hundred_at_once(mesh):
         for connection in connections:
             connection.close()
         assert mapped.log() == ""
-        until(lambda: all(c.fileno() < 0 or closed(c) for c in echo.connections), "every connection ends at the target")
-
-
-def closed(connection):
-    try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+        until(lambda: all(closed(c) for c in echo.connections), "every connection ends at the target")
 
 
 def test_client_that_gives_up(mesh):
