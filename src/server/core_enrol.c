@@ -77,12 +77,23 @@ struct certificate_job {
 	char actor[128];
 };
 
+/* A machine's management part keeps the key that it enrolled with: its net role knows the join key too, and must not get a certificate in the
+ * other's name. */
+static int manager_check(struct store_tx *tx, const struct certificate_record *record)
+{
+	bool other = false;
+	int err = record->kind == IDENTITY_MANAGER ? ca_certificate_has_other_key(tx, record, &other) : 0;
+	return err < 0 ? err : other ? -E_DENIED : 0;
+}
+
 static int keep_run(struct store_tx *tx, struct core_job *base)
 {
 	struct certificate_job *job = (struct certificate_job *)base;
 	const struct audit_event event = { str_from(job->actor), str_from(job->action), str_from(job->issue.common_name),
 					   str_from(identity_kind_name(job->record.kind)) };
-	int err = ca_certificate_add(tx, &job->record);
+	int err = manager_check(tx, &job->record);
+	if (err == 0)
+		err = ca_certificate_add(tx, &job->record);
 	return err < 0 ? err : audit_append(tx, clock_wall_s(), &event);
 }
 
@@ -185,19 +196,28 @@ static int device_make(struct store_tx *tx, const struct enrolment *enrolment, c
 	return err < 0 ? err : fleet_device_update(tx, &device.id, &inventory);
 }
 
-static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct id *token, struct enrolment *enrolment)
+static int device_check(struct store_tx *tx, const struct id *id)
 {
 	struct device device;
+	int err = fleet_device_get(tx, id, &device);
+	return err < 0 ? err : device.retired ? -E_REVOKED : 0;
+}
+
+static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct id *token, struct enrolment *enrolment)
+{
 	struct id id;
 	bool again;
 	random_id(&id);
 	int err = ca_enrolment_complete(tx, token, job->request.csr_hash, &id, clock_wall_s(), enrolment, &again);
 	if (err < 0)
 		return err;
-	if (!again)
-		return device_make(tx, enrolment, &job->request.request);
-	err = fleet_device_get(tx, &enrolment->device, &device);
-	return err < 0 ? err : device.retired ? -E_REVOKED : 0;
+	return again ? device_check(tx, &enrolment->device) : device_make(tx, enrolment, &job->request.request);
+}
+
+/* The management part's certificate comes after the machine's own. */
+static int manager_decide(struct store_tx *tx, const struct enrolment *enrolment)
+{
+	return id_is_zero(&enrolment->device) ? -E_DENIED : device_check(tx, &enrolment->device);
 }
 
 static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
@@ -214,8 +234,8 @@ static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
 	err = proof_check(tx, &job->request, &enrolment, full_name);
 	if (err == 0 && request->kind == murmesh_CertificateKind_NODE)
 		err = node_decide(tx, job, &token, &enrolment);
-	else if (err == 0 && (request->kind != murmesh_CertificateKind_MANAGER || id_is_zero(&enrolment.device)))
-		err = -E_DENIED; /* the management part comes after the machine itself */
+	else if (err == 0)
+		err = request->kind == murmesh_CertificateKind_MANAGER ? manager_decide(tx, &enrolment) : -E_DENIED;
 	if (err < 0)
 		return err;
 	snprintf(full_name, sizeof full_name, "%s-%u", enrolment.name, (unsigned)enrolment.number);
