@@ -35,7 +35,7 @@ static ssize_t transport_send(void *ctx, const void *bytes, size_t len)
 {
 	struct stream *stream = ctx;
 	ssize_t n = fd_write(stream->fd, bytes, len);
-	stream->blocked = n == -EAGAIN || (n >= 0 && n < (ssize_t)len); /* after another error the owner's next call reports it */
+	stream->blocked = n != (ssize_t)len;
 	return n;
 }
 
