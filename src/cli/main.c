@@ -1,9 +1,11 @@
 /* murmesh: the command line program. */
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "cli/cli.h"
+#include "os/fd.h"
 #include "os/log.h"
 
 static int run(const struct cli *cli)
@@ -23,10 +25,21 @@ static int run(const struct cli *cli)
 	return CLI_OK;
 }
 
+/* What is opened next must not become standard input, output or error.  Those that were closed end at once, and cannot be written. */
+static void standard_open(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	fd_close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct cli cli;
 	struct cli_problem problem;
+	standard_open();
 	log_init("murmesh");
 	if (cli_parse(&cli, argc, argv, &problem) < 0)
 		return cli_fail_because(-E_USAGE, NULL, *problem.remedy ? problem.remedy : NULL, "%s", problem.what);
