@@ -50,7 +50,7 @@ struct world {
 	unsigned ping_ms; /* of the server behind TLS */
 	int peer_fd;
 	struct io_watch *peer_watch;
-	bool hung;
+	bool hung, ignores;
 };
 
 static void check(struct world *world)
@@ -212,8 +212,12 @@ static int on_open(void *ctx, struct rpc_call *call)
 	die(world, false, OPEN);
 	if (!world->server && !world->target)
 		return -E_DENIED;
-	if (str_is(rpc_call_path(call), raw_method.path))
-		return talk_serve(world, call);
+	if (str_is(rpc_call_path(call), raw_method.path)) {
+		if (!world->ignores)
+			return talk_serve(world, call);
+		rpc_call_accept(call, &raw_method, NULL, NULL);
+		return 0;
+	}
 	const struct rpc_service *row = rpc_service_find(services, 1, rpc_call_path(call));
 	return row ? rpc_serve(row, call, world) : -E_UNSUPPORTED;
 }
@@ -845,6 +849,60 @@ static void test_goaway(void **state)
 	}
 }
 
+/* A peer that does not close after the last call is not waited for for ever. */
+static void test_linger(void **state)
+{
+	(void)state;
+	struct world w;
+	int pair[2];
+	static const struct rpc_connection_settings settings = { .server = true };
+	assert_int_equal(world_init(&w), 0);
+	assert_int_equal(fd_pair_stream(pair), 0);
+	w.server = rpc_connection_plain(w.loop, pair[0], &settings, &server_events, &w);
+	rpc_connection_goaway(w.server);
+	run(&w, server_lost);
+	assert_int_equal(w.server_err, -E_CLOSED);
+	fd_close(pair[1]);
+	world_close(&w);
+}
+
+static bool answered_or_lost(struct world *world)
+{
+	return world->answers || world->client_lost;
+}
+
+/* Clients that open calls only to reset them are sent away, but a role that passes on what many clients do is not. */
+static void test_many_resets(void **state)
+{
+	(void)state;
+	enum { AT_ONCE = 50, ROUNDS = 40 };
+	for (int trusted = 0; trusted < 2; trusted++) {
+		struct world w;
+		assert_int_equal(world_init(&w), 0);
+		assert_int_equal(world_connect(&w, &(struct rpc_connection_settings){ .trusted_metadata = trusted }), 0);
+		w.ignores = true;
+		for (int i = 0; i < ROUNDS && !w.client_lost; i++) {
+			struct rpc_call *calls[AT_ONCE];
+			for (int j = 0; j < AT_ONCE; j++) {
+				calls[j] = rpc_call_open(w.client, &raw_method, NULL, 0, NULL, NULL);
+				assert_non_null(calls[j]);
+			}
+			w.answers = 0;
+			assert_int_equal(ask(&w, "web01", 0), 0);
+			run(&w, answered_or_lost);
+			for (int j = 0; j < AT_ONCE && !w.client_lost; j++)
+				rpc_call_cancel(calls[j]);
+			w.answers = 0;
+			if (!w.client_lost)
+				assert_int_equal(ask(&w, "web01", 0), 0);
+			run(&w, answered_or_lost);
+		}
+		assert_int_equal(w.client_lost, !trusted);
+		assert_int_equal(w.client_err, trusted ? 0 : -E_PROTOCOL);
+		world_close(&w);
+	}
+}
+
 static bool pinged_out(struct world *world)
 {
 	return world->server_lost;
@@ -1140,6 +1198,25 @@ static void test_odd_answers(void **state)
 			fail_msg("row %zu: %d %s", i, w.answer_err, w.answer_why);
 		wire_done(&wire);
 	}
+}
+
+/* A server that has answered, but does not stop the client: the client is done all the same. */
+static void test_answered_while_talking(void **state)
+{
+	(void)state;
+	struct world w;
+	struct wire wire;
+	struct talk talk;
+	wire_open(&wire, &w, true);
+	h2_head_add(&wire.answer, STR(":status"), STR("200"));
+	h2_head_add(&wire.answer, STR("content-type"), STR("application/grpc"));
+	h2_head_add(&wire.answer, STR("grpc-status"), STR("0"));
+	w.talk = &talk;
+	assert_true(talk_open(&w, &talk, (struct talk){ .to_send = 100, .size = 60000 }));
+	produce(&talk);
+	run(&w, talk_over);
+	assert_int_equal(talk.err, 0);
+	wire_done(&wire);
 }
 
 static void test_request_head(void **state)
@@ -1542,10 +1619,13 @@ int main(void)
 		cmocka_unit_test(test_loss),
 		cmocka_unit_test(test_free_inside),
 		cmocka_unit_test(test_goaway),
+		cmocka_unit_test(test_linger),
+		cmocka_unit_test(test_many_resets),
 		cmocka_unit_test(test_keepalive),
 		cmocka_unit_test(test_kept_by_nobody),
 		cmocka_unit_test(test_odd_requests),
 		cmocka_unit_test(test_odd_answers),
+		cmocka_unit_test(test_answered_while_talking),
 		cmocka_unit_test(test_request_head),
 		cmocka_unit_test(test_not_http2),
 		cmocka_unit_test(test_proxy_unary),
