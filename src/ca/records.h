@@ -77,12 +77,15 @@ struct certificate_record {
 
 int ca_certificate_add(struct store_tx *tx,
                        const struct certificate_record *record); /* -E_EXISTS; -E_REVOKED when its key was revoked */
+/* Whether one of that kind was given to the subject for another key than this. */
+int ca_certificate_has_other_key(struct store_tx *tx, const struct certificate_record *record, bool *ret_other);
 /* All certificates of a device or user that are not yet revoked.  -E_NOT_FOUND when there is none. */
 int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t now);
 /* Whether this certificate, or any with the same key, was revoked. */
 int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFICATE_SERIAL_SIZE], const uint8_t key_hash[HASH_SIZE],
                               bool *ret_revoked);
-/* Forgets certificates that can no longer be renewed (expired for 90 days).  Revoked ones stay: their keys never come back. */
+/* Forgets certificates that can no longer be renewed: of machines when expired for 90 days, of users and components when expired.
+ * Revoked ones stay: their keys never come back. */
 #define CA_RENEWAL_SECONDS ((int64_t)90 * 86400)
 int ca_certificate_prune(struct store_tx *tx, int64_t now);
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "cli/cli.h"
+#include "os/fd.h"
 #include "os/log.h"
 
 static int run(const struct cli *cli)
@@ -27,6 +28,7 @@ int main(int argc, char **argv)
 {
 	struct cli cli;
 	struct cli_problem problem;
+	fd_standard_open();
 	log_init("murmesh");
 	if (cli_parse(&cli, argc, argv, &problem) < 0)
 		return cli_fail_because(-E_USAGE, NULL, *problem.remedy ? problem.remedy : NULL, "%s", problem.what);

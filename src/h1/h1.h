@@ -78,7 +78,7 @@ int h1_write_field(struct buf *out, struct str name, struct str value);
 int h1_write_end(struct buf *out);
 
 /* The status that reports one of our errors: 400 -E_HTTP_HEAD, 431 -E_TOO_LONG, 405 -E_HTTP_METHOD, 501 -E_UNSUPPORTED, 505 -E_HTTP_VERSION,
- * 403 -E_GRANT..., 502 or 504 -E_TARGET_...; 500 for all others.  Takes either sign. */
+ * 403 -E_GRANT..., -E_SIGNATURE, 502 or 504 -E_TARGET_...; 500 for all others.  Takes either sign. */
 unsigned h1_status(int err);
 
 /* Proxy-Status (RFC 9209, a list of RFC 8941): `murmesh; error=connection_refused; details="..."; code=E1300`.

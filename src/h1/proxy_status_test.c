@@ -47,6 +47,7 @@ static void test_what_is_written(void **state)
 		{ E_TARGET_NAME, 502, "murmesh; error=dns_error; details=\"d\"; code=E1303" },
 		{ E_GRANT, 403, "murmesh; error=http_request_denied; details=\"d\"; code=E1215" },
 		{ E_GRANT_EXPIRED, 403, "murmesh; error=http_request_denied; details=\"d\"; code=E1216" },
+		{ E_SIGNATURE, 403, "murmesh; error=http_request_denied; details=\"d\"; code=E1207" },
 		{ E_HTTP_HEAD, 400, "murmesh; error=http_request_error; details=\"d\"; code=E1101" },
 		{ E_HTTP_METHOD, 405, "murmesh; error=http_request_error; details=\"d\"; code=E1102" },
 		{ E_HTTP_VERSION, 505, "murmesh; error=http_request_error; details=\"d\"; code=E1106" },

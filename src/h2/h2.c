@@ -134,7 +134,8 @@ static ssize_t on_read_queue(nghttp2_session *ng, int32_t id, uint8_t *out, size
 	}
 	if (len > size)
 		len = size;
-	memcpy(out, buf_head(&stream->queue), len);
+	if (len)
+		memcpy(out, buf_head(&stream->queue), len);
 	buf_consume(&stream->queue, len);
 	session->budget -= len < session->budget ? len : session->budget;
 	if (buf_len(&stream->queue) == 0) {

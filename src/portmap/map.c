@@ -22,7 +22,7 @@ struct map_listener {
 	struct map_settings settings;
 	struct listener listeners[2]; /* IPv4, IPv6 */
 	struct list connections;
-	struct io_timer *retry;       /* accepting stopped for lack of descriptors */
+	struct io_timer *retry; /* accepting stopped for lack of descriptors */
 	size_t n_connections;
 	uint16_t port;
 };
@@ -42,8 +42,6 @@ static void connection_drop(struct map_connection *connection)
 		connection->map->n_connections--;
 	}
 	connection->map = NULL;
-	if (connection->local)
-		stream_reset(connection->local);
 	connection->local = stream_free(connection->local);
 	connection->pump = pump_free(connection->pump);
 	if (!connection->opening)
@@ -72,8 +70,9 @@ void map_connection_open(struct map_connection *connection, struct stream *leg, 
 		return;
 	}
 	if (!leg) {
-		connection->map->settings.failed(connection->map->settings.ctx, err, details);
-		connection_drop(connection);
+		const struct map_settings settings = connection->map->settings;
+		connection_drop(connection); /* first: `failed` may close the map */
+		settings.failed(settings.ctx, err, details);
 		return;
 	}
 	struct stream *local = connection->local;
@@ -100,8 +99,10 @@ static void connection_new(struct map_listener *map, int fd)
 	connection->local = stream_new(map->loop, &plain, &events, connection);
 	if (!connection->local) {
 		connection_drop(connection);
+		map->settings.failed(map->settings.ctx, -E_NO_MEMORY, "");
 		return;
 	}
+	stream_reset(connection->local); /* until it is pumped nothing looks connected */
 	connection->opening = true;
 	map->settings.open(map->settings.ctx, connection);
 }
@@ -113,21 +114,18 @@ static void listeners_watch(struct map_listener *map, unsigned events)
 			io_watch_set(map->listeners[i].watch, events);
 }
 
+/* One a turn: the owner may close the map in answer to it. */
 static void on_accept(void *ctx, unsigned events)
 {
 	struct listener *listener = ctx;
 	struct map_listener *map = listener->map;
 	(void)events;
-	for (int i = 0; i < 64; i++) {
-		int fd = socket_accept(listener->fd);
-		if (fd == -EAGAIN)
-			return;
-		if (fd < 0) { /* no descriptors: the client waits in the kernel's queue */
-			listeners_watch(map, 0);
-			io_timer_start(map->retry, 100, 0);
-			return;
-		}
-		connection_new(map, fd);
+	int fd = socket_accept(listener->fd);
+	if (fd >= 0)
+		return connection_new(map, fd);
+	if (fd != -EAGAIN) { /* no descriptors: the client waits in the kernel's queue */
+		listeners_watch(map, 0);
+		io_timer_start(map->retry, 100, 0);
 	}
 }
 
@@ -141,16 +139,38 @@ static int listen_on(struct map_listener *map, int i, const char *host, uint16_t
 	struct socket_address address;
 	struct listener *listener = &map->listeners[i];
 	int err = socket_address_parse(str_from(host), port, &address);
-	if (err == 0)
-		err = listener->fd = socket_listen(&address);
-	if (err < 0)
-		return err;
+	int fd = err < 0 ? err : socket_listen(&address);
+	if (fd < 0)
+		return fd;
 	listener->map = map;
-	listener->watch = io_watch_new(map->loop, listener->fd, on_accept, listener);
+	listener->fd = fd;
+	listener->watch = io_watch_new(map->loop, fd, on_accept, listener);
 	if (!listener->watch)
 		return -E_NO_MEMORY;
-	err = socket_local(listener->fd, &address);
-	map->port = socket_address_port(&address);
+	err = socket_local(fd, &address);
+	if (err == 0)
+		map->port = socket_address_port(&address);
+	return err;
+}
+
+static void listeners_close(struct map_listener *map)
+{
+	for (int i = 0; i < 2; i++) {
+		map->listeners[i].watch = io_watch_free(map->listeners[i].watch);
+		map->listeners[i].fd = fd_close(map->listeners[i].fd);
+	}
+}
+
+/* The same port of both: who connects to "localhost" may come to either, and must not meet another program there. */
+static int listen_both(struct map_listener *map, uint16_t port)
+{
+	int err = listen_on(map, 0, "127.0.0.1", port);
+	if (err == 0)
+		err = listen_on(map, 1, "::1", map->port);
+	if (map->listeners[0].watch && (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL)) /* a machine without IPv6 */
+		err = 0;
+	if (err < 0)
+		listeners_close(map);
 	return err;
 }
 
@@ -164,9 +184,10 @@ int map_open(struct io_loop *loop, const struct map_settings *settings, struct m
 	map->listeners[0].fd = map->listeners[1].fd = -1;
 	list_init(&map->connections);
 	map->retry = io_timer_new(loop, on_retry, map);
-	int err = map->retry ? listen_on(map, 0, "127.0.0.1", settings->local_port) : -E_NO_MEMORY;
-	if (err == 0 && listen_on(map, 1, "::1", map->port) == -E_PORT && settings->local_port)
-		err = -E_PORT; /* somebody else has it there; a machine without IPv6 gives another error */
+	int err = map->retry ? -E_PORT : -E_NO_MEMORY;
+	/* Any free port: what the kernel finds free for IPv4 may be taken for IPv6. */
+	for (int tries = settings->local_port ? 1 : 8; err == -E_PORT && tries; tries--)
+		err = listen_both(map, settings->local_port);
 	if (err < 0) {
 		map_close(map);
 		return err;
@@ -182,10 +203,7 @@ struct map_listener *map_close(struct map_listener *map)
 		return NULL;
 	while (!list_empty(&map->connections))
 		connection_drop(LIST_ENTRY(map->connections.next, struct map_connection, node));
-	for (int i = 0; i < 2; i++) {
-		io_watch_free(map->listeners[i].watch);
-		fd_close(map->listeners[i].fd);
-	}
+	listeners_close(map);
 	io_timer_free(map->retry);
 	return mem_free(map);
 }

@@ -1,7 +1,7 @@
 /* portmap/map.h: one local listener whose traffic leaves through a remote agent.
  *
  * Ownership: map_open() returns a map owned by the caller; map_close() accepts NULL and returns NULL.
- * Threads:   all calls on the loop's thread.  Logging: never above debug; callers report. */
+ * Threads:   all calls on the loop's thread; map_close() also inside `open` and `failed`.  Logging: never above debug; callers report. */
 #ifndef PORTMAP_MAP_H
 #define PORTMAP_MAP_H
 #include <stdbool.h>

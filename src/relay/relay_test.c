@@ -454,7 +454,7 @@ static void stream_bytes(struct stream *s, uint8_t *out, size_t len) /* len: a m
 	}
 }
 
-/* Sends until nothing moves any more, returns how much. */
+/* Sends until nothing moves any more, returns how much.  The stream is then somewhere behind that: use a new one. */
 static size_t fill(struct place *place, int fd, struct stream *s)
 {
 	static uint8_t piece[64 << 10];
@@ -629,13 +629,12 @@ static void reset_behind_much_data(void **state)
 {
 	struct place *place = *state;
 	struct meeting m;
-	struct stream in = { 1 }, out = { 1 };
 	static uint8_t bytes[4 << 20];
 	place->settings.pipes_large = 0;
 	start(place);
 	meet(place, &m);
 	for (int i = 0; i < 10; i++) /* the kernel's buffers grow with use */
-		drain(place, m.ends[1], &out, fill(place, m.ends[0], &in));
+		drain(place, m.ends[1], &(struct stream){ 1 }, fill(place, m.ends[0], &(struct stream){ 1 }));
 	assert_in_range(send(m.ends[0], bytes, sizeof bytes, MSG_NOSIGNAL), 1 << 20, sizeof bytes);
 	socket_reset(m.ends[0]);
 	m.ends[0] = fd_close(m.ends[0]);
@@ -651,7 +650,6 @@ static void unix_leg(void **state)
 	struct meeting m;
 	uint8_t preamble[RELAY_PREAMBLE];
 	for (size_t pipes = 0; pipes < 2; pipes++) {
-		struct stream in = { 3 }, out = { 3 };
 		int pair[2];
 		place->settings.pipes_large = place->settings.pipes_small = pipes;
 		start(place);
@@ -664,7 +662,7 @@ static void unix_leg(void **state)
 		m.ends[RELAY_AGENT] = leg_new(place, RELAY_AGENT, m.tickets[RELAY_AGENT]);
 		run_until(place, &counters(place)->paired, 1);
 		for (int way = 0; way < 2; way++)
-			drain(place, m.ends[!way], &out, fill(place, m.ends[way], &in));
+			drain(place, m.ends[!way], &(struct stream){ 3 }, fill(place, m.ends[way], &(struct stream){ 3 }));
 		ends_close(&m);
 		run_until(place, &counters(place)->finished, 1);
 		place->relay = relay_free(place->relay);

@@ -6,6 +6,7 @@
 #include "account/account.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "ca/records.h"
 #include "crypto/tls.h"
 #include "os/clock.h"
 #include "os/fd.h"
@@ -14,8 +15,9 @@
 #include "os/random.h"
 #include "os/socket.h"
 
-#define DEVICES_MAX 100000
-#define RETRY_MS    500
+#define DEVICES_MAX     100000
+#define HOUSEKEEPING_MS 3600000
+#define LOCAL_RETRY_MS  100
 
 /* ---- jobs ---- */
 
@@ -180,12 +182,17 @@ static bool local_welcome(const struct core *core, int fd)
 static void on_local_accept(void *ctx, unsigned events)
 {
 	static const struct rpc_connection_events local_events = { on_local_open, NULL, on_local_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = 15000, .quiet_ms = 40000 };
+	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	struct core *core = ctx;
 	(void)events;
 	int fd = socket_accept(core->local_fd);
-	if (fd < 0)
+	if (fd < 0) {
+		if (fd != -EAGAIN) { /* no descriptors: who connects waits in the kernel's queue */
+			io_watch_set(core->local, 0);
+			io_timer_start(core->local_retry, LOCAL_RETRY_MS, 0);
+		}
 		return;
+	}
 	struct local *local = local_welcome(core, fd) ? mem_alloc(sizeof *local) : NULL;
 	if (!local) {
 		fd_close(fd);
@@ -196,6 +203,13 @@ static void on_local_accept(void *ctx, unsigned events)
 	local->connection = rpc_connection_plain(core->loop, fd, &settings, &local_events, local);
 	if (!local->connection)
 		on_local_closed(local, 0);
+}
+
+static void on_local_retry(void *ctx)
+{
+	struct core *core = ctx;
+	if (core->local)
+		io_watch_set(core->local, IO_READABLE);
 }
 
 /* ---- other roles ---- */
@@ -274,6 +288,34 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		fd_close(fd);
 }
 
+/* ---- housekeeping: what has expired is forgotten, at the start and every hour ---- */
+
+static int prune_run(struct store_tx *tx, struct store_job *job)
+{
+	(void)job;
+	int err = ca_join_prune(tx, clock_wall_s());
+	return err < 0 ? err : ca_certificate_prune(tx, clock_wall_s());
+}
+
+static void prune_done(struct store_job *job, int err)
+{
+	if (err < 0)
+		log_warning("expired keys and certificates were not removed: %s %s", err_text(err), job->detail);
+	mem_free(job);
+}
+
+static void on_housekeeping(void *ctx)
+{
+	struct core *core = ctx;
+	struct store_job *job = mem_alloc(sizeof *job);
+	if (!job)
+		return;
+	job->run = prune_run;
+	job->done = prune_done;
+	if (store_submit(core->store, job) < 0)
+		mem_free(job);
+}
+
 /* ---- the role ---- */
 
 struct first_job {
@@ -330,13 +372,17 @@ int server_core_main(struct priv_child *child)
 	core.online = map_new(seed, DEVICES_MAX);
 	settings_read(&core);
 	tls_warm_up();
-	if (!core.online)
+	core.local_retry = io_timer_new(core.loop, on_local_retry, &core);
+	core.housekeeping = io_timer_new(core.loop, on_housekeeping, &core);
+	if (!core.online || !core.local_retry || !core.housekeeping)
 		return 75;
 	store_warm_up();
 	priv_child_listen(child, &events, &core);
 	if (priv_child_confine_with(child, start_inside, &core) < 0)
 		return 74;
+	io_timer_start(core.housekeeping, 0, HOUSEKEEPING_MS);
 	int code = priv_child_run(child);
+	io_timer_free(core.housekeeping);
 	LIST_EACH(at, &core.locals)
 		on_local_closed(LIST_ENTRY(at, struct local, node), 0);
 	connection_drop(&core.link);
@@ -344,6 +390,7 @@ int server_core_main(struct priv_child *child)
 	connection_drop(&core.relay);
 	store_free(core.store);
 	io_watch_free(core.local);
+	io_timer_free(core.local_retry);
 	fd_close(core.local_fd);
 	map_free(core.online);
 	return code;

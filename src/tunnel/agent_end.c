@@ -14,10 +14,11 @@
 #include "stream/stream.h"
 #include "tunnel/pump.h"
 
-#define HEAD_MS    30000 /* a leg may wait in a pool before its CONNECT comes; one that never speaks is closed */
-#define CONNECT_MS 10000
-#define ADDRESSES  8
-#define GRANT_MAX  8192
+#define HEAD_MS     30000 /* a leg may wait in a pool before its CONNECT comes; one that never speaks is closed */
+#define CONNECT_MS  10000
+#define ANSWERED_MS 2000 /* for the other side to close after a refusal */
+#define ADDRESSES   8
+#define GRANT_MAX   8192
 
 struct agent_end {
 	struct io_loop *loop;
@@ -39,7 +40,7 @@ struct leg {
 	size_t n_addresses, next_address;
 	uint16_t port;
 	bool resolving, gone;
-	int last_err;
+	int target_err; /* of the first address: that of a family which this machine does not have tells nothing */
 };
 
 static void leg_free(struct leg *leg)
@@ -74,44 +75,51 @@ static void on_answer_read(void *ctx)
 	uint8_t rest[512];
 	ssize_t n = stream_read(leg->stream, rest, sizeof rest);
 	if (n != -EAGAIN && n <= 0)
-		leg_free(leg);
+		return leg_free(leg);
+	stream_want(leg->stream, STREAM_READ); /* TLS may hold more */
 }
 
-static void on_answer_written(void *ctx)
+static const struct stream_events answered_events = { NULL, on_answer_read, NULL, on_leg_failed };
+
+/* The reason stands in Proxy-Status for programs and in the body for people. */
+static int answer_write(struct buf *answer, int err, struct str details)
 {
-	(void)ctx;
+	unsigned status = h1_status(err);
+	char length[8];
+	snprintf(length, sizeof length, "%zu", details.len + 1);
+	int failed = h1_write_response(answer, status);
+	if (failed == 0 && status == 405)
+		failed = h1_write_field(answer, STR("allow"), STR("CONNECT"));
+	if (failed == 0)
+		failed = h1_write_proxy_status(answer, err, details);
+	if (failed == 0)
+		failed = h1_write_field(answer, STR("connection"), STR("close"));
+	if (failed == 0)
+		failed = h1_write_field(answer, STR("content-type"), STR("text/plain"));
+	if (failed == 0)
+		failed = h1_write_field(answer, STR("content-length"), str_from(length));
+	if (failed == 0)
+		failed = h1_write_end(answer);
+	if (failed == 0)
+		failed = buf_append_str(answer, details);
+	return failed < 0 ? failed : buf_append_u8(answer, '\n');
 }
-
-static const struct stream_events answered_events = { NULL, on_answer_read, on_answer_written, on_leg_failed };
 
 static void refuse(struct leg *leg, int err, const char *details)
 {
 	struct buf answer;
-	unsigned status = h1_status(err);
 	leg->end->settings.refused(leg->end->settings.ctx, err, leg->name);
 	buf_init(&answer, 4096);
-	int failed = h1_write_response(&answer, status);
-	if (failed == 0 && status == 405)
-		failed = h1_write_field(&answer, STR("allow"), STR("CONNECT"));
-	if (failed == 0)
-		failed = h1_write_proxy_status(&answer, err, str_from(details));
-	if (failed == 0)
-		failed = h1_write_field(&answer, STR("connection"), STR("close"));
-	if (failed == 0)
-		failed = h1_write_field(&answer, STR("content-length"), STR("0"));
-	if (failed == 0)
-		failed = h1_write_end(&answer);
-	if (failed == 0 && stream_write(leg->stream, buf_head(&answer), buf_len(&answer)) == (ssize_t)buf_len(&answer) &&
-	    stream_close_write(leg->stream) == 0) {
-		stream_set_events(leg->stream, &answered_events, leg);
-		stream_want(leg->stream, STREAM_READ);
-		io_timer_start(leg->deadline, 2000, 0);
-		buf_done(&answer);
-		buf_done(&leg->head);
-		return;
-	}
+	bool sent = answer_write(&answer, err, str_from(*details ? details : err_text(err))) == 0 &&
+	            stream_write(leg->stream, buf_head(&answer), buf_len(&answer)) == (ssize_t)buf_len(&answer) &&
+	            stream_close_write(leg->stream) == 0;
 	buf_done(&answer);
-	leg_free(leg);
+	if (!sent)
+		return leg_free(leg);
+	buf_done(&leg->head);
+	stream_set_events(leg->stream, &answered_events, leg);
+	stream_want(leg->stream, STREAM_READ);
+	io_timer_start(leg->deadline, ANSWERED_MS, 0);
 }
 
 /* ---- the target ---- */
@@ -145,24 +153,28 @@ static int target_err(int err)
 	switch (-err) {
 	case ECONNREFUSED:
 		return -E_TARGET_REFUSED;
-	case ENETUNREACH:
-	case EHOSTUNREACH:
-	case EACCES:
-	case EPERM:
-		return -E_TARGET_UNREACHABLE;
 	case ETIMEDOUT:
 	case E_TIMEOUT:
 		return -E_TARGET_TIMEOUT;
+	case EMFILE:
+	case ENFILE:
+		return -E_LIMIT;
 	default:
-		return err;
+		return err > -E_FIRST ? -E_TARGET_UNREACHABLE : err;
 	}
+}
+
+static void note_err(struct leg *leg, int err)
+{
+	if (!leg->target_err)
+		leg->target_err = target_err(err);
 }
 
 static void on_target_failed(void *ctx, int err)
 {
 	struct leg *leg = ctx;
 	leg->target = stream_free(leg->target);
-	leg->last_err = target_err(err);
+	note_err(leg, err);
 	target_next(leg);
 }
 
@@ -173,15 +185,15 @@ static void target_next(struct leg *leg)
 	while (leg->next_address < leg->n_addresses) {
 		settings.fd = socket_connect(&leg->addresses[leg->next_address++]);
 		if (settings.fd < 0) {
-			leg->last_err = target_err(settings.fd);
+			note_err(leg, settings.fd);
 			continue;
 		}
 		leg->target = stream_new(leg->end->loop, &settings, &events, leg);
 		if (leg->target)
 			return;
-		leg->last_err = -E_NO_MEMORY;
+		note_err(leg, -E_NO_MEMORY);
 	}
-	refuse(leg, leg->last_err, "");
+	refuse(leg, leg->target_err, "");
 }
 
 static void on_addresses(void *ctx, int err, const struct str *addresses, size_t n)
@@ -203,7 +215,6 @@ static void on_addresses(void *ctx, int err, const struct str *addresses, size_t
 static void target_open(struct leg *leg)
 {
 	struct str host = str_from(leg->host);
-	leg->last_err = -E_TARGET_NAME;
 	if (!host.len || str_equal_nocase(host, STR("localhost"))) {
 		socket_address_parse(STR("127.0.0.1"), leg->port, &leg->addresses[0]);
 		socket_address_parse(STR("::1"), leg->port, &leg->addresses[1]);
@@ -319,6 +330,12 @@ struct agent_end *agent_end_new(struct io_loop *loop, const struct agent_end_set
 	return end;
 }
 
+void agent_end_renew(struct agent_end *end, struct tls_context *tls, const struct trust *trust)
+{
+	end->settings.tls = tls;
+	end->settings.trust = trust;
+}
+
 struct agent_end *agent_end_free(struct agent_end *end)
 {
 	if (!end)
@@ -336,8 +353,9 @@ size_t agent_end_legs(const struct agent_end *end)
 int agent_end_leg(struct agent_end *end, int fd, struct str preamble)
 {
 	static const struct stream_events events = { on_leg_ready, on_leg_readable, NULL, on_leg_failed };
-	const struct stream_settings settings = { .fd = fd, .connecting = true, .tls = end->settings.tls, .preamble = preamble,
-						  .handshake_ms = 30000 };
+	const struct stream_settings settings = {
+		.fd = fd, .connecting = true, .tls = end->settings.tls, .preamble = preamble, .handshake_ms = 30000
+	};
 	struct leg *leg = end->n_legs < AGENT_END_LEGS_MAX ? mem_alloc(sizeof *leg) : NULL;
 	struct stream *stream = stream_new(end->loop, &settings, &events, leg);
 	if (!leg || !stream) {

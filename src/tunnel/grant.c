@@ -10,19 +10,22 @@
 struct trust {
 	struct identity self;
 	struct key *grant_key;
+	uint64_t version; /* of the policy */
 };
 
-static int open_document(const struct key *key, struct str context, const murmesh_SignedDocument *document, const pb_msgdesc_t *type, void *ret)
+static int open_document(const struct key *key, struct str context, const murmesh_SignedDocument *document,
+                         const pb_msgdesc_t *type, void *ret)
 {
 	int err = key_verify(key, context, document->document.bytes, document->document.size, document->signature.bytes,
-			     document->signature.size);
+	                     document->signature.size);
 	if (err < 0)
 		return err;
 	pb_istream_t in = pb_istream_from_buffer(document->document.bytes, document->document.size);
 	return pb_decode(&in, type, ret) ? 0 : -E_MESSAGE;
 }
 
-int trust_new(const struct certificate *root, const murmesh_SignedDocument *signed_policy, const struct identity *self, struct trust **ret)
+int trust_new(const struct certificate *root, const murmesh_SignedDocument *signed_policy, const struct identity *self,
+              struct trust **ret)
 {
 	murmesh_Policy policy;
 	struct trust *trust = mem_alloc(sizeof *trust);
@@ -36,6 +39,7 @@ int trust_new(const struct certificate *root, const murmesh_SignedDocument *sign
 		err = -E_UNSUPPORTED;
 	if (err == 0) {
 		trust->self = *self;
+		trust->version = policy.version;
 		err = key_public_read(policy.grant_key.bytes, policy.grant_key.size, &trust->grant_key);
 	}
 	key_free(root_key);
@@ -54,8 +58,13 @@ struct trust *trust_free(struct trust *trust)
 	return mem_free(trust);
 }
 
+uint64_t trust_version(const struct trust *trust)
+{
+	return trust->version;
+}
+
 int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_grant, const struct identity *user, int64_t now,
-		murmesh_Grant *ret)
+                murmesh_Grant *ret)
 {
 	int err = open_document(trust->grant_key, CONTEXT_GRANT, signed_grant, murmesh_Grant_fields, ret);
 	if (err < 0)
@@ -81,18 +90,20 @@ static bool is_self(struct str host)
 
 int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port)
 {
-	char wanted[300];
-	int err = target_format(is_self(host) ? STR("") : host, port, wanted, sizeof wanted);
-	if (err < 0 || !(grant->rights & murmesh_Right_CONNECT))
+	char wanted[300], device[300];
+	if (target_format(host, port, wanted, sizeof wanted) < 0 || target_format(STR(""), port, device, sizeof device) < 0 ||
+	    !(grant->rights & murmesh_Right_CONNECT))
 		return -E_GRANT;
-	for (pb_size_t i = 0; i < grant->targets_count; i++)
-		if (str_equal_nocase(str_from(grant->targets[i]), str_from(wanted)))
+	for (pb_size_t i = 0; i < grant->targets_count; i++) {
+		struct str target = str_from(grant->targets[i]);
+		if (str_equal_nocase(target, str_from(wanted)) || (is_self(host) && str_is(target, device)))
 			return 0;
+	}
 	return -E_GRANT;
 }
 
 int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_order, const uint8_t *devices, size_t devices_len,
-		int64_t now, murmesh_Order *ret)
+                int64_t now, murmesh_Order *ret)
 {
 	uint8_t digest[HASH_SIZE];
 	size_t id_size = sizeof trust->self.id.bytes;
@@ -100,8 +111,8 @@ int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 	if (err < 0)
 		return err;
 	hash_sha256(devices, devices_len, digest);
-	if (memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) != 0 || !hash_equal(digest, ret->digest) || devices_len % id_size ||
-	    devices_len / id_size != ret->count || !ret->argv_count)
+	if (memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) != 0 || !hash_equal(digest, ret->digest) ||
+	    devices_len % id_size || devices_len / id_size != ret->count || !ret->argv_count)
 		return -E_GRANT;
 	if (now - CLOCK_SLACK_S > ret->until)
 		return -E_GRANT_EXPIRED;

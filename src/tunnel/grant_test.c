@@ -241,6 +241,11 @@ static void test_self(void **state)
 		assert_false(allows(":80", self[i], 81));
 		assert_false(allows("intranet.example:80", self[i], 80));
 	}
+	/* as it was asked for */
+	assert_true(allows("localhost:80", "localhost", 80));
+	assert_true(allows("127.0.0.1:80", "127.0.0.1", 80));
+	assert_true(allows("[::1]:80", "::1", 80));
+	assert_false(allows("127.0.0.1:80", "localhost", 80));
 	const char *const strange[] = { "127.0.0.2", "0.0.0.0", "::", "::ffff:127.0.0.1", "localhost.", "localhos", "127.1" };
 	for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
 		assert_false(allows(":80", strange[i], 80));

@@ -50,8 +50,8 @@ static void end(struct pump *pump, int err)
 	pump->over = true;
 	for (int i = 0; i < 2; i++) {
 		stream_want(pump->sides[i].stream, 0);
-		if (err < 0)
-			stream_reset(pump->sides[i].stream);
+		if (err == 0)
+			stream_reset_not(pump->sides[i].stream);
 	}
 	pump->ended(pump->ctx, err);
 }
@@ -152,9 +152,11 @@ struct pump *pump_new(struct io_loop *loop, struct stream *a, struct stream *b, 
 		pump->sides[i] = (struct side){ .pump = pump, .stream = i ? b : a };
 		buf_init(&pump->sides[i].waiting, IO_SCRATCH);
 		stream_set_events(pump->sides[i].stream, &events, &pump->sides[i]);
+		stream_reset(pump->sides[i].stream); /* until both ends have come: also should this process die */
 	}
 	if (buf_append_str(&pump->sides[1].waiting, first) < 0)
 		return pump_free(pump);
+	pump->bytes = first.len;
 	want(&pump->sides[0]);
 	want(&pump->sides[1]);
 	return pump;
@@ -165,8 +167,6 @@ struct pump *pump_free(struct pump *pump)
 	if (!pump)
 		return NULL;
 	for (int i = 0; i < 2; i++) {
-		if (!pump->over)
-			stream_reset(pump->sides[i].stream);
 		stream_free(pump->sides[i].stream);
 		buf_done(&pump->sides[i].waiting);
 	}

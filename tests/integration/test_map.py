@@ -1,0 +1,306 @@
+"""`murmesh map`: a device's ports as local ones, byte for byte."""
+import hashlib
+import http.server
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import PATIENCE, Echo, Target, closed, refused, until
+
+MEGABYTE = random.Random(1).randbytes(1 << 20)
+
+
+def refused_at_once(mapped):
+    """A connection that the far side refuses is reset, not ended."""
+    with mapped.connect() as connection, pytest.raises(ConnectionResetError):
+        connection.recv(1)
+
+
+# ---- what is printed ----
+
+def test_line_per_map(mesh):
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}", f"TCP:0:web02-1:HTTP:127.0.0.2:{echo.port}") as mapped:
+        assert [set(line) for line in mapped.info] == [{"local_port", "device", "target"}] * 2
+        assert mapped.info[0]["local_port"] != mapped.info[1]["local_port"]
+        assert mapped.info[0]["device"] == "web02" and str(echo.port) in mapped.info[0]["target"]
+        assert "127.0.0.2" in mapped.info[1]["target"]
+
+
+def test_text_for_people(mesh):
+    program = mesh.background("map", "TCP:0:web02:HTTP:8000")
+    assert re.match(rb"localhost:\d+ -> web02:8000\n", program.process.stdout.readline())
+    assert program.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ends_at_signals(mesh, number):
+    mapped = mesh.map("TCP:0:web02:HTTP:8000")
+    assert mapped.stop(number) == 0 and mapped.log() == ""
+    with pytest.raises(ConnectionRefusedError):
+        mapped.connect()
+
+
+def test_wished_local_port(mesh):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with Echo() as echo, mesh.map(f"TCP:{port}:web02:HTTP:{echo.port}") as mapped:
+        assert mapped.port == port and talk(mapped, b"hello") == b"hello"
+
+
+def test_only_this_machine_is_served(mesh):
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}") as mapped:
+        hexes = {f"{mapped.port:04X}"}
+        rows = [line.split() for path in ("/proc/net/tcp", "/proc/net/tcp6") for line in open(path).read().splitlines()[1:]]
+        addresses = {row[1].split(":")[0] for row in rows if row[1].split(":")[1] in hexes and row[3] == "0A"}
+        assert addresses and addresses <= {"0100007F", "00000000000000000000000001000000"}
+
+
+# ---- bytes ----
+
+def talk(mapped, data, host="127.0.0.1"):
+    """Sends, says that this is all, and returns what comes back."""
+    with mapped.connect(host) as connection:
+        sender = threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR)))
+        sender.start()
+        received = bytearray()
+        try:
+            while chunk := connection.recv(1 << 20):
+                received += chunk
+        except ConnectionResetError as error:
+            raise ConnectionResetError(mapped.log()) from error
+        sender.join()
+        return bytes(received)
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_curl_reaches_a_web_server(mesh, tmp_path):
+    (tmp_path / "page.html").write_text("<p>through the mesh</p>")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: Files(*args, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with mesh.map(f"TCP:0:web02:HTTP:{server.server_port}") as mapped:
+            for host in ("127.0.0.1", "localhost"):
+                fetched = subprocess.run(["curl", "-fsS", f"http://{host}:{mapped.port}/page.html", f"http://{host}:{mapped.port}/page.html"],
+                                         capture_output=True, text=True)
+                assert (fetched.returncode, fetched.stdout) == (0, "<p>through the mesh</p>" * 2), fetched.stderr
+            missing = subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://127.0.0.1:{mapped.port}/missing"],
+                                     capture_output=True, text=True)
+            assert missing.stdout == "404"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_hundred_megabytes_each_way(mesh):
+    """Up and down at the same time, through one connection."""
+    count, up = 100, hashlib.sha256()
+
+    def serve(connection):
+        sender = threading.Thread(target=lambda: [connection.sendall(MEGABYTE) for _ in range(count)] and connection.shutdown(socket.SHUT_WR))
+        sender.start()
+        while chunk := connection.recv(1 << 20):
+            up.update(chunk)
+        sender.join()
+
+    wanted = hashlib.sha256()
+    for _ in range(count):
+        wanted.update(MEGABYTE)
+    with Target(serve) as target, mesh.map(f"TCP:0:web02:HTTP:{target.port}") as mapped, mapped.connect() as connection:
+        sender = threading.Thread(target=lambda: [connection.sendall(MEGABYTE) for _ in range(count)] and connection.shutdown(socket.SHUT_WR))
+        sender.start()
+        down = hashlib.sha256()
+        while chunk := connection.recv(1 << 20):
+            down.update(chunk)
+        sender.join()
+        until(lambda: up.digest() == wanted.digest(), "the target has it all")
+        assert down.digest() == wanted.digest()
+        assert mapped.log() == ""
+
+
+def test_half_close_of_the_client(mesh):
+    """The target answers after the client's end: it has seen all and that it is all."""
+    def serve(connection):
+        data = b"".join(iter(lambda: connection.recv(65536), b""))
+        connection.sendall(hashlib.sha256(data).hexdigest().encode())
+
+    with Target(serve) as target, mesh.map(f"TCP:0:web02:HTTP:{target.port}") as mapped:
+        assert talk(mapped, MEGABYTE) == hashlib.sha256(MEGABYTE).hexdigest().encode()
+        assert talk(mapped, b"") == hashlib.sha256(b"").hexdigest().encode()
+
+
+def test_half_close_of_the_target(mesh):
+    """The client goes on sending after the target's end."""
+    got = []
+
+    def serve(connection):
+        connection.sendall(b"all that I say")
+        connection.shutdown(socket.SHUT_WR)
+        got.append(b"".join(iter(lambda: connection.recv(65536), b"")))
+
+    with Target(serve) as target, mesh.map(f"TCP:0:web02:HTTP:{target.port}") as mapped, mapped.connect() as connection:
+        assert b"".join(iter(lambda: connection.recv(100), b"")) == b"all that I say"
+        connection.sendall(MEGABYTE)
+        connection.shutdown(socket.SHUT_WR)
+        until(lambda: got, "the target got it")
+        assert got == [MEGABYTE]
+
+
+def test_target_speaks_first(mesh):
+    with Target(lambda connection: connection.sendall(b"220 hello\r\n")) as target, mesh.map(f"TCP:0:web02:SMTP:{target.port}") as mapped:
+        assert talk(mapped, b"") == b"220 hello\r\n"
+
+
+def test_slow_reader_holds_the_sender_back(mesh):
+    sent = [0]
+
+    def serve(connection):
+        while sent[0] < 400:
+            connection.sendall(MEGABYTE)
+            sent[0] += 1
+
+    with Target(serve) as target, mesh.map(f"TCP:0:web02:HTTP:{target.port}") as mapped, mapped.connect() as connection:
+        def settled():
+            before = sent[0]
+            time.sleep(0.3)
+            return sent[0] == before
+        until(settled, "the sender waits")
+        assert sent[0] < 60  # what sockets and buffers on the way hold
+
+
+def test_two_hundred_at_once(mesh):
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}") as mapped:
+        connections = [mapped.connect(seconds=60) for _ in range(200)]
+        for number, connection in enumerate(connections):
+            connection.sendall(b"%d." % number)
+        for number, connection in enumerate(connections):
+            wanted, got = b"%d." % number, b""
+            while len(got) < len(wanted):
+                chunk = connection.recv(100)
+                assert chunk, (number, mapped.log())
+                got += chunk
+            assert got == wanted
+        for connection in connections:
+            connection.close()
+        assert mapped.log() == ""
+        until(lambda: all(closed(c) for c in echo.connections), "every connection ends at the target")
+
+
+def test_client_that_gives_up(mesh):
+    """It closes while the tunnel is still being opened, or resets in the middle: others do not notice."""
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}") as mapped:
+        for _ in range(20):
+            mapped.connect().close()
+            with mapped.connect() as rude:
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                rude.sendall(b"x" * 1000)
+        assert talk(mapped, b"hello") == b"hello"
+
+
+# ---- targets ----
+
+def test_closed_port(mesh):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with mesh.map(f"TCP:0:web02:HTTP:{port}") as mapped:
+        refused_at_once(mapped)
+        lines = until(mapped.log, "the reason").splitlines()
+        assert [line.split()[0] for line in lines] == ["error:", "why:", "try:"]
+        assert str(port) in lines[0] and "E1300" in lines[1]
+        with Target(Echo.echo) as late:  # the map lives on
+            assert mapped.process.poll() is None and late
+        refused_at_once(mapped)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "[::1]"])
+def test_relay_map(mesh, host):
+    with Echo(host.strip("[]")) as echo, mesh.map(f"TCP:0:web02:HTTP:{host}:{echo.port}") as mapped:
+        assert talk(mapped, b"hello") == b"hello"
+        assert talk(mapped, b"hello", "::1") == b"hello"
+
+
+def test_relay_map_by_name(mesh):
+    """The device's resolver knows its own names (/etc/hosts)."""
+    for line in open("/etc/hosts"):
+        address, *names = line.split("#")[0].split() or [""]
+        if address.startswith("127.") and names:
+            with Echo(address) as echo:
+                for name in names:
+                    with mesh.map(f"TCP:0:web02:HTTP:{name}:{echo.port}") as mapped:
+                        assert talk(mapped, b"hello") == b"hello", (name, mapped.log())
+
+
+def test_name_that_is_not_known(mesh):
+    with mesh.map("TCP:0:web02:HTTP:nowhere.invalid:80") as mapped:
+        refused_at_once(mapped)
+        log = until(lambda: mapped.log().count("\n") == 3 and mapped.log(), "the reason", 30)
+        assert "E1303" in log or "E1302" in log, log  # unknown, or no name server that could say so
+        assert "nowhere.invalid:80" in log
+
+
+def test_device_goes_away_and_comes_back(mesh):
+    agent = mesh.join("leaves")
+    with Echo() as echo, mesh.map(f"TCP:0:leaves:HTTP:{echo.port}") as mapped:
+        assert talk(mapped, b"hello") == b"hello"
+        agent.stop()
+        until(lambda: not mesh.device("leaves")["online"], "offline")
+        refused_at_once(mapped)
+        assert "leaves" in until(lambda: "E1028" in mapped.log() and mapped.log(), "the reason")
+        mesh.join("leaves")
+        assert talk(mapped, b"hello") == b"hello"
+
+
+def test_map_of_an_offline_device(mesh):
+    mesh.join("off-map").stop()
+    until(lambda: not mesh.device("off-map")["online"], "offline")
+    with mesh.map("TCP:0:off-map:HTTP:80") as mapped:
+        assert "offline" in mapped.log()
+        refused_at_once(mapped)
+        until(lambda: "E1028" in mapped.log(), "the reason")
+
+
+# ---- what is refused ----
+
+@pytest.mark.parametrize("spec, column", [("TCP", 4), ("XYZ:0:web02:HTTP:80", 1), ("TCP:x:web02:HTTP:80", 5), ("TCP:65536:web02:HTTP:80", 5),
+                                          ("TCP:0::HTTP:80", 7), ("TCP:0:web02:HTTP:", 18), ("TCP:0:web02:HTTP:0", 18),
+                                          ("TCP:0:web02:HTTP:host:80:90", None), ("TCP:0:web02:HTTP:::1:80", 18), ("", 1), ('TCP:0:"web02:HTTP:80', None)])
+def test_wrong_maps(mesh, spec, column):
+    result = mesh.cli("map", spec)
+    lines = refused(result, 2, "E1304")
+    assert re.search(r"column \d+", lines[1])
+    if column:
+        assert f"column {column}:" in lines[1], lines[1]
+
+
+def test_quoted_device(mesh):
+    with Echo() as echo, mesh.map(f'TCP:0:"web02":HTTP:{echo.port}') as mapped:
+        assert talk(mapped, b"hello") == b"hello"
+
+
+def test_one_wrong_map_opens_none(mesh):
+    refused(mesh.cli("map", "TCP:0:web02:HTTP:80", "TCP:0:nobody:HTTP:80"), 3, "nobody")
+
+
+def test_unknown_device(mesh):
+    refused(mesh.cli("map", "TCP:0:nobody:HTTP:80"), 3, "E1017")
+
+
+def test_udp_is_not_there_yet(mesh):
+    refused(mesh.cli("map", "UDP:0:web02::53"), None, "E1016")
+
+
+def test_local_port_taken(mesh):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refused(mesh.cli("map", f"TCP:{taken.getsockname()[1]}:web02:HTTP:80"), 1, "E1026")
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        refused(mesh.cli("map", f"TCP:{taken.getsockname()[1]}:web02:HTTP:80"), 1, "E1026")
