@@ -11,7 +11,8 @@ struct authority;
 #define AUTHORITY_LEAF_S   (7 * 86400)
 #define AUTHORITY_USER_S   (12 * 3600)
 
-/* Reads the directory; makes what is missing at the first start (*ret_created is then true).  A damaged file is an error, never made anew. */
+/* Reads the directory; makes what is missing at the first start (*ret_created is then true).  A damaged file, or one that
+ * does not belong to the others, is an error, never made anew. */
 int authority_open(const char *directory, struct authority **ret, bool *ret_created);
 struct authority *authority_free(struct authority *authority);
 

@@ -318,6 +318,7 @@ static int run(const struct cli *cli)
 	io_watch_free(run.input);
 	io_signal_free(terminate);
 	session_close(&run.session);
+	tls_context_free(run.tls);
 	mem_free(run.targets);
 	return code;
 }

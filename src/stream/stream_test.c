@@ -22,6 +22,7 @@ struct end {
 	unsigned ready, readable, writable;
 	int failed, read_err, write_err;
 	bool eof, closes, closed, paused;
+	bool busy; /* asks for `writable` for ever */
 	enum { NOWHERE, READY, READABLE, WRITABLE, FAILED } free_in;
 };
 
@@ -73,7 +74,7 @@ static void end_write(struct end *end)
 
 static void end_want(struct end *end)
 {
-	bool more = end->out_at < end->out_len && !end->write_err;
+	bool more = end->busy || (end->out_at < end->out_len && !end->write_err);
 	stream_want(end->stream,
 	            (end->paused || end->eof || end->read_err ? 0u : STREAM_READ) | (more ? (unsigned)STREAM_WRITE : 0u));
 }
@@ -294,6 +295,42 @@ static void test_both_ways(void **state)
 		run(&t, both_ended);
 		assert_true(is_large(&t.near.in, LARGE));
 		assert_true(is_large(&t.far.in, LARGE));
+		trial_close(&t);
+	}
+}
+
+static bool far_heard(struct trial *trial)
+{
+	return buf_len(&trial->far.in) == trial->near.out_len;
+}
+
+/* What TLS has taken off the socket is announced, though nothing more comes. */
+static void test_pieces(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < 4; kind++) {
+		struct trial t;
+		trial_start(&t, kind);
+		t.near.out = large;
+		t.near.out_len = 100000;
+		t.far.piece = 700;
+		run(&t, far_heard);
+		assert_true(is_large(&t.far.in, 100000));
+		trial_close(&t);
+	}
+}
+
+/* Who always has something to write still gets to read. */
+static void test_busy_writer(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < 4; kind++) {
+		struct trial t;
+		trial_start(&t, kind);
+		t.far.busy = true;
+		t.near.out = large;
+		t.near.out_len = 100000;
+		run(&t, far_heard);
 		trial_close(&t);
 	}
 }
@@ -588,6 +625,72 @@ static void test_new_owner(void **state)
 	trial_close(&t);
 }
 
+/* Bytes in clear before the handshake, also when connecting takes a while; too many are refused. */
+static void test_preamble(void **state)
+{
+	(void)state;
+	char bytes[STREAM_PREAMBLE_MAX + 1];
+	memset(bytes, 'M', sizeof bytes);
+	for (unsigned kind = 0; kind < 4; kind++) {
+		struct trial t;
+		int pair[2];
+		assert_int_equal(trial_open(&t), 0);
+		assert_int_equal(kind & TCP ? pair_tcp(pair) : fd_pair_stream(pair), 0);
+		struct stream_settings settings = { .fd = pair[0],
+			                            .connecting = true,
+			                            .tls = kind & TLS ? client_tls : NULL,
+			                            .preamble = { bytes, STREAM_PREAMBLE_MAX } };
+		t.near.stream = stream_new(t.loop, &settings, &end_events, &t.near);
+		assert_non_null(t.near.stream);
+		settings = (struct stream_settings){ .fd = pair[1] };
+		t.far.stream = stream_new(t.loop, &settings, &end_events, &t.far);
+		t.done = always;
+		while (buf_len(&t.far.in) <= STREAM_PREAMBLE_MAX && !(kind == PLAIN || kind == TCP ? buf_len(&t.far.in) : 0))
+			io_loop_run(t.loop);
+		assert_memory_equal(buf_head(&t.far.in), bytes, STREAM_PREAMBLE_MAX);
+		if (kind & TLS)
+			assert_int_equal(buf_head(&t.far.in)[STREAM_PREAMBLE_MAX], 22); /* a handshake record */
+		else
+			assert_int_equal(buf_len(&t.far.in), STREAM_PREAMBLE_MAX);
+		trial_close(&t);
+	}
+	struct trial t;
+	int pair[2];
+	assert_int_equal(trial_open(&t), 0);
+	assert_int_equal(fd_pair_stream(pair), 0);
+	const struct stream_settings settings = { .fd = pair[0], .preamble = { bytes, STREAM_PREAMBLE_MAX + 1 } };
+	assert_null(stream_new(t.loop, &settings, &end_events, &t.near));
+	fd_close(pair[1]);
+	trial_close(&t);
+}
+
+/* A stream that became slimmer works as before. */
+static void test_slim(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < 2; kind++) {
+		struct trial t;
+		trial_start(&t, kind);
+		run(&t, both_ready);
+		stream_slim(t.near.stream);
+		stream_slim(t.far.stream);
+		stream_slim(t.far.stream);
+		if (kind & TLS)
+			assert_true(identity_equal(&tls_peer(stream_tls(t.far.stream))->identity, &client_leaf.identity));
+		t.near.out = t.far.out = large;
+		t.near.out_len = t.far.out_len = 100000;
+		t.near.closes = t.far.closes = true;
+		end_write(&t.near);
+		end_want(&t.near);
+		end_write(&t.far);
+		end_want(&t.far);
+		run(&t, both_ended);
+		assert_true(is_large(&t.near.in, 100000));
+		assert_true(is_large(&t.far.in, 100000));
+		trial_close(&t);
+	}
+}
+
 static void test_chat(void **state)
 {
 	(void)state;
@@ -676,6 +779,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_half_close),
 		cmocka_unit_test(test_both_ways),
+		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_busy_writer),
 		cmocka_unit_test(test_chat),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_close_after_unsent),
@@ -686,6 +791,8 @@ int main(void)
 		cmocka_unit_test(test_handshake_refused),
 		cmocka_unit_test(test_free_inside),
 		cmocka_unit_test(test_new_owner),
+		cmocka_unit_test(test_preamble),
+		cmocka_unit_test(test_slim),
 		cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
