@@ -84,19 +84,12 @@ static int load_policy(struct keep *keep)
 /* The certificate file is written last: when it is there, all is. */
 int keep_load(struct keep *keep)
 {
-	char path[4096];
-	int err = named_file(keep, "crt", path);
-	if (err < 0)
-		return err;
-	if (!file_exists(path)) {
-		err = load_key(keep);
-		return err == -ENOENT ? 0 : err;
-	}
-	err = load_key(keep);
-	if (err == 0)
-		err = load_chain(keep);
-	if (err == 0)
-		err = load_policy(keep);
+	int key = load_key(keep), chain = load_chain(keep);
+	if (chain == -ENOENT)
+		return key == -ENOENT ? 0 : key;
+	if (key < 0 || chain < 0)
+		return key < 0 ? key : chain;
+	int err = load_policy(keep);
 	return err < 0 ? err : 1;
 }
 
@@ -163,7 +156,8 @@ static int check(struct keep *new, enum identity_kind kind, const uint8_t pin[HA
 	if (err == 0 && pin && !hash_equal(pin, root.key_hash))
 		err = -E_WRONG_PIN;
 	if (err == 0)
-		err = certificate_verify(new->leaf, new->intermediate, new->root, &new->info.identity.mesh, 1u << kind, clock_wall_s(), &identity);
+		err = certificate_verify(new->leaf, new->intermediate, new->root, &new->info.identity.mesh, 1u << kind,
+		                         clock_wall_s(), &identity);
 	if (err == 0)
 		err = trust_new(new->root, &new->policy, &identity, &trust);
 	trust_free(trust);
