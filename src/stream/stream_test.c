@@ -625,45 +625,6 @@ static void test_new_owner(void **state)
 	trial_close(&t);
 }
 
-/* Bytes in clear before the handshake, also when connecting takes a while; too many are refused. */
-static void test_preamble(void **state)
-{
-	(void)state;
-	char bytes[STREAM_PREAMBLE_MAX + 1];
-	memset(bytes, 'M', sizeof bytes);
-	for (unsigned kind = 0; kind < 4; kind++) {
-		struct trial t;
-		int pair[2];
-		assert_int_equal(trial_open(&t), 0);
-		assert_int_equal(kind & TCP ? pair_tcp(pair) : fd_pair_stream(pair), 0);
-		struct stream_settings settings = { .fd = pair[0],
-			                            .connecting = true,
-			                            .tls = kind & TLS ? client_tls : NULL,
-			                            .preamble = { bytes, STREAM_PREAMBLE_MAX } };
-		t.near.stream = stream_new(t.loop, &settings, &end_events, &t.near);
-		assert_non_null(t.near.stream);
-		settings = (struct stream_settings){ .fd = pair[1] };
-		t.far.stream = stream_new(t.loop, &settings, &end_events, &t.far);
-		t.done = always;
-		while (buf_len(&t.far.in) <= STREAM_PREAMBLE_MAX && !(kind == PLAIN || kind == TCP ? buf_len(&t.far.in) : 0))
-			io_loop_run(t.loop);
-		assert_memory_equal(buf_head(&t.far.in), bytes, STREAM_PREAMBLE_MAX);
-		if (kind & TLS)
-			assert_int_equal(buf_head(&t.far.in)[STREAM_PREAMBLE_MAX], 22); /* a handshake record */
-		else
-			assert_int_equal(buf_len(&t.far.in), STREAM_PREAMBLE_MAX);
-		trial_close(&t);
-	}
-	struct trial t;
-	int pair[2];
-	assert_int_equal(trial_open(&t), 0);
-	assert_int_equal(fd_pair_stream(pair), 0);
-	const struct stream_settings settings = { .fd = pair[0], .preamble = { bytes, STREAM_PREAMBLE_MAX + 1 } };
-	assert_null(stream_new(t.loop, &settings, &end_events, &t.near));
-	fd_close(pair[1]);
-	trial_close(&t);
-}
-
 /* A stream that became slimmer works as before. */
 static void test_slim(void **state)
 {
