@@ -33,7 +33,7 @@ struct wanted {
 
 static struct wanted wanted_for(const struct keep *keep)
 {
-	return (struct wanted){ ours, keep->key, IDENTITY_NODE, -3600, AUTHORITY_LEAF_S, 5 };
+	return (struct wanted){ ours, keep->key, IDENTITY_NODE, -60, AUTHORITY_LEAF_S, 5 };
 }
 
 /* As the server answers. */
@@ -126,15 +126,21 @@ static void test_life(void **state)
 		assert_int_equal(stat(path, &status), 0);
 		assert_int_equal(status.st_mode & 0777, 0600);
 	}
-	/* a newer one */
-	struct wanted newer = wanted_for(&keep);
-	newer.number = 6;
-	answer(&newer);
+	/* a newer one; never another's */
+	uint8_t older[CERTIFICATE_SERIAL_SIZE], newer[CERTIFICATE_SERIAL_SIZE];
+	memcpy(older, keep.info.serial, sizeof older);
+	struct wanted next = wanted_for(&keep);
+	answer(&next);
 	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), 0);
-	assert_int_equal(keep.info.identity.id.bytes[0], 6);
+	memcpy(newer, keep.info.serial, sizeof newer);
+	assert_memory_not_equal(older, newer, sizeof newer);
+	next = wanted_for(&keep);
+	next.number = 6;
+	answer(&next);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), -E_CERTIFICATE_IDENTITY);
 	keep_done(&keep);
 	assert_int_equal(keep_load(&keep), 1);
-	assert_int_equal(keep.info.identity.id.bytes[0], 6);
+	assert_memory_equal(keep.info.serial, newer, sizeof newer);
 	keep_done(&keep);
 	/* another part's name in the same directory has nothing */
 	keep.name = "manager";
@@ -177,12 +183,13 @@ static void test_refusals(void **state)
 	for (enum identity_kind kind = IDENTITY_MANAGER; kind <= IDENTITY_COMPONENT; kind++) {
 		wanted = good;
 		wanted.kind = kind;
+		wanted.not_after = 3600;
 		answer(&wanted);
 		assert_int_equal(install_result(&keep, pin), -E_CERTIFICATE_USAGE);
 	}
 	wanted = good;
-	wanted.not_before = -7200;
-	wanted.not_after = -3600;
+	wanted.not_before = -3000;
+	wanted.not_after = -100;
 	answer(&wanted);
 	assert_int_equal(install_result(&keep, pin), -E_CERTIFICATE_EXPIRED);
 	wanted.not_before = 3600;
