@@ -32,8 +32,8 @@ struct stream_settings {
 	bool connecting;               /* socket_connect() is still under way */
 	struct tls_context *tls;       /* NULL = plain; kept by reference */
 	const struct identity *expect; /* the peer's identity, or NULL; copied */
-	struct str preamble;           /* sent in clear as soon as it is connected, before TLS; at most STREAM_PREAMBLE_MAX; copied */
-	unsigned handshake_ms;         /* connect and handshake together; 0 = 10,000 */
+	struct str preamble;   /* sent in clear as soon as it is connected, before TLS; at most STREAM_PREAMBLE_MAX; copied */
+	unsigned handshake_ms; /* connect and handshake together; 0 = 10,000 */
 };
 struct stream *stream_new(struct io_loop *loop, const struct stream_settings *settings, const struct stream_events *events,
                           void *ctx);
