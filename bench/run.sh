@@ -3,11 +3,13 @@
 set -eu
 build=${1:?usage: bench/run.sh BUILD [NAME...]}
 shift
-[ $# -gt 0 ] || set -- start idle tunnel connect agents relay
+[ $# -gt 0 ] || set -- start idle tunnel connect agents relay rpc
 ninja -C "$build" all bench >/dev/null
 folder=$(dirname "$0")
 for name; do
-	if [ "$name" = relay ]; then
+	if [ "$name" = rpc ]; then
+		"$build/bench/rpc_bench"
+	elif [ "$name" = relay ]; then
 		"$build/bench/relay_bench" "$build/bench/limits/hop"
 	else
 		/usr/bin/python3 -B "$folder/$name.py" "$build"

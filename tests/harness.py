@@ -3,6 +3,7 @@ import ctypes
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -24,6 +25,15 @@ def build_option(name):
 SANITIZED = build_option("b_sanitize") != "none"
 PATIENCE = 4 if SANITIZED else 1
 IS_ROOT = os.geteuid() == 0
+
+
+REPORT = re.compile("^.*(AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:)", re.MULTILINE)
+
+
+def check_report(text, where):
+    """Fails when a sanitizer wrote into what a process, or a role below it, wrote to standard error."""
+    found = REPORT.search(text)
+    assert not found, f"a sanitizer's report in {where}:\n{text[found.start():][:10000]}"
 
 
 def until(condition, what, seconds=10):
@@ -108,7 +118,9 @@ AGENT_ROLES = {"net", "resolve", "exec"}
 def murmesh(*words, directory=None, seconds=30, programs=PROGRAMS, **options):
     command = [str(programs / "murmesh"), *(["--dir", str(directory)] if directory else []), *map(str, words)]
     options = {"stdin": None if "input" in options else subprocess.DEVNULL, "text": True, **options}
-    return subprocess.run(command, capture_output=True, timeout=seconds * PATIENCE, **options)
+    result = subprocess.run(command, capture_output=True, timeout=seconds * PATIENCE, **options)
+    check_report(result.stderr if options["text"] else result.stderr.decode(errors="replace"), f"murmesh {words[0]}")
+    return result
 
 
 def refused(result, code=None, what=""):
@@ -124,13 +136,13 @@ def refused(result, code=None, what=""):
 class Program:
     """A program that runs in the background, with its output in files."""
 
-    def __init__(self, command, log, stdin=None, **options):
+    def __init__(self, command, log, stdin=None, before=die_with_tests, **options):
         self.log_path = Path(log)
         self.log_file = open(log, "ab")
         self.log_start = self.log_file.tell()
         feed = subprocess.PIPE if stdin is not None else options.pop("stdin_file", subprocess.DEVNULL)
         self.process = subprocess.Popen(list(map(str, command)), stdin=feed, stdout=subprocess.PIPE, stderr=self.log_file,
-                                        preexec_fn=die_with_tests, **options)
+                                        preexec_fn=before, **options)
         self.pid = self.process.pid
         if stdin is not None:
             self.process.stdin.write(stdin.encode())
@@ -319,6 +331,15 @@ class Echo(Target):
     def echo(connection):
         while data := connection.recv(1 << 16):
             connection.sendall(data)
+
+
+def closed(connection):
+    """Whether its other side has ended or reset it."""
+    if connection.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def reset(connection):

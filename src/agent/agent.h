@@ -31,7 +31,8 @@ struct keep {
 /* 1: a whole identity is there; 0: none yet (the key may be); or an error. */
 int keep_load(struct keep *keep);
 int keep_key(struct keep *keep); /* makes and keeps the key when it is missing */
-/* Checks what a certification manager answered (chain, kind, mesh, our key, root hash if pin is not NULL, policy) and keeps it. */
+/* Checks what a certification manager answered (chain, kind, mesh, our key, root hash if pin is not NULL, policy) and keeps it.  Where there
+ * is an identity already, it has to be the same one under the same root, with the same policy or a later one. */
 int keep_install(struct keep *keep, const murmesh_CertificateReply *reply, enum identity_kind kind, const uint8_t pin[HASH_SIZE]);
 void keep_done(struct keep *keep);
 int keep_file(const struct keep *keep, const char *name, char path[4096]);

@@ -140,7 +140,27 @@ static int write_chain(const struct keep *keep)
 	return err;
 }
 
-static int check(struct keep *new, enum identity_kind kind, const uint8_t pin[HASH_SIZE], const struct key *key)
+/* A renewal changes neither the mesh root nor who this is, and never brings an older policy back: whoever answers is a server of this mesh,
+ * but no more than that. */
+static int check_renewal(const struct keep *old, const struct keep *new, const struct certificate_info *root,
+                         const struct trust *trust)
+{
+	struct certificate_info old_root;
+	struct trust *old_trust = NULL;
+	int err = certificate_inspect(old->root, &old_root);
+	if (err == 0 && !hash_equal(old_root.key_hash, root->key_hash))
+		err = -E_WRONG_PIN;
+	if (err == 0 && !identity_equal(&old->info.identity, &new->info.identity))
+		err = -E_CERTIFICATE_IDENTITY;
+	if (err == 0)
+		err = trust_new(old->root, &old->policy, &old->info.identity, &old_trust);
+	if (err == 0 && trust_version(trust) < trust_version(old_trust))
+		err = -E_CERTIFICATE;
+	trust_free(old_trust);
+	return err;
+}
+
+static int check(const struct keep *old, struct keep *new, enum identity_kind kind, const uint8_t pin[HASH_SIZE])
 {
 	struct certificate_info root;
 	struct identity identity;
@@ -150,7 +170,7 @@ static int check(struct keep *new, enum identity_kind kind, const uint8_t pin[HA
 	if (err == 0)
 		err = certificate_inspect(new->root, &root);
 	if (err == 0)
-		err = key_public_hash(key, own);
+		err = key_public_hash(old->key, own);
 	if (err == 0 && (!new->info.has_identity || !hash_equal(own, new->info.key_hash)))
 		err = -E_CERTIFICATE;
 	if (err == 0 && pin && !hash_equal(pin, root.key_hash))
@@ -160,6 +180,8 @@ static int check(struct keep *new, enum identity_kind kind, const uint8_t pin[HA
 		                         clock_wall_s(), &identity);
 	if (err == 0)
 		err = trust_new(new->root, &new->policy, &identity, &trust);
+	if (err == 0 && old->leaf)
+		err = check_renewal(old, new, &root, trust);
 	trust_free(trust);
 	return err;
 }
@@ -173,7 +195,7 @@ int keep_install(struct keep *keep, const murmesh_CertificateReply *reply, enum 
 	if (err == 0)
 		err = certificate_read(reply->root.bytes, reply->root.size, &new.root);
 	if (err == 0)
-		err = check(&new, kind, pin, keep->key);
+		err = check(keep, &new, kind, pin);
 	if (err == 0)
 		err = write_policy(&new);
 	if (err == 0)

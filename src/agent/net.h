@@ -2,6 +2,7 @@
 #ifndef AGENT_NET_H
 #define AGENT_NET_H
 #include "agent/agent.h"
+#include "base/list.h"
 #include "ca/join_line.h"
 #include "crypto/tls.h"
 #include "io/io.h"
@@ -31,7 +32,7 @@ struct net_role {
 	struct tls_context *pin_tls, *link_tls, *leg_tls;
 	struct io_timer *retry, *renewal;
 	uint64_t pause_ms;
-	bool online;
+	bool online, begun;
 
 	/* enrolment under way */
 	murmesh_Token token;
@@ -39,6 +40,8 @@ struct net_role {
 
 	struct trust *trust;
 	struct agent_end *legs;
+	struct list rpc_legs; /* those with ALPN h2 */
+	size_t n_rpc_legs;
 };
 
 /* Literal or name to addresses; done comes later, exactly once, unless it returns a negative code. */
@@ -54,4 +57,5 @@ void net_enrol(struct net_role *net);
 /* ---- net_link.c ---- */
 int net_enter_enrolled(struct net_role *net); /* contexts, trust, legs out of what is kept */
 void net_link(struct net_role *net);          /* dials, opens the control link, tries again for ever */
+void net_rpc_legs_free(struct net_role *net);
 #endif

@@ -46,7 +46,7 @@ static void on_manager_certificate(void *ctx, int err, const char *why, const vo
 {
 	struct net_role *net = ctx;
 	if (err == 0)
-		err = rpc_unary(net->exec, &rpc_Manager_Install, response, STEP_MS, on_installed, net);
+		err = net->exec ? rpc_unary(net->exec, &rpc_Manager_Install, response, STEP_MS, on_installed, net) : -E_BUSY;
 	if (err < 0)
 		give_up(net, err, why);
 }
@@ -90,7 +90,7 @@ static void on_manager_csr(void *ctx, int err, const char *why, const void *resp
 static void manager_step(struct net_role *net)
 {
 	murmesh_ManagerRequest request = murmesh_ManagerRequest_init_zero;
-	int err = rpc_unary(net->exec, &rpc_Manager_Request, &request, STEP_MS, on_manager_csr, net);
+	int err = net->exec ? rpc_unary(net->exec, &rpc_Manager_Request, &request, STEP_MS, on_manager_csr, net) : -E_BUSY;
 	if (err < 0)
 		give_up(net, err, NULL);
 }

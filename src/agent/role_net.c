@@ -10,8 +10,6 @@
 #include "os/log.h"
 #include "stream/stream.h"
 
-#define PING_MS  15000
-#define QUIET_MS 40000
 
 void net_report(struct net_role *net, const char *format, ...)
 {
@@ -103,7 +101,7 @@ static void on_parent_closed(void *ctx, int err)
 static void on_dial_addresses(void *ctx, int err, const struct str *addresses, size_t n)
 {
 	static const struct rpc_connection_events events = { NULL, on_parent_ready, on_parent_closed };
-	static const struct rpc_connection_settings rpc = { .server = false, .ping_ms = PING_MS, .quiet_ms = QUIET_MS };
+	static const struct rpc_connection_settings rpc = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	static const struct stream_events none;
 	struct dial *dial = ctx;
 	struct net_role *net = dial->net;
@@ -185,7 +183,7 @@ static int load_identity(struct net_role *net)
 	err = certificate_inspect(net->keep.root, &root);
 	if (err == 0 && net->has_line && !hash_equal(root.key_hash, net->line.root_hash))
 		err = -E_ENROLLED;
-	if (err == 0)
+	if (err == 0 && !net->has_line) /* kept when the enrolment is complete; until then the line names it */
 		err = load_parent(net);
 	if (err == 0)
 		err = net_enter_enrolled(net);
@@ -195,6 +193,7 @@ static int load_identity(struct net_role *net)
 /* Once exec and resolve are connected. */
 static void begin(struct net_role *net)
 {
+	net->begun = true;
 	int err = load_identity(net);
 	if (err < 0)
 		net_report(net, "refused %s %s", err_name(err), err_text(err));
@@ -230,7 +229,6 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_events exec = { NULL, NULL, on_exec_closed }, resolve = { NULL, NULL, on_resolve_closed };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct net_role *net = ctx;
-	bool waiting = !net->exec || !net->resolve, begun = net->parent || net->retry;
 	if (str_is(str_from(name), "rpc-to:exec")) {
 		drop(&net->exec);
 		net->exec = rpc_connection_plain(net->loop, fd, &settings, &exec, net);
@@ -239,7 +237,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		net->resolve = rpc_connection_plain(net->loop, fd, &settings, &resolve, net);
 	} else
 		fd_close(fd);
-	if (waiting && !begun && net->exec && net->resolve)
+	if (!net->begun && net->exec && net->resolve)
 		begin(net);
 }
 
@@ -249,6 +247,7 @@ int agent_net_main(struct priv_child *child)
 	static struct net_role net;
 	struct str settings = priv_child_configuration(child);
 	net = (struct net_role){ .child = child, .loop = priv_child_loop(child) };
+	list_init(&net.rpc_legs);
 	net.keep = (struct keep){ .directory = priv_child_directory(child), .name = "node" };
 	net.has_line = join_line_parse(str_setting(settings, "join"), &net.line) == 0;
 	str_copy(str_setting(settings, "name"), net.name, sizeof net.name);
@@ -263,6 +262,7 @@ int agent_net_main(struct priv_child *child)
 	int code = priv_child_run(child);
 	net.link = NULL;
 	net_hang_up(&net);
+	net_rpc_legs_free(&net);
 	drop(&net.exec);
 	drop(&net.resolve);
 	agent_end_free(net.legs);

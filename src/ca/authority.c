@@ -13,6 +13,7 @@
 
 #define FILE_MAX ((size_t)16 << 10)
 #define YEAR_S   (365 * 86400ll)
+#define SLACK_S  60 /* between the order and its execution */
 
 struct authority {
 	char directory[4096];
@@ -307,10 +308,18 @@ const murmesh_SignedDocument *authority_policy(const struct authority *authority
 	return &authority->policy;
 }
 
+static bool times_allowed(const struct certificate_order *order, int64_t now)
+{
+	int64_t life = order->identity.kind == IDENTITY_USER ? AUTHORITY_USER_S : AUTHORITY_LEAF_S;
+	return order->not_after <= now + life + SLACK_S && order->not_before >= now - 3600;
+}
+
 int authority_issue(const struct authority *authority, const struct certificate_order *order, const uint8_t *key, size_t key_len,
                     struct certificate **ret)
 {
 	struct key *subject;
+	if (!times_allowed(order, clock_wall_s()))
+		return -E_DENIED;
 	int err = key_public_read(key, key_len, &subject);
 	if (err < 0)
 		return err;

@@ -21,7 +21,8 @@ const struct certificate *authority_root(const struct authority *authority);
 const struct certificate *authority_intermediate(const struct authority *authority);
 const murmesh_SignedDocument *authority_policy(const struct authority *authority);
 
-/* A leaf by the intermediate for a bare public key (SubjectPublicKeyInfo). */
+/* A leaf by the intermediate for a bare public key (SubjectPublicKeyInfo).  Who asks decides for whom, but not for how long: -E_DENIED for more than
+ * AUTHORITY_USER_S or AUTHORITY_LEAF_S from now, or a start more than an hour ago. */
 int authority_issue(const struct authority *authority, const struct certificate_order *order, const uint8_t *key, size_t key_len,
                     struct certificate **ret);
 

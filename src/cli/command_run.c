@@ -89,6 +89,14 @@ static void output_write(struct target *target, int fd, const uint8_t *bytes, si
 	}
 }
 
+/* As a shell has it.  The device's word: 256 must not become our 0. */
+static int exit_code(const murmesh_RunExit *exit)
+{
+	if (exit->signal)
+		return exit->signal < 128 ? 128 + (int)exit->signal : 255;
+	return exit->code < 256 ? (int)exit->code : 255;
+}
+
 static void input_watch(struct run *run);
 
 static void on_output(void *ctx, const void *message)
@@ -109,7 +117,7 @@ static void on_output(void *ctx, const void *message)
 		break;
 	case murmesh_RunOutput_exit_tag:
 		target->exited = true;
-		target->code = output->body.exit.signal ? 128 + (int)output->body.exit.signal : (int)output->body.exit.code;
+		target->code = exit_code(&output->body.exit);
 		break;
 	default:
 		break;
@@ -184,7 +192,7 @@ static void on_connection_closed(void *ctx, int err)
 static void on_leg(void *ctx, struct stream *stream, int err, const char *details)
 {
 	static const struct rpc_connection_events events = { NULL, NULL, on_connection_closed };
-	static const struct rpc_connection_settings settings = { .server = false, .ping_ms = 15000, .quiet_ms = 40000 };
+	static const struct rpc_connection_settings settings = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	static const struct rpc_call_events call_events = { on_output, NULL, on_call_writable, on_call_closed };
 	struct target *target = ctx;
 	if (!stream)
@@ -310,6 +318,7 @@ static int run(const struct cli *cli)
 	io_watch_free(run.input);
 	io_signal_free(terminate);
 	session_close(&run.session);
+	tls_context_free(run.tls);
 	mem_free(run.targets);
 	return code;
 }

@@ -747,6 +747,8 @@ static void test_hostile_heads(void **state)
 	raw_open(&raw, true);
 	assert_int_equal(h2_receive(raw.session, (const uint8_t *)preface, 24), 0);
 	assert_int_equal(raw_frame(&raw, SETTINGS, 0, 0, NULL, 0), 0);
+	assert_int_equal(h2_pull(raw.session, 65536, &raw.out), 0);
+	size_t before = mallinfo2().uordblks;
 	/* 33 fields */
 	size_t len = 6;
 	for (int i = 0; i < 29; i++, len += 5)
@@ -775,16 +777,9 @@ static void test_hostile_heads(void **state)
 	assert_int_equal(raw.pair.n_requests, 0);
 	assert_int_equal(h2_pull(raw.session, 65536, &raw.out), 0);
 #ifndef MURMESH_SANITIZED
-	size_t before = mallinfo2().uordblks;
-	memcpy(block + 6,
-	       "\x00\x01"
-	       "A\x01"
-	       "b",
-	       5);
-	for (uint32_t id = 7; id < 27; id += 2)
-		assert_int_equal(raw_frame(&raw, HEADERS, END_HEADERS, id, block, 11), 0);
-	assert_int_equal(h2_pull(raw.session, 65536, &raw.out), 0);
-	assert_true(mallinfo2().uordblks < before + 8000);
+	assert_true(mallinfo2().uordblks < before + 4000); /* one half-read head would be more */
+#else
+	(void)before;
 #endif
 	/* and a good one */
 	assert_int_equal(raw_frame(&raw, HEADERS, END_HEADERS, 101,
@@ -935,9 +930,34 @@ static void test_interleaved(void **state)
 
 /* ---- faults ---- */
 
+/* More than the windows, so that they are given back on the way. */
+static int bulk(void *ctx)
+{
+	struct pair pair;
+	struct side side;
+	static uint8_t bytes[200000];
+	(void)ctx;
+	side_init(&side);
+	int err = pair_open(&pair, 100);
+	if (err == 0)
+		err = request(&pair, &side, "/x") ? h2_stream_send(side.stream, bytes, sizeof bytes) : -E_NO_MEMORY;
+	if (err == 0)
+		err = h2_stream_end(side.stream, NULL);
+	if (err == 0)
+		err = pump(&pair);
+	bool ended = err == 0 && pair.n_requests && pair.sides[0]->ended;
+	if (err == 0 && !ended)
+		assert_true(side.closed); /* nothing stands still without a word */
+	bool complete = ended && buf_len(&pair.sides[0]->data) == sizeof bytes && buf_len(&pair.sides[0]->head) > 40;
+	pair_done(&pair);
+	side_done(&side);
+	return complete ? 0 : -E_CLOSED;
+}
+
 static void test_faults(void **state)
 {
 	(void)state;
+	assert_true(test_each_fault(bulk, NULL) > 30);
 	size_t piece = 1 << 20;
 	assert_true(test_each_fault(exchange, &piece) > 30);
 }

@@ -54,6 +54,11 @@ void socket_address_format(const struct socket_address *address, char text[SOCKE
 		snprintf(text, SOCKET_ADDRESS_TEXT, "%s:%u", host, port);
 		break;
 	case AF_INET6:
+		if (IN6_IS_ADDR_V4MAPPED(&ip6(address)->sin6_addr)) {
+			inet_ntop(AF_INET, &ip6(address)->sin6_addr.s6_addr[12], host, sizeof host);
+			snprintf(text, SOCKET_ADDRESS_TEXT, "%s:%u", host, port);
+			break;
+		}
 		inet_ntop(AF_INET6, &ip6(address)->sin6_addr, host, sizeof host);
 		snprintf(text, SOCKET_ADDRESS_TEXT, "[%s]:%u", host, port);
 		break;
@@ -159,6 +164,11 @@ int socket_error(int fd)
 void socket_reset(int fd)
 {
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1, .l_linger = 0 }, sizeof(struct linger));
+}
+
+void socket_reset_not(int fd)
+{
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 0 }, sizeof(struct linger));
 }
 
 int socket_shutdown_write(int fd)

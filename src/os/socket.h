@@ -15,7 +15,7 @@ struct socket_address {
 
 /* A literal "127.0.0.1" or "::1" (no names; those go to the resolve role).  Returns 0, or -E_NOT_FOUND. */
 int socket_address_parse(struct str host, uint16_t port, struct socket_address *ret);
-/* "127.0.0.1:80" or "[::1]:80". */
+/* "127.0.0.1:80" or "[::1]:80"; an IPv4 client of an IPv6 listener is shown as what it is. */
 void socket_address_format(const struct socket_address *address, char text[SOCKET_ADDRESS_TEXT]);
 uint16_t socket_address_port(const struct socket_address *address);
 
@@ -28,7 +28,8 @@ int socket_accept(int fd); /* non-blocking; -EAGAIN, -EMFILE ... */
 /* Starts a connection: the descriptor becomes writable when it is made or failed; then socket_error() tells. */
 int socket_connect(const struct socket_address *address);
 int socket_error(int fd);  /* 0, or the -errno of the connection attempt */
-void socket_reset(int fd); /* closing it sends RST instead of FIN */
+void socket_reset(int fd); /* closing it sends RST instead of FIN, also when the kernel closes it for a killed process */
+void socket_reset_not(int fd); /* takes that back */
 int socket_shutdown_write(int fd);
 
 /* UNIX stream sockets; the path may be longer than sun_path, its last part at most 80 bytes (-E_TOO_LONG).  Listening removes a stale

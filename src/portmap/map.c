@@ -42,8 +42,6 @@ static void connection_drop(struct map_connection *connection)
 		connection->map->n_connections--;
 	}
 	connection->map = NULL;
-	if (connection->local)
-		stream_reset(connection->local);
 	connection->local = stream_free(connection->local);
 	connection->pump = pump_free(connection->pump);
 	if (!connection->opening)
@@ -104,6 +102,7 @@ static void connection_new(struct map_listener *map, int fd)
 		map->settings.failed(map->settings.ctx, -E_NO_MEMORY, "");
 		return;
 	}
+	stream_reset(connection->local); /* until it is pumped nothing looks connected */
 	connection->opening = true;
 	map->settings.open(map->settings.ctx, connection);
 }

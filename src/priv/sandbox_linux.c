@@ -111,7 +111,7 @@ static const struct step {
 	{ "core dumps", core_dumps_off }, { "root directory", root_change },     { "bounding set", bounding_set_empty },
 	{ "user", identity_change },      { "capabilities", capabilities_drop }, { "new privileges", privileges_forbid },
 	{ "tracing", tracing_forbid },    { "parent", monitor_follow },          { "Landlock", landlock_restrict },
-	{ "start inside", inside_call }, { "system calls", filter_load },
+	{ "start inside", inside_call },  { "system calls", filter_load },
 };
 
 static int step_take(const struct step *step, const struct sandbox *sandbox)

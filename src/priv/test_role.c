@@ -469,6 +469,17 @@ static void on_stop(void *ctx)
 
 static const struct priv_child_events events = { on_descriptor, on_message, on_stop };
 
+static int role_inside(void *ctx)
+{
+	struct role *role = ctx;
+	const char *directory = priv_child_directory(role->child);
+	long countdown = fault_countdown;
+	fault_arm(0);
+	report(role, "inside %s", directory ? directory : "-");
+	fault_arm(countdown);
+	return str_is(priv_child_configuration(role->child), "inside fails") ? -E_FILE : 0;
+}
+
 static int role_confine(struct role *role)
 {
 	unsigned long fault = 0;
@@ -476,7 +487,7 @@ static int role_confine(struct role *role)
 	if (str_starts(configuration, STR("fault ")))
 		fault = strtoul(configuration.ptr + 6, NULL, 10);
 	fault_arm((long)fault);
-	int err = priv_child_confine(role->child);
+	int err = priv_child_confine_with(role->child, role_inside, role);
 	bool beyond = fault_armed();
 	fault_arm(0);
 	if (fault)

@@ -146,7 +146,7 @@ static void leg_close(struct leg *leg, bool clean)
 {
 	io_watch_free(leg->watch);
 	if (clean)
-		setsockopt(leg->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 0 }, sizeof(struct linger));
+		socket_reset_not(leg->fd);
 	fd_close(leg->fd);
 }
 

@@ -24,11 +24,14 @@ struct rpc_call;
 struct rpc_connection_events {
 	/* Server: a call came.  Accept it with rpc_call_accept() or rpc_serve() and return 0, or a negative code, which is its answer. */
 	int (*open)(void *ctx, struct rpc_call *call);
-	void (*ready)(void *ctx); /* connected, TLS done; may be NULL */
-	void (*closed)(
-	        void *ctx,
-	        int err); /* connecting failed or the connection ended; free it; may be NULL in roles that keep their peers */
+	void (*ready)(void *ctx); /* connected, TLS done (not when the stream was so before it came here); may be NULL */
+	/* Once: connecting failed, or the connection ended (-E_CLOSED, also by a reset; -E_PROTOCOL; -E_TIMEOUT: keepalive).  Its calls
+	 * end when it is freed, which is the owner's to do; NULL: it frees itself. */
+	void (*closed)(void *ctx, int err);
 };
+/* Keepalive between machines: a dead peer is noticed after RPC_QUIET_MS, at the next ping, i.e. within 45 s. */
+#define RPC_PING_MS  15000
+#define RPC_QUIET_MS 30000
 struct rpc_connection_settings {
 	bool server;
 	bool trusted_metadata;      /* the other side is the link role: believe its murmesh-peer */
@@ -75,7 +78,8 @@ struct str rpc_call_path(const struct rpc_call *call); /* inside `open` only */
 void rpc_call_accept(struct rpc_call *call, const struct rpc_method *method, const struct rpc_call_events *events, void *ctx);
 /* Who calls: from the TLS certificate, or as the link role says; NULL when nobody showed one. */
 const struct identity *rpc_call_peer(const struct rpc_call *call);
-/* Ends the call: 0 or a negative code with a cause ("" or NULL: none).  `closed` comes later. */
+/* Ends the call: 0 or a negative code with a cause ("" or NULL: none).  What is queued goes first; what the client still says is
+ * not heard.  `closed` comes later: err as given here, or -E_CANCELLED when the client did not wait for it. */
 void rpc_call_finish(struct rpc_call *call, int err, const char *why);
 /* One message and a good end. */
 void rpc_call_reply(struct rpc_call *call, const void *response);
@@ -92,12 +96,13 @@ const struct rpc_service *rpc_service_find(const struct rpc_service *rows, size_
 int rpc_serve(const struct rpc_service *row, struct rpc_call *call, void *ctx);
 
 /* ---- both ---- */
-/* Encodes and queues; -E_FULL when the queue is full, -E_CLOSED when the call is over, -E_MESSAGE when it does not encode. */
+/* Encodes and queues; -E_FULL when the queue is full, -E_CLOSED when the call is over, -E_MESSAGE when it does not encode,
+ * -E_TOO_LONG (raw) beyond RPC_MESSAGE_MAX. */
 int rpc_call_send(struct rpc_call *call, const void *message);
-bool rpc_call_alive(const struct rpc_call *call); /* false once its `closed` came: for those who hold a reference */
+bool rpc_call_alive(const struct rpc_call *call);        /* false once it was cancelled or closed: for those who hold a reference */
 bool rpc_call_crowded(const struct rpc_call *call);      /* more than half of the queue is taken: stop producing until `writable` */
 void rpc_call_pause(struct rpc_call *call, bool paused); /* give no more window to the peer: it stops soon */
-void rpc_call_cancel(struct rpc_call *call);             /* `closed` comes from the loop */
+void rpc_call_cancel(struct rpc_call *call);             /* `closed` comes from the loop, whatever the peer does */
 void rpc_call_set_events(struct rpc_call *call, const struct rpc_call_events *events, void *ctx);
 struct rpc_call *rpc_call_ref(struct rpc_call *call);
 void rpc_call_unref(struct rpc_call *call);

@@ -47,9 +47,10 @@ struct world {
 	unsigned answers;
 	int answer_err;
 	char answer_why[600], answer[64];
+	unsigned ping_ms; /* of the server behind TLS */
 	int peer_fd;
 	struct io_watch *peer_watch;
-	bool hung;
+	bool hung, ignores;
 };
 
 static void check(struct world *world)
@@ -211,8 +212,12 @@ static int on_open(void *ctx, struct rpc_call *call)
 	die(world, false, OPEN);
 	if (!world->server && !world->target)
 		return -E_DENIED;
-	if (str_is(rpc_call_path(call), raw_method.path))
-		return talk_serve(world, call);
+	if (str_is(rpc_call_path(call), raw_method.path)) {
+		if (!world->ignores)
+			return talk_serve(world, call);
+		rpc_call_accept(call, &raw_method, NULL, NULL);
+		return 0;
+	}
 	const struct rpc_service *row = rpc_service_find(services, 1, rpc_call_path(call));
 	return row ? rpc_serve(row, call, world) : -E_UNSUPPORTED;
 }
@@ -409,11 +414,13 @@ static void test_answer_later(void **state)
 	assert_int_equal(ask(&w, "later", 0), 0);
 	run(&w, waits);
 	assert_int_equal(w.answers, 0);
+	assert_true(rpc_call_alive(w.waiting));
 	rpc_call_reply(w.waiting, &reply);
 	rpc_call_reply(w.waiting, &reply); /* once is enough */
 	run(&w, answered);
 	assert_int_equal(w.answer_err, 0);
 	/* The call is over, but the reference still good for nothing. */
+	assert_false(rpc_call_alive(w.waiting));
 	assert_int_equal(rpc_call_send(w.waiting, &reply), -E_CLOSED);
 	rpc_call_finish(w.waiting, -E_DENIED, NULL);
 	rpc_call_cancel(w.waiting);
@@ -842,6 +849,60 @@ static void test_goaway(void **state)
 	}
 }
 
+/* A peer that does not close after the last call is not waited for for ever. */
+static void test_linger(void **state)
+{
+	(void)state;
+	struct world w;
+	int pair[2];
+	static const struct rpc_connection_settings settings = { .server = true };
+	assert_int_equal(world_init(&w), 0);
+	assert_int_equal(fd_pair_stream(pair), 0);
+	w.server = rpc_connection_plain(w.loop, pair[0], &settings, &server_events, &w);
+	rpc_connection_goaway(w.server);
+	run(&w, server_lost);
+	assert_int_equal(w.server_err, -E_CLOSED);
+	fd_close(pair[1]);
+	world_close(&w);
+}
+
+static bool answered_or_lost(struct world *world)
+{
+	return world->answers || world->client_lost;
+}
+
+/* Clients that open calls only to reset them are sent away, but a role that passes on what many clients do is not. */
+static void test_many_resets(void **state)
+{
+	(void)state;
+	enum { AT_ONCE = 50, ROUNDS = 40 };
+	for (int trusted = 0; trusted < 2; trusted++) {
+		struct world w;
+		assert_int_equal(world_init(&w), 0);
+		assert_int_equal(world_connect(&w, &(struct rpc_connection_settings){ .trusted_metadata = trusted }), 0);
+		w.ignores = true;
+		for (int i = 0; i < ROUNDS && !w.client_lost; i++) {
+			struct rpc_call *calls[AT_ONCE];
+			for (int j = 0; j < AT_ONCE; j++) {
+				calls[j] = rpc_call_open(w.client, &raw_method, NULL, 0, NULL, NULL);
+				assert_non_null(calls[j]);
+			}
+			w.answers = 0;
+			assert_int_equal(ask(&w, "web01", 0), 0);
+			run(&w, answered_or_lost);
+			for (int j = 0; j < AT_ONCE && !w.client_lost; j++)
+				rpc_call_cancel(calls[j]);
+			w.answers = 0;
+			if (!w.client_lost)
+				assert_int_equal(ask(&w, "web01", 0), 0);
+			run(&w, answered_or_lost);
+		}
+		assert_int_equal(w.client_lost, !trusted);
+		assert_int_equal(w.client_err, trusted ? 0 : -E_PROTOCOL);
+		world_close(&w);
+	}
+}
+
 static bool pinged_out(struct world *world)
 {
 	return world->server_lost;
@@ -1139,6 +1200,25 @@ static void test_odd_answers(void **state)
 	}
 }
 
+/* A server that has answered, but does not stop the client: the client is done all the same. */
+static void test_answered_while_talking(void **state)
+{
+	(void)state;
+	struct world w;
+	struct wire wire;
+	struct talk talk;
+	wire_open(&wire, &w, true);
+	h2_head_add(&wire.answer, STR(":status"), STR("200"));
+	h2_head_add(&wire.answer, STR("content-type"), STR("application/grpc"));
+	h2_head_add(&wire.answer, STR("grpc-status"), STR("0"));
+	w.talk = &talk;
+	assert_true(talk_open(&w, &talk, (struct talk){ .to_send = 100, .size = 60000 }));
+	produce(&talk);
+	run(&w, talk_over);
+	assert_int_equal(talk.err, 0);
+	wire_done(&wire);
+}
+
 static void test_request_head(void **state)
 {
 	(void)state;
@@ -1235,8 +1315,8 @@ static int world_connect_proxy(struct world *world)
 	static const struct rpc_connection_events proxy_events = { on_proxy_open, NULL, on_server_lost };
 	static const struct rpc_connection_events near_events = { NULL, NULL, on_target_lost };
 	static const struct rpc_connection_events target_events = { on_open, NULL, on_target_gone };
-	static const struct rpc_connection_settings client = { 0 }, server = { .server = true },
-	                                            trusting = { .server = true, .trusted_metadata = true };
+	static const struct rpc_connection_settings client = { 0 }, trusting = { .server = true, .trusted_metadata = true };
+	const struct rpc_connection_settings near_settings = { .server = true, .ping_ms = world->ping_ms };
 	int pair[2], target[2];
 	int err = fd_pair_stream(pair);
 	if (err < 0)
@@ -1247,7 +1327,7 @@ static int world_connect_proxy(struct world *world)
 	struct stream *stream = stream_new(world->loop, &near, &none, NULL);
 	world->client = stream ? rpc_connection_new(world->loop, stream, &client, &client_events, world) : NULL;
 	stream = stream_new(world->loop, &far, &none, NULL);
-	world->server = stream ? rpc_connection_new(world->loop, stream, &server, &proxy_events, world) : NULL;
+	world->server = stream ? rpc_connection_new(world->loop, stream, &near_settings, &proxy_events, world) : NULL;
 	err = fd_pair_stream(target);
 	if (err < 0)
 		return err;
@@ -1295,6 +1375,28 @@ static void test_proxy_unary(void **state)
 	assert_int_equal(rpc_unary(w.client, &longer, &request, 0, on_answer, &w), 0);
 	run(&w, answered);
 	assert_int_equal(w.answer_err, -E_UNSUPPORTED);
+	world_close(&w);
+}
+
+/* What TLS frees of an old connection's peer is not needed any more. */
+static void test_old_connection(void **state)
+{
+	(void)state;
+	struct world w;
+	char identity[IDENTITY_TEXT_SIZE];
+	assert_int_equal(world_init(&w), 0);
+	w.ping_ms = 1;
+	assert_int_equal(world_connect_proxy(&w), 0);
+	assert_int_equal(ask(&w, "never", 30), 0);
+	run(&w, answered);
+	assert_int_equal(w.answer_err, -E_TIMEOUT);
+	w.peer[0] = 0;
+	w.answers = 0;
+	assert_int_equal(ask(&w, "web01", 0), 0);
+	run(&w, answered);
+	assert_int_equal(w.answer_err, 0);
+	identity_format(&client_leaf.identity, identity);
+	assert_string_equal(w.peer, identity);
 	world_close(&w);
 }
 
@@ -1517,13 +1619,17 @@ int main(void)
 		cmocka_unit_test(test_loss),
 		cmocka_unit_test(test_free_inside),
 		cmocka_unit_test(test_goaway),
+		cmocka_unit_test(test_linger),
+		cmocka_unit_test(test_many_resets),
 		cmocka_unit_test(test_keepalive),
 		cmocka_unit_test(test_kept_by_nobody),
 		cmocka_unit_test(test_odd_requests),
 		cmocka_unit_test(test_odd_answers),
+		cmocka_unit_test(test_answered_while_talking),
 		cmocka_unit_test(test_request_head),
 		cmocka_unit_test(test_not_http2),
 		cmocka_unit_test(test_proxy_unary),
+		cmocka_unit_test(test_old_connection),
 		cmocka_unit_test(test_proxy_streams),
 		cmocka_unit_test(test_proxy_back_pressure),
 		cmocka_unit_test(test_proxy_ends),

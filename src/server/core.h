@@ -16,6 +16,7 @@ struct core {
 	struct store *store;
 	struct rpc_connection *link, *ca, *relay;
 	struct io_watch *local; /* core.sock */
+	struct io_timer *local_retry; /* accepting there stopped for lack of descriptors */
 	struct list locals;     /* connections on it */
 	struct io_timer *housekeeping;
 	struct map *online;     /* device id -> struct device_link */

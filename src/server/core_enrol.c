@@ -11,7 +11,8 @@
 #include "os/random.h"
 #include "server/core.h"
 
-#define BACKDATE_S  300 /* clocks of new machines are a little wrong */
+#define BACKDATE_S           300 /* clocks of new machines are a little wrong */
+#define CERTIFICATES_PER_DAY 24  /* of one machine: each is kept for months, and audited for ever */
 
 /* ---- RequestToken ---- */
 
@@ -21,15 +22,20 @@ struct token_job {
 	murmesh_Token reply;
 };
 
+/* The key first: a stranger without one makes nothing be written, not even something that is taken back. */
 static int token_run(struct store_tx *tx, struct core_job *job)
 {
 	struct token_job *token = (struct token_job *)job;
 	struct str name = str_from(token->request.name);
 	struct enrolment enrolment;
+	struct join_key usable;
 	struct id key;
 	int64_t number;
 	memcpy(key.bytes, token->request.key_id, sizeof key.bytes);
-	int err = fleet_token_next(tx, name, &number);
+	int err = ca_join_key_find(tx, &key, clock_wall_s(), &usable);
+	mem_wipe(&usable, sizeof usable);
+	if (err == 0)
+		err = fleet_token_next(tx, name, &number);
 	if (err == 0)
 		err = ca_enrolment_begin(tx, &key, name, number, clock_wall_s(), &enrolment);
 	if (err < 0)
@@ -66,51 +72,60 @@ struct certificate_job {
 	struct identity peer;     /* of a renewal */
 	struct id local_user;
 	murmesh_IssueRequest issue;
-	murmesh_CertificateReply reply;
+	murmesh_Issued issued;
 	struct certificate_record record;
 	const char *action;       /* for audit */
 	char actor[128];
 };
+
+/* A machine's management part keeps the key that it enrolled with: its net role knows the join key too, and must not get a certificate in the
+ * other's name. */
+static int manager_check(struct store_tx *tx, const struct certificate_record *record)
+{
+	bool other = false;
+	int err = record->kind == IDENTITY_MANAGER ? ca_certificate_has_other_key(tx, record, &other) : 0;
+	return err < 0 ? err : other ? -E_DENIED : 0;
+}
 
 static int keep_run(struct store_tx *tx, struct core_job *base)
 {
 	struct certificate_job *job = (struct certificate_job *)base;
 	const struct audit_event event = { str_from(job->actor), str_from(job->action), str_from(job->issue.common_name),
 					   str_from(identity_kind_name(job->record.kind)) };
-	int err = ca_certificate_add(tx, &job->record);
+	int err = manager_check(tx, &job->record);
+	if (err == 0)
+		err = ca_certificate_add(tx, &job->record);
 	return err < 0 ? err : audit_append(tx, clock_wall_s(), &event);
 }
 
+/* Made as late as this: jobs that wait stay small, whoever sends many. */
 static void keep_done(struct core_job *base)
 {
+	static murmesh_CertificateReply reply;
 	struct certificate_job *job = (struct certificate_job *)base;
-	job->reply.status = murmesh_CertificateStatus_ISSUED;
-	job->reply.server_time = clock_wall_s();
-	rpc_call_reply(base->call, &job->reply);
+	reply = base->core->mesh; /* intermediate, root, policy */
+	reply.status = murmesh_CertificateStatus_ISSUED;
+	reply.leaf.size = job->issued.leaf.size;
+	memcpy(reply.leaf.bytes, job->issued.leaf.bytes, job->issued.leaf.size);
+	memcpy(reply.device_id, job->issue.id, sizeof reply.device_id);
+	str_copy(str_from(job->issue.common_name), reply.full_name, sizeof reply.full_name);
+	reply.server_time = clock_wall_s();
+	rpc_call_reply(base->call, &reply);
 	core_job_free(base);
 }
 
 static void on_issued(void *ctx, int err, const char *why, const void *response)
 {
 	struct certificate_job *job = ctx;
-	const murmesh_Issued *issued = response;
-	const murmesh_CertificateReply *mesh = &job->base.core->mesh;
 	if (err < 0)
 		return core_job_fail(&job->base, err, why);
+	job->issued = *(const murmesh_Issued *)response;
 	job->record.kind = (enum identity_kind)job->issue.kind;
 	memcpy(job->record.subject.bytes, job->issue.id, sizeof job->issue.id);
-	memcpy(job->record.serial, issued->serial, sizeof issued->serial);
-	memcpy(job->record.key_hash, issued->key_hash, sizeof issued->key_hash);
+	memcpy(job->record.serial, job->issued.serial, sizeof job->issued.serial);
+	memcpy(job->record.key_hash, job->issued.key_hash, sizeof job->issued.key_hash);
 	job->record.not_before = job->issue.not_before;
 	job->record.not_after = job->issue.not_after;
-	job->reply.leaf.size = issued->leaf.size;
-	memcpy(job->reply.leaf.bytes, issued->leaf.bytes, issued->leaf.size);
-	job->reply.intermediate.size = mesh->intermediate.size;
-	memcpy(job->reply.intermediate.bytes, mesh->intermediate.bytes, mesh->intermediate.size);
-	job->reply.root.size = mesh->root.size;
-	memcpy(job->reply.root.bytes, mesh->root.bytes, mesh->root.size);
-	job->reply.has_policy = true;
-	job->reply.policy = mesh->policy;
 	job->base.run = keep_run;
 	job->base.done = keep_done;
 	core_job_submit(&job->base);
@@ -154,9 +169,7 @@ static void issue_for(struct certificate_job *job, murmesh_CertificateKind kind,
 {
 	job->issue.kind = kind;
 	memcpy(job->issue.id, id->bytes, sizeof job->issue.id);
-	memcpy(job->reply.device_id, id->bytes, sizeof job->reply.device_id);
 	str_copy(str_from(common_name), job->issue.common_name, sizeof job->issue.common_name);
-	str_copy(str_from(common_name), job->reply.full_name, sizeof job->reply.full_name);
 	id_format(id, job->issue.names[0]); /* agents: DNS name = device id, for stock clients */
 	job->issue.names_count = kind == murmesh_CertificateKind_NODE;
 }
@@ -184,6 +197,18 @@ static int device_make(struct store_tx *tx, const struct enrolment *enrolment, c
 	return err < 0 ? err : fleet_device_update(tx, &device.id, &inventory);
 }
 
+/* May this machine, which enrolled before, have another certificate? */
+static int device_check(struct store_tx *tx, const struct id *id, struct device *ret)
+{
+	int64_t recent;
+	int err = fleet_device_get(tx, id, ret);
+	if (err == -E_NOT_FOUND || (err == 0 && ret->retired))
+		return -E_REVOKED;
+	if (err == 0)
+		err = ca_certificate_count(tx, id, clock_wall_s() - 86400, &recent);
+	return err < 0 ? err : recent < CERTIFICATES_PER_DAY ? 0 : -E_LIMIT;
+}
+
 static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct id *token, struct enrolment *enrolment)
 {
 	struct device device;
@@ -193,10 +218,14 @@ static int node_decide(struct store_tx *tx, struct certificate_job *job, const s
 	int err = ca_enrolment_complete(tx, token, job->request.csr_hash, &id, clock_wall_s(), enrolment, &again);
 	if (err < 0)
 		return err;
-	if (!again)
-		return device_make(tx, enrolment, &job->request.request);
-	err = fleet_device_get(tx, &enrolment->device, &device);
-	return err < 0 ? err : device.retired ? -E_REVOKED : 0;
+	return again ? device_check(tx, &enrolment->device, &device) : device_make(tx, enrolment, &job->request.request);
+}
+
+/* The management part's certificate comes after the machine's own. */
+static int manager_decide(struct store_tx *tx, const struct enrolment *enrolment)
+{
+	struct device device;
+	return id_is_zero(&enrolment->device) ? -E_DENIED : device_check(tx, &enrolment->device, &device);
 }
 
 static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
@@ -204,7 +233,7 @@ static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
 	const murmesh_CertificateRequest *request = &job->request.request;
 	struct enrolment enrolment;
 	struct id token;
-	char full_name[sizeof job->reply.full_name];
+	char full_name[sizeof job->issue.common_name];
 	memcpy(token.bytes, request->enrolment, sizeof token.bytes);
 	int err = ca_enrolment_get(tx, &token, &enrolment);
 	if (err < 0)
@@ -213,8 +242,8 @@ static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
 	err = proof_check(tx, &job->request, &enrolment, full_name);
 	if (err == 0 && request->kind == murmesh_CertificateKind_NODE)
 		err = node_decide(tx, job, &token, &enrolment);
-	else if (err == 0 && (request->kind != murmesh_CertificateKind_MANAGER || id_is_zero(&enrolment.device)))
-		err = -E_DENIED; /* the management part comes after the machine itself */
+	else if (err == 0)
+		err = request->kind == murmesh_CertificateKind_MANAGER ? manager_decide(tx, &enrolment) : -E_DENIED;
 	if (err < 0)
 		return err;
 	snprintf(full_name, sizeof full_name, "%s-%u", enrolment.name, (unsigned)enrolment.number);
@@ -227,9 +256,9 @@ static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 {
 	struct device device;
 	char full_name[FLEET_FULL_NAME];
-	int err = fleet_device_get(tx, &job->peer.id, &device);
-	if (err < 0 || device.retired)
-		return err < 0 && err != -E_NOT_FOUND ? err : -E_REVOKED;
+	int err = device_check(tx, &job->peer.id, &device);
+	if (err < 0)
+		return err;
 	fleet_full_name(&device, full_name);
 	snprintf(job->actor, sizeof job->actor, "device %s", full_name);
 	issue_for(job, murmesh_CertificateKind_NODE, &device.id, full_name);

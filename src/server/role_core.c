@@ -15,8 +15,9 @@
 #include "os/random.h"
 #include "os/socket.h"
 
-#define DEVICES_MAX 100000
+#define DEVICES_MAX     100000
 #define HOUSEKEEPING_MS 3600000
+#define LOCAL_RETRY_MS  100
 
 /* ---- jobs ---- */
 
@@ -181,12 +182,17 @@ static bool local_welcome(const struct core *core, int fd)
 static void on_local_accept(void *ctx, unsigned events)
 {
 	static const struct rpc_connection_events local_events = { on_local_open, NULL, on_local_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = 15000, .quiet_ms = 40000 };
+	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	struct core *core = ctx;
 	(void)events;
 	int fd = socket_accept(core->local_fd);
-	if (fd < 0)
+	if (fd < 0) {
+		if (fd != -EAGAIN) { /* no descriptors: who connects waits in the kernel's queue */
+			io_watch_set(core->local, 0);
+			io_timer_start(core->local_retry, LOCAL_RETRY_MS, 0);
+		}
 		return;
+	}
 	struct local *local = local_welcome(core, fd) ? mem_alloc(sizeof *local) : NULL;
 	if (!local) {
 		fd_close(fd);
@@ -197,6 +203,13 @@ static void on_local_accept(void *ctx, unsigned events)
 	local->connection = rpc_connection_plain(core->loop, fd, &settings, &local_events, local);
 	if (!local->connection)
 		on_local_closed(local, 0);
+}
+
+static void on_local_retry(void *ctx)
+{
+	struct core *core = ctx;
+	if (core->local)
+		io_watch_set(core->local, IO_READABLE);
 }
 
 /* ---- other roles ---- */
@@ -359,8 +372,9 @@ int server_core_main(struct priv_child *child)
 	core.online = map_new(seed, DEVICES_MAX);
 	settings_read(&core);
 	tls_warm_up();
+	core.local_retry = io_timer_new(core.loop, on_local_retry, &core);
 	core.housekeeping = io_timer_new(core.loop, on_housekeeping, &core);
-	if (!core.online || !core.housekeeping)
+	if (!core.online || !core.local_retry || !core.housekeeping)
 		return 75;
 	store_warm_up();
 	priv_child_listen(child, &events, &core);
@@ -376,6 +390,7 @@ int server_core_main(struct priv_child *child)
 	connection_drop(&core.relay);
 	store_free(core.store);
 	io_watch_free(core.local);
+	io_timer_free(core.local_retry);
 	fd_close(core.local_fd);
 	map_free(core.online);
 	return code;

@@ -14,10 +14,11 @@
 #include "services.h"
 #include "stream/stream.h"
 
-#define CLIENTS_MAX 15000
-#define PING_MS     15000
-#define QUIET_MS    40000
-#define RETRY_MS    50
+#define CLIENTS_MAX    15000
+#define STRANGERS_MAX  500    /* of these through their handshake without a certificate */
+#define STRANGER_MS    120000 /* for an enrolment */
+#define CALLS_MAX      4      /* at once, of all but users */
+#define RETRY_MS       50
 
 struct link_role {
 	struct priv_child *child;
@@ -26,9 +27,10 @@ struct link_role {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
 	struct rpc_connection *core;
 	struct key *key;
-	struct tls_context *tls;  /* an older one stays with the connections made under it */
-	struct list clients;
-	size_t n_clients;
+	struct tls_context *tls;  /* connections made under an older one keep it */
+	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
+	size_t n_clients, n_strangers;
+	struct io_timer *farewell; /* of strangers */
 	int intake_fd;
 };
 
@@ -36,6 +38,7 @@ struct client {
 	struct list node;
 	struct link_role *role;
 	struct rpc_connection *connection;
+	uint64_t until_ms; /* of a stranger; else 0 */
 };
 
 enum {
@@ -133,8 +136,11 @@ static int on_open(void *ctx, struct rpc_call *call)
 	const struct rpc_service *row = rpc_service_find(services, sizeof services / sizeof *services, rpc_call_path(call));
 	if (!row)
 		return -E_UNSUPPORTED;
-	if (!(row->access & class_of(rpc_call_peer(call))))
+	unsigned class = class_of(rpc_call_peer(call));
+	if (!(row->access & class))
 		return -E_DENIED;
+	if (!(class & USERS) && rpc_connection_calls(client->connection) > CALLS_MAX)
+		return -E_LIMIT;
 	if (row->unary)
 		return rpc_serve(row, call, client->role);
 	return client->role->core ? rpc_proxy(call, client->role->core) : -E_BUSY;
@@ -146,6 +152,7 @@ static void client_free(struct client *client)
 {
 	list_remove(&client->node);
 	client->role->n_clients--;
+	client->role->n_strangers -= client->until_ms > 0;
 	rpc_connection_free(client->connection);
 	mem_free(client);
 }
@@ -157,14 +164,73 @@ static void on_client_closed(void *ctx, int err)
 	client_free(ctx);
 }
 
+static void clients_free(struct list *clients)
+{
+	LIST_EACH(at, clients)
+		client_free(LIST_ENTRY(at, struct client, node));
+}
+
+static struct client *client_oldest(const struct list *clients)
+{
+	return list_empty(clients) ? NULL : LIST_ENTRY(clients->next, struct client, node);
+}
+
+/* Who showed no certificate may enrol, but not stay, nor keep others out. */
+static void on_farewell(void *ctx)
+{
+	struct link_role *role = ctx;
+	uint64_t now = io_loop_now_ms(role->loop);
+	struct client *client;
+	while ((client = client_oldest(&role->strangers)) && client->until_ms <= now)
+		client_free(client);
+	if (client)
+		io_timer_start(role->farewell, client->until_ms - now, 0);
+}
+
+static void stranger_add(struct client *client)
+{
+	struct link_role *role = client->role;
+	if (role->n_strangers == STRANGERS_MAX)
+		client_free(client_oldest(&role->strangers));
+	if (list_empty(&role->strangers))
+		io_timer_start(role->farewell, STRANGER_MS, 0);
+	client->until_ms = io_loop_now_ms(role->loop) + STRANGER_MS;
+	role->n_strangers++;
+	list_append(&role->strangers, &client->node);
+}
+
+static void on_client_ready(void *ctx)
+{
+	struct client *client = ctx;
+	list_remove(&client->node);
+	if (tls_peer(stream_tls(rpc_connection_stream(client->connection))))
+		list_append(&client->role->known, &client->node);
+	else
+		stranger_add(client);
+}
+
+/* Makes room: whoever has not said who he is goes first. */
+static int client_room(struct link_role *role)
+{
+	struct client *client = client_oldest(&role->arriving);
+	if (role->n_clients < CLIENTS_MAX)
+		return 0;
+	if (!client)
+		client = client_oldest(&role->strangers);
+	log_limited(LOG_WARNING, "more than %d connections: %s was closed", CLIENTS_MAX, client ? "one without a certificate" : "a new one");
+	if (!client)
+		return -E_LIMIT;
+	client_free(client);
+	return 0;
+}
+
 static void client_add(struct link_role *role, int fd)
 {
-	static const struct rpc_connection_events events = { on_open, NULL, on_client_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100, .ping_ms = PING_MS, .quiet_ms = QUIET_MS };
+	static const struct rpc_connection_events events = { on_open, on_client_ready, on_client_closed };
+	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	const struct stream_settings tls = { .fd = fd, .tls = role->tls };
 	static const struct stream_events none;
-	if (role->n_clients >= CLIENTS_MAX) {
-		log_limited(LOG_WARNING, "more than %d connections: a new one was closed", CLIENTS_MAX);
+	if (client_room(role) < 0) {
 		fd_close(fd);
 		return;
 	}
@@ -176,7 +242,7 @@ static void client_add(struct link_role *role, int fd)
 		return;
 	}
 	client->role = role;
-	list_append(&role->clients, &client->node);
+	list_append(&role->arriving, &client->node);
 	role->n_clients++;
 	client->connection = rpc_connection_new(role->loop, stream, &settings, &events, client);
 	if (!client->connection)
@@ -235,6 +301,7 @@ static int context_make(struct link_role *role, const murmesh_CertificateReply *
 		err = tls_context_new(&settings, &context);
 	}
 	if (err == 0) {
+		tls_context_free(role->tls);
 		role->tls = context;
 		int64_t life_s = info.not_after - clock_wall_s();
 		io_timer_start(role->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
@@ -309,21 +376,26 @@ int server_link_main(struct priv_child *child)
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	struct link_role role = { .child = child, .loop = priv_child_loop(child), .intake_fd = -1 };
 	tls_warm_up();
-	list_init(&role.clients);
+	list_init(&role.arriving);
+	list_init(&role.strangers);
+	list_init(&role.known);
 	fd_limit_raise();
 	role.key = key_generate();
 	role.renewal = io_timer_new(role.loop, certificate_ask, &role);
-	if (!role.key || !role.renewal)
+	role.farewell = io_timer_new(role.loop, on_farewell, &role);
+	if (!role.key || !role.renewal || !role.farewell)
 		return 75;
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
 		return 77;
 	int code = priv_child_run(child);
-	LIST_EACH(at, &role.clients)
-		client_free(LIST_ENTRY(at, struct client, node));
+	clients_free(&role.arriving);
+	clients_free(&role.strangers);
+	clients_free(&role.known);
 	rpc_connection_free(role.core);
 	io_watch_free(role.intake);
 	io_timer_free(role.renewal);
+	io_timer_free(role.farewell);
 	tls_context_free(role.tls);
 	key_free(role.key);
 	fd_close(role.intake_fd);

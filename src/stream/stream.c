@@ -35,7 +35,7 @@ static ssize_t transport_send(void *ctx, const void *bytes, size_t len)
 {
 	struct stream *stream = ctx;
 	ssize_t n = fd_write(stream->fd, bytes, len);
-	stream->blocked = n == -EAGAIN || (n >= 0 && n < (ssize_t)len); /* after another error the owner's next call reports it */
+	stream->blocked = n != (ssize_t)len;
 	return n;
 }
 
@@ -250,9 +250,20 @@ void stream_reset(struct stream *stream)
 	socket_reset(stream->fd);
 }
 
+void stream_reset_not(struct stream *stream)
+{
+	socket_reset_not(stream->fd);
+}
+
 const struct tls *stream_tls(const struct stream *stream)
 {
 	return stream->tls;
+}
+
+void stream_slim(struct stream *stream)
+{
+	if (stream->tls)
+		tls_slim(stream->tls);
 }
 
 int stream_fd(const struct stream *stream)

@@ -22,6 +22,7 @@ struct end {
 	unsigned ready, readable, writable;
 	int failed, read_err, write_err;
 	bool eof, closes, closed, paused;
+	bool busy; /* asks for `writable` for ever */
 	enum { NOWHERE, READY, READABLE, WRITABLE, FAILED } free_in;
 };
 
@@ -73,7 +74,7 @@ static void end_write(struct end *end)
 
 static void end_want(struct end *end)
 {
-	bool more = end->out_at < end->out_len && !end->write_err;
+	bool more = end->busy || (end->out_at < end->out_len && !end->write_err);
 	stream_want(end->stream,
 	            (end->paused || end->eof || end->read_err ? 0u : STREAM_READ) | (more ? (unsigned)STREAM_WRITE : 0u));
 }
@@ -294,6 +295,42 @@ static void test_both_ways(void **state)
 		run(&t, both_ended);
 		assert_true(is_large(&t.near.in, LARGE));
 		assert_true(is_large(&t.far.in, LARGE));
+		trial_close(&t);
+	}
+}
+
+static bool far_heard(struct trial *trial)
+{
+	return buf_len(&trial->far.in) == trial->near.out_len;
+}
+
+/* What TLS has taken off the socket is announced, though nothing more comes. */
+static void test_pieces(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < 4; kind++) {
+		struct trial t;
+		trial_start(&t, kind);
+		t.near.out = large;
+		t.near.out_len = 100000;
+		t.far.piece = 700;
+		run(&t, far_heard);
+		assert_true(is_large(&t.far.in, 100000));
+		trial_close(&t);
+	}
+}
+
+/* Who always has something to write still gets to read. */
+static void test_busy_writer(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < 4; kind++) {
+		struct trial t;
+		trial_start(&t, kind);
+		t.far.busy = true;
+		t.near.out = large;
+		t.near.out_len = 100000;
+		run(&t, far_heard);
 		trial_close(&t);
 	}
 }
@@ -588,6 +625,33 @@ static void test_new_owner(void **state)
 	trial_close(&t);
 }
 
+/* A stream that became slimmer works as before. */
+static void test_slim(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < 2; kind++) {
+		struct trial t;
+		trial_start(&t, kind);
+		run(&t, both_ready);
+		stream_slim(t.near.stream);
+		stream_slim(t.far.stream);
+		stream_slim(t.far.stream);
+		if (kind & TLS)
+			assert_true(identity_equal(&tls_peer(stream_tls(t.far.stream))->identity, &client_leaf.identity));
+		t.near.out = t.far.out = large;
+		t.near.out_len = t.far.out_len = 100000;
+		t.near.closes = t.far.closes = true;
+		end_write(&t.near);
+		end_want(&t.near);
+		end_write(&t.far);
+		end_want(&t.far);
+		run(&t, both_ended);
+		assert_true(is_large(&t.near.in, 100000));
+		assert_true(is_large(&t.far.in, 100000));
+		trial_close(&t);
+	}
+}
+
 static void test_chat(void **state)
 {
 	(void)state;
@@ -794,6 +858,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_half_close),
 		cmocka_unit_test(test_both_ways),
+		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_busy_writer),
 		cmocka_unit_test(test_chat),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_close_after_unsent),
@@ -805,6 +871,7 @@ int main(void)
 		cmocka_unit_test(test_free_inside),
 		cmocka_unit_test(test_new_owner),
 		cmocka_unit_test(test_preamble),
+		cmocka_unit_test(test_slim),
 		cmocka_unit_test(test_long_preamble),
 		cmocka_unit_test(test_faults),
 	};

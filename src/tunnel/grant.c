@@ -10,6 +10,7 @@
 struct trust {
 	struct identity self;
 	struct key *grant_key;
+	uint64_t version; /* of the policy */
 };
 
 static int open_document(const struct key *key, struct str context, const murmesh_SignedDocument *document,
@@ -38,6 +39,7 @@ int trust_new(const struct certificate *root, const murmesh_SignedDocument *sign
 		err = -E_UNSUPPORTED;
 	if (err == 0) {
 		trust->self = *self;
+		trust->version = policy.version;
 		err = key_public_read(policy.grant_key.bytes, policy.grant_key.size, &trust->grant_key);
 	}
 	key_free(root_key);
@@ -54,6 +56,11 @@ struct trust *trust_free(struct trust *trust)
 		return NULL;
 	key_free(trust->grant_key);
 	return mem_free(trust);
+}
+
+uint64_t trust_version(const struct trust *trust)
+{
+	return trust->version;
 }
 
 int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_grant, const struct identity *user, int64_t now,

@@ -13,6 +13,7 @@ struct trust; /* what this machine knows of its mesh */
 int trust_new(const struct certificate *root, const murmesh_SignedDocument *policy, const struct identity *self,
               struct trust **ret);
 struct trust *trust_free(struct trust *trust);
+uint64_t trust_version(const struct trust *trust); /* of its policy; a machine never goes back */
 
 /* Is it a grant of this mesh for this device, for that user, in force at `now` (seconds)?  -E_SIGNATURE, -E_GRANT, -E_GRANT_EXPIRED, -E_MESSAGE. */
 int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_grant, const struct identity *user, int64_t now,

@@ -32,12 +32,15 @@ static struct side *other(const struct side *side)
 	return &side->pump->sides[side == &side->pump->sides[0]];
 }
 
+/* Reading on would only copy: TLS, too, keeps what the socket does not take. */
+static bool full(const struct side *side)
+{
+	return buf_len(&side->waiting) || stream_unsent(side->stream);
+}
+
 static void want(struct side *side)
 {
-	const struct side *to = other(side);
-	bool last = side->closed && stream_unsent(side->stream); /* nothing but its way out to wait for */
-	stream_want(side->stream, (!side->eof && !buf_len(&to->waiting) ? STREAM_READ : 0u) |
-	                                  (buf_len(&side->waiting) || last ? STREAM_WRITE : 0u));
+	stream_want(side->stream, (!side->eof && !full(other(side)) ? STREAM_READ : 0u) | (full(side) ? STREAM_WRITE : 0u));
 }
 
 static void end(struct pump *pump, int err)
@@ -47,8 +50,8 @@ static void end(struct pump *pump, int err)
 	pump->over = true;
 	for (int i = 0; i < 2; i++) {
 		stream_want(pump->sides[i].stream, 0);
-		if (err < 0)
-			stream_reset(pump->sides[i].stream);
+		if (err == 0)
+			stream_reset_not(pump->sides[i].stream);
 	}
 	pump->ended(pump->ctx, err);
 }
@@ -81,7 +84,7 @@ static int move(struct side *from)
 {
 	struct side *to = other(from);
 	uint8_t *scratch = io_loop_scratch(from->pump->loop);
-	for (int i = 0; i < ROUNDS && !from->eof && !buf_len(&to->waiting); i++) {
+	for (int i = 0; i < ROUNDS && !from->eof && !full(to); i++) {
 		ssize_t n = stream_read(from->stream, scratch, IO_SCRATCH);
 		if (n == -EAGAIN)
 			break;
@@ -126,7 +129,7 @@ static void on_writable(void *ctx)
 	}
 	buf_trim(&to->waiting);
 	if (err == 0)
-		err = pass_end(other(to));
+		err = move(other(to));
 	settle(to->pump, err == -EAGAIN ? 0 : err);
 }
 
@@ -151,6 +154,7 @@ struct pump *pump_new(struct io_loop *loop, struct stream *a, struct stream *b, 
 		pump->sides[i] = (struct side){ .pump = pump, .stream = i ? b : a };
 		buf_init(&pump->sides[i].waiting, IO_SCRATCH);
 		stream_set_events(pump->sides[i].stream, &events, &pump->sides[i]);
+		stream_reset(pump->sides[i].stream); /* until both ends have come: also should this process die */
 	}
 	if (buf_append_str(&pump->sides[1].waiting, first) < 0)
 		return pump_free(pump);
@@ -165,8 +169,6 @@ struct pump *pump_free(struct pump *pump)
 	if (!pump)
 		return NULL;
 	for (int i = 0; i < 2; i++) {
-		if (!pump->over)
-			stream_reset(pump->sides[i].stream);
 		stream_free(pump->sides[i].stream);
 		buf_done(&pump->sides[i].waiting);
 	}

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from harness import AGENT_ROLES, SERVER_ROLES, alive, family, gone, murmesh, refused, title, until
+from harness import AGENT_ROLES, IS_ROOT, SERVER_ROLES, alive, family, gone, murmesh, refused, title, until
 
 
 def test_json_line(mesh):
@@ -132,6 +132,7 @@ def test_start_again_after_a_kill(new_mesh):
     assert again.works("web02")
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="only root may look into a process that cannot be traced")
 def test_no_descriptor_is_inherited(new_mesh, tmp_path):
     """What whoever starts it has open does not reach the roles."""
     with open(tmp_path / "secret", "w") as secret:

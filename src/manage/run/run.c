@@ -19,6 +19,7 @@
 #include "services.h"
 #include "store/store.h"
 
+#define START_MS      10000 /* for the order to come: a call without one keeps a place from others */
 #define KILL_AFTER_MS 3000
 #define STDIN_MAX     ((size_t)1 << 20)
 #define CHUNK         sizeof(((murmesh_RunOutput *)0)->body.stdout.bytes)
@@ -49,7 +50,7 @@ struct command {
 	struct id nonce;
 	struct pipe_end ends[3];
 	struct buf input;
-	struct io_timer *kill;
+	struct io_timer *deadline; /* for the order; then, once it has to stop, for the command */
 	pid_t pid;
 	int64_t until;
 	int status, exit_code;
@@ -60,7 +61,7 @@ static void command_free(struct command *command)
 {
 	list_remove(&command->node);
 	command->service->n_commands--;
-	io_timer_free(command->kill);
+	io_timer_free(command->deadline);
 	for (int i = 0; i < 3; i++) {
 		io_watch_free(command->ends[i].watch);
 		fd_close(command->ends[i].fd);
@@ -252,10 +253,12 @@ static void on_child_ended(void *ctx)
 	}
 }
 
-static void on_kill(void *ctx)
+static void on_deadline(void *ctx)
 {
 	struct command *command = ctx;
-	if (!command->reaped)
+	if (!command->started)
+		rpc_call_finish(command->call, -E_TIMEOUT, "no run order came");
+	else if (!command->reaped)
 		kill(-command->pid, SIGKILL);
 }
 
@@ -264,7 +267,7 @@ static void command_stop(struct command *command)
 	if (!command->started || command->reaped)
 		return;
 	kill(-command->pid, SIGTERM);
-	io_timer_start(command->kill, KILL_AFTER_MS, 0);
+	io_timer_start(command->deadline, KILL_AFTER_MS, 0);
 }
 
 static int program_find(const char *name, char *path, size_t size)
@@ -349,7 +352,9 @@ static int journal_start_run(struct store_tx *tx, struct store_job *job)
 	text[0] = 0;
 	for (pb_size_t i = 0; i < command->order->argv_count && len < sizeof text; i++)
 		len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", i ? " " : "", command->order->argv[i]);
-	return order_journal_start(tx, &command->nonce, command->until, command->service->settings.now(), str_from(text));
+	int64_t now = command->service->settings.now();
+	int err = order_journal_start(tx, &command->nonce, command->until, now, str_from(text));
+	return err < 0 ? err : order_journal_prune(tx, now); /* the journal must not grow as long as the agent runs */
 }
 
 static void journal_start_done(struct store_job *job, int err)
@@ -386,6 +391,7 @@ static void journal_start_done(struct store_job *job, int err)
 static void on_start(struct command *command, const murmesh_RunStart *start)
 {
 	int err = command->order ? -E_PROTOCOL : 0;
+	io_timer_stop(command->deadline);
 	if (err == 0) {
 		command->order = mem_alloc(sizeof *command->order);
 		err = command->order ? 0 : -E_NO_MEMORY;
@@ -478,11 +484,12 @@ int run_open(struct run_service *service, struct rpc_call *call)
 		command->ends[i] = (struct pipe_end){ command, NULL, -1, i };
 	buf_init(&command->input, STDIN_MAX);
 	command->call = rpc_call_ref(call);
-	command->kill = io_timer_new(service->loop, on_kill, command);
-	if (!command->kill) {
+	command->deadline = io_timer_new(service->loop, on_deadline, command);
+	if (!command->deadline) {
 		command_free(command);
 		return -E_NO_MEMORY;
 	}
+	io_timer_start(command->deadline, START_MS, 0);
 	rpc_call_accept(call, &rpc_Run_Start, &events, command);
 	return 0;
 }

@@ -1,4 +1,4 @@
-"""docs/configuration.md has the options of both programs: their sections, keys, types and defaults, in the order of their tables."""
+"""The documents name what the tables of both programs hold: options with their types and defaults, roles."""
 import re
 from pathlib import Path
 
@@ -28,3 +28,14 @@ def test_options(program):
     header = ("section", "key", "type", "default")
     assert [row for row in options_on((ROOT / "docs/configuration.md").read_text(), f"murmesh-{program}")
             if row[:2] != header[:2]] == options
+
+
+@pytest.mark.parametrize("program", ["server", "agent"])
+def test_roles(program):
+    table = re.search(r"struct priv_role roles\[\] = \{\n(.*?)\n\};", (ROOT / "src" / program / "main.c").read_text(), re.DOTALL).group(1)
+    roles = re.findall(r'^\t\{ "(\w+)"', table, re.MULTILINE)
+    assert roles
+    page = (ROOT / "ARCHITECTURE.md").read_text().split(f"\n| {program} role |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| (\w+) \|", page, re.MULTILINE) == roles
+    security = (ROOT / "SECURITY.md").read_text().split("\n## What each role may do\n")[1].split("\n## ")[0]
+    assert [role for role in roles if not re.search(rf"^\|.*\b{program} {role}\b.*?\|", security, re.MULTILINE)] == []

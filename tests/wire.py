@@ -1,0 +1,189 @@
+"""Our protocols as somebody else would speak them: stock gRPC, and bytes that no program of ours would send."""
+import base64
+import hashlib
+import hmac
+import importlib
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+
+import grpc
+from harness import PATIENCE, ROOT, join_parts
+
+SECONDS = 20 * PATIENCE
+_folder = tempfile.TemporaryDirectory()
+subprocess.run(["protoc", f"-I{ROOT}/proto", f"--python_out={_folder.name}", *(str(path) for path in (ROOT / "proto").glob("*.proto"))], check=True)
+sys.path.insert(0, _folder.name)
+enrol, fleet, router, run, local = (importlib.import_module(f"{name}_pb2") for name in ("enrol", "fleet", "router", "run", "local"))
+sys.path.remove(_folder.name)
+
+
+def openssl(*words, **options):
+    return subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, **options).stdout
+
+
+def pem(der):
+    return ssl.DER_cert_to_PEM_cert(der)
+
+
+class Key:
+    """An EC key of a client's own, in a file."""
+
+    def __init__(self, folder, name):
+        self.path = folder / f"{name}.key"
+        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.path)
+
+    def public(self):
+        return openssl("pkey", "-in", self.path, "-pubout", "-outform", "DER")
+
+    def request(self, name="x"):
+        """A PKCS #10 request, DER."""
+        return openssl("req", "-new", "-key", self.path, "-subj", f"/CN={name}", "-outform", "DER")
+
+
+class Peer:
+    """A gRPC client; `certificates`: an enrol.CertificateReply with the chain to show."""
+
+    def __init__(self, target, key=None, certificates=None, root=None, name=None, plain=False):
+        if plain:
+            self.channel = grpc.insecure_channel(target)
+            return
+        chain = (pem(certificates.leaf) + pem(certificates.intermediate)).encode() if certificates else None
+        creds = grpc.ssl_channel_credentials(pem(root or certificates.root).encode(), key.path.read_bytes() if key else None, chain)
+        self.channel = grpc.secure_channel(target, creds, [("grpc.ssl_target_name_override", name)] if name else None)
+
+    def unary(self, path, request, reply):
+        """request: a message, or raw bytes."""
+        call = self.channel.unary_unary(f"/murmesh.{path}", lambda m: m if isinstance(m, bytes) else m.SerializeToString(), reply.FromString)
+        return call(request, timeout=SECONDS)
+
+    def stream(self, path, requests, reply):
+        call = self.channel.stream_stream(f"/murmesh.{path}", lambda m: m if isinstance(m, bytes) else m.SerializeToString(), reply.FromString)
+        return call(requests, timeout=SECONDS)
+
+    def each(self, path, request, reply):
+        call = self.channel.unary_stream(f"/murmesh.{path}", lambda m: m if isinstance(m, bytes) else m.SerializeToString(), reply.FromString)
+        return list(call(request, timeout=SECONDS))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.channel.close()
+
+
+def refusal(call):
+    """Makes the call, which has to fail: (gRPC's status code, our error's name)."""
+    try:
+        answer = call()
+    except grpc.RpcError as error:
+        return error.code(), dict(error.trailing_metadata() or ()).get("murmesh-error", "")
+    raise AssertionError(f"it was not refused: {answer}")
+
+
+def unpadded32(text):
+    return base64.b32decode(text.upper() + "=" * (-len(text) % 8))
+
+
+def server_root(mesh):
+    """The mesh root's certificate as the server shows it, DER; whoever joins compares its key's hash."""
+    shown = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{mesh.port}", "-alpn", "h2", "-showcerts"], stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, timeout=SECONDS).stdout
+    last = shown.split("-----BEGIN CERTIFICATE-----")[-1].split("-----END CERTIFICATE-----")[0]
+    return base64.b64decode(last)
+
+
+class Device:
+    """An agent that is none of ours: enrols with a join line, says what it likes."""
+
+    def __init__(self, mesh, folder, name):
+        self.mesh, self.name, self.key, self.root = mesh, name, Key(folder, name), server_root(mesh)
+        self.line = mesh.key()
+        _, secret, root_hash = join_parts(self.line)
+        self.secret = unpadded32(secret)
+        public = openssl("pkey", "-pubin", "-inform", "PEM", "-outform", "DER", input=openssl("x509", "-inform", "DER", "-noout", "-pubkey", input=self.root))
+        assert hashlib.sha256(public).digest() == unpadded32(root_hash)
+        self.stranger = Peer(f"localhost:{mesh.port}", root=self.root)
+
+    def token(self, name=None):
+        request = enrol.TokenRequest(key_id=self.secret[:16], name=self.name if name is None else name)
+        return self.stranger.unary("CertificationManager/RequestToken", request, enrol.Token)
+
+    def proof(self, token, csr):
+        """HMAC-SHA256(HKDF(secret), SHA-256(csr) || full name); HKDF without salt, info "murmesh join 1"."""
+        extracted = hmac.digest(bytes(32), self.secret[16:], "sha256")
+        key = hmac.digest(extracted, b"murmesh join 1\1", "sha256")
+        return hmac.digest(key, hashlib.sha256(csr).digest() + token.full_name.encode(), "sha256")
+
+    def request(self, token, **fields):
+        csr = fields.pop("csr", None) or self.key.request()
+        message = enrol.CertificateRequest(enrolment=token.enrolment, csr=csr, proof=self.proof(token, csr), os="Other OS", arch="pdp11", version="0")
+        for field, value in fields.items():
+            setattr(message, field, value)
+        return message
+
+    def certify(self, message):
+        return self.stranger.unary("CertificationManager/RequestCertificate", message, enrol.CertificateReply)
+
+    def enrol(self):
+        self.certificates = self.certify(self.request(self.token()))
+        self.id = self.certificates.device_id.hex()
+        self.peer = Peer(f"localhost:{self.mesh.port}", self.key, self.certificates)
+        return self
+
+
+class User:
+    """A command line that is none of ours: the administrator `local`, by core.sock."""
+
+    def __init__(self, mesh, folder):
+        self.mesh, self.key = mesh, Key(folder, "user")
+        path = mesh.directory / "run" / "core.sock"
+        with tempfile.TemporaryDirectory() as short:  # a socket's path is short
+            os.symlink(path, f"{short}/s")
+            with Peer(f"unix:{short}/s", plain=True) as core:
+                self.certificates = core.unary("Local/Login", local.LoginRequest(key=self.key.public()), enrol.CertificateReply)
+        self.chain = folder / "user.crt"
+        self.chain.write_text(pem(self.certificates.leaf) + pem(self.certificates.intermediate))
+        self.peer = Peer(f"localhost:{mesh.port}", self.key, self.certificates)
+
+    def device(self, name):
+        return self.peer.each("Fleet/ListDevices", fleet.ListRequest(selector=name), fleet.Device)[0]
+
+    def tunnel(self, device, *targets, rights=fleet.CONNECT):
+        return self.peer.unary("Tunnels/Open", fleet.TunnelRequest(device=device.id, targets=targets, rights=rights), fleet.Tunnel)
+
+    def leg(self, tunnel, alpn=("http/1.1",), side=0, certificate=True):
+        """The inner TLS connection to the device."""
+        connection = socket.create_connection(("127.0.0.1", self.mesh.port), SECONDS)
+        connection.sendall(preamble(tunnel.ticket, side))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(cadata=pem(self.certificates.root))
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        if certificate:
+            context.load_cert_chain(self.chain, self.key.path)
+        return context.wrap_socket(connection)
+
+
+def preamble(ticket, side=0):
+    return b"MMR1" + bytes([1, side, 0, 0]) + ticket + bytes(8)
+
+
+def connect(leg, target, grant=None, *more, method="CONNECT"):
+    """One request head; returns the answer's head, and what came behind it."""
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {target}", *more]
+    if grant is not None:
+        lines.append("Murmesh-Grant: " + base64.urlsafe_b64encode(grant.SerializeToString()).decode().rstrip("="))
+    leg.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        chunk = leg.recv(4096)
+        if not chunk:
+            break
+        answer += chunk
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    return head.decode(), rest
