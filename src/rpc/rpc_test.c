@@ -637,6 +637,30 @@ static void test_cancel(void **state)
 	}
 }
 
+static bool talk_heard(struct world *world)
+{
+	return world->talk->received;
+}
+
+/* The server has ended the call, but the client did not wait for that. */
+static void test_answer_not_taken(void **state)
+{
+	(void)state;
+	struct world w;
+	struct talk talk;
+	world_open(&w);
+	w.talk = &talk;
+	w.script = (struct talk){ .to_send = 8, .size = 60000 }; /* more than the window */
+	assert_true(talk_open(&w, &talk, (struct talk){ .sulks = true, .ended = true }));
+	run(&w, talk_heard);
+	assert_true(w.served[0]->ended);
+	assert_int_equal(w.served[0]->closed, 0);
+	rpc_call_cancel(talk.call);
+	run(&w, both_over);
+	assert_int_equal(w.served[0]->err, -E_CANCELLED);
+	world_close(&w);
+}
+
 /* A server that has said all is not kept by a client that goes on talking, and the client hears the answer. */
 static void test_early_answer(void **state)
 {
@@ -677,6 +701,7 @@ static void test_deadline(void **state)
 	assert_int_equal(ask(&w, "web01", 0), 0);
 	run(&w, answered);
 	assert_int_equal(w.answer_err, 0);
+	assert_int_equal(w.answers, 1);
 	assert_int_equal(rpc_connection_calls(w.client), 0);
 	world_close(&w);
 	/* The server takes one call at a time: the other waits, and not for ever. */
@@ -974,6 +999,7 @@ struct wire {
 	int fd;
 	unsigned closed;
 	uint32_t error;
+	bool stalls;
 };
 
 static void wire_keep(void *ctx, const struct h2_head *head)
@@ -987,7 +1013,8 @@ static void wire_data(void *ctx, const uint8_t *bytes, size_t len)
 {
 	struct wire *wire = ctx;
 	buf_append(&wire->data, bytes, len);
-	h2_stream_consume(wire->stream, len);
+	if (!wire->stalls)
+		h2_stream_consume(wire->stream, len);
 }
 
 static void wire_closed(void *ctx, uint32_t error)
@@ -1211,6 +1238,7 @@ static void test_answered_while_talking(void **state)
 	h2_head_add(&wire.answer, STR(":status"), STR("200"));
 	h2_head_add(&wire.answer, STR("content-type"), STR("application/grpc"));
 	h2_head_add(&wire.answer, STR("grpc-status"), STR("0"));
+	wire.stalls = true;
 	w.talk = &talk;
 	assert_true(talk_open(&w, &talk, (struct talk){ .to_send = 100, .size = 60000 }));
 	produce(&talk);
@@ -1613,6 +1641,7 @@ int main(void)
 		cmocka_unit_test(test_pause),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_answer_not_taken),
 		cmocka_unit_test(test_early_answer),
 		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_stalled),
