@@ -6,7 +6,7 @@ import time
 from lab import BENCH, Cpu, Lab, memory_kb, report, slab_kb
 
 N = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
-SETTLE_S = 12  # timers that put the server's memory in order after much work have run by then
+SETTLE_S = 25  # the server has put its memory in order by then
 
 
 def private_kb(pids):

@@ -27,6 +27,15 @@ PATIENCE = 4 if SANITIZED else 1
 IS_ROOT = os.geteuid() == 0
 
 
+REPORT = re.compile("^.*(AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:)", re.MULTILINE)
+
+
+def check_report(text, where):
+    """Fails when a sanitizer wrote into what a process, or a role below it, wrote to standard error."""
+    found = REPORT.search(text)
+    assert not found, f"a sanitizer's report in {where}:\n{text[found.start():][:10000]}"
+
+
 def until(condition, what, seconds=10):
     """Waits until condition() is true and returns its value."""
     deadline = time.monotonic() + seconds * PATIENCE
@@ -109,7 +118,9 @@ AGENT_ROLES = {"net", "resolve", "exec"}
 def murmesh(*words, directory=None, seconds=30, programs=PROGRAMS, **options):
     command = [str(programs / "murmesh"), *(["--dir", str(directory)] if directory else []), *map(str, words)]
     options = {"stdin": None if "input" in options else subprocess.DEVNULL, "text": True, **options}
-    return subprocess.run(command, capture_output=True, timeout=seconds * PATIENCE, **options)
+    result = subprocess.run(command, capture_output=True, timeout=seconds * PATIENCE, **options)
+    check_report(result.stderr if options["text"] else result.stderr.decode(errors="replace"), f"murmesh {words[0]}")
+    return result
 
 
 def refused(result, code=None, what=""):

@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "ca/join_line.h"
 #include "conf/conf.h"
@@ -139,6 +140,14 @@ static void pending_forget(const struct agent *agent)
 		log_warning("the join line could not be removed from %s", path);
 }
 
+/* Roles that start from now on are not told it any more. */
+static void join_forget(struct agent *agent)
+{
+	memset(agent->settings + strlen("join="), ' ', strlen(agent->join));
+	mem_wipe(agent->join, sizeof agent->join);
+	pending_forget(agent);
+}
+
 /* ---- reports of net ---- */
 
 static void status_line(const struct agent *agent, const char *state, const char *text)
@@ -200,7 +209,7 @@ static void on_report(void *ctx, const char *role, struct str text)
 	if (!str_is(str_from(role), "net"))
 		return;
 	if (str_is(word, "enrolled")) {
-		pending_forget(agent);
+		join_forget(agent);
 		log_info("enrolled as %s", clean);
 		if (agent->options.line_shown)
 			log_warning("other users of this machine could see the join line; `murmesh join -` reads it from standard input");
@@ -250,6 +259,7 @@ int main(int argc, char **argv)
 					.n_roles = sizeof roles / sizeof *roles,
 					.edges = edges,
 					.n_edges = sizeof edges / sizeof *edges };
+	fd_standard_open();
 	proc_title_init(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 2 && str_is(str_from(argv[1]), "--role"))

@@ -130,10 +130,13 @@ static void on_refused(void *ctx, int err, const char *target)
 	log_limited(LOG_INFO, "a tunnel was refused: %s %s", target, err_text(err));
 }
 
-int net_enter_enrolled(struct net_role *net)
+/* Contexts and trust out of what is kept; those in use before stay with the connections made under them. */
+static int identity_use(struct net_role *net)
 {
 	static const char *const link_alpn[] = { "h2", NULL }, *const leg_alpn[] = { "http/1.1", "h2", NULL };
 	const struct keep *keep = &net->keep;
+	struct tls_context *link_tls = NULL, *leg_tls = NULL;
+	struct trust *trust = NULL;
 	struct tls_settings link = { .verify = TLS_VERIFY_REQUIRED,
 				     .leaf = keep->leaf,
 				     .intermediate = keep->intermediate,
@@ -148,11 +151,30 @@ int net_enter_enrolled(struct net_role *net)
 	leg.alpn = leg_alpn;
 	leg.alpn_optional = true;
 	leg.read_ahead = (size_t)256 << 10;
-	int err = tls_context_new(&link, &net->link_tls);
+	int err = tls_context_new(&link, &link_tls);
 	if (err == 0)
-		err = tls_context_new(&leg, &net->leg_tls);
+		err = tls_context_new(&leg, &leg_tls);
 	if (err == 0)
-		err = trust_new(keep->root, &keep->policy, &keep->info.identity, &net->trust);
+		err = trust_new(keep->root, &keep->policy, &keep->info.identity, &trust);
+	if (err < 0) {
+		tls_context_free(link_tls);
+		tls_context_free(leg_tls);
+		return err;
+	}
+	if (net->legs)
+		agent_end_renew(net->legs, leg_tls, trust);
+	tls_context_free(net->link_tls);
+	tls_context_free(net->leg_tls);
+	trust_free(net->trust);
+	net->link_tls = link_tls;
+	net->leg_tls = leg_tls;
+	net->trust = trust;
+	return 0;
+}
+
+int net_enter_enrolled(struct net_role *net)
+{
+	int err = identity_use(net);
 	if (err < 0)
 		return err;
 	const struct agent_end_settings settings = { .tls = net->leg_tls,
@@ -241,7 +263,11 @@ static void on_renewed(void *ctx, int err, const char *why, const void *response
 		io_timer_start(net->renewal, 60000 + random_below(600000), 0);
 		return;
 	}
-	log_info("the certificate was renewed; it takes effect at the next start of this role");
+	err = identity_use(net);
+	if (err < 0)
+		log_warning("the renewed certificate is not in use yet: %s", err_text(err));
+	else
+		log_info("the certificate was renewed");
 	renewal_schedule(net);
 }
 

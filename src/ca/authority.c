@@ -1,6 +1,7 @@
 #include "ca/authority.h"
 
 #include <errno.h>
+#include <pb_decode.h>
 #include <pb_encode.h>
 
 #include "base/buf.h"
@@ -12,6 +13,7 @@
 
 #define FILE_MAX ((size_t)16 << 10)
 #define YEAR_S   (365 * 86400ll)
+#define SLACK_S  60 /* between the order and its execution */
 
 struct authority {
 	char directory[4096];
@@ -112,7 +114,8 @@ static int make_policy(struct authority *authority, const struct key *root_key)
 	if (!pb_encode(&out, murmesh_Policy_fields, &policy))
 		return -E_INTERNAL;
 	signed_policy->document.size = (pb_size_t)out.bytes_written;
-	err = key_sign(root_key, CONTEXT_POLICY, signed_policy->document.bytes, out.bytes_written, signed_policy->signature.bytes, &len);
+	err = key_sign(root_key, CONTEXT_POLICY, signed_policy->document.bytes, out.bytes_written, signed_policy->signature.bytes,
+	               &len);
 	if (err < 0)
 		return err;
 	signed_policy->signature.size = (pb_size_t)len;
@@ -137,7 +140,7 @@ static int load_policy(struct authority *authority)
 	int err = read_into(authority, "policy", &bytes);
 	struct reader r = { buf_head(&bytes), buf_len(&bytes) };
 	if (err == 0 && (reader_be16(&r, &len) < 0 || reader_bytes(&r, len, &document) < 0 ||
-			 len > sizeof authority->policy.document.bytes || r.len > sizeof authority->policy.signature.bytes))
+	                 len > sizeof authority->policy.document.bytes || r.len > sizeof authority->policy.signature.bytes))
 		err = -E_CHECKSUM;
 	if (err == 0) {
 		authority->policy.document.size = len;
@@ -150,16 +153,16 @@ static int load_policy(struct authority *authority)
 }
 
 static int issue_authority(enum certificate_profile profile, const char *name, const struct id *mesh, const struct key *subject,
-			   const struct certificate *issuer, const struct key *issuer_key, struct certificate **ret)
+                           const struct certificate *issuer, const struct key *issuer_key, struct certificate **ret)
 {
 	char common_name[64], mesh_text[ID_TEXT_SIZE];
 	id_format(mesh, mesh_text);
 	snprintf(common_name, sizeof common_name, "%s %.8s", name, mesh_text);
 	const struct certificate_order order = { .profile = profile,
-						 .identity = { .mesh = *mesh },
-						 .common_name = str_from(common_name),
-						 .not_before = clock_wall_s() - 3600,
-						 .not_after = clock_wall_s() + (profile == CERTIFICATE_ROOT ? 20 : 5) * YEAR_S };
+		                                 .identity = { .mesh = *mesh },
+		                                 .common_name = str_from(common_name),
+		                                 .not_before = clock_wall_s() - 3600,
+		                                 .not_after = clock_wall_s() + (profile == CERTIFICATE_ROOT ? 20 : 5) * YEAR_S };
 	return certificate_issue(&order, subject, issuer, issuer_key, ret);
 }
 
@@ -176,10 +179,11 @@ static int create(struct authority *authority)
 	if (err == 0)
 		err = key_make(authority, "grant.key", &authority->grant_key);
 	if (err == 0)
-		err = issue_authority(CERTIFICATE_ROOT, "murmesh root", &authority->mesh, root_key, NULL, root_key, &authority->root);
+		err = issue_authority(CERTIFICATE_ROOT, "murmesh root", &authority->mesh, root_key, NULL, root_key,
+		                      &authority->root);
 	if (err == 0)
-		err = issue_authority(CERTIFICATE_INTERMEDIATE, "murmesh intermediate", &authority->mesh, authority->intermediate_key,
-				      authority->root, root_key, &authority->intermediate);
+		err = issue_authority(CERTIFICATE_INTERMEDIATE, "murmesh intermediate", &authority->mesh,
+		                      authority->intermediate_key, authority->root, root_key, &authority->intermediate);
 	if (err == 0)
 		err = certificate_keep(authority, "root.crt", authority->root);
 	if (err == 0)
@@ -197,6 +201,51 @@ static int create(struct authority *authority)
 	return err;
 }
 
+/* Do certificates that it issues verify?  At a moment that does not depend on this machine's clock. */
+static int check_chain(const struct authority *authority)
+{
+	struct certificate_info info;
+	struct certificate *leaf;
+	struct identity identity;
+	int err = certificate_inspect(authority->intermediate, &info);
+	const struct certificate_order order = { .profile = CERTIFICATE_LEAF,
+		                                 .identity = { authority->mesh, IDENTITY_COMPONENT, authority->mesh },
+		                                 .common_name = STR("check"),
+		                                 .not_before = info.not_before,
+		                                 .not_after = info.not_before + 60 };
+	if (err == 0)
+		err = certificate_issue(&order, authority->intermediate_key, authority->intermediate, authority->intermediate_key,
+		                        &leaf);
+	if (err < 0)
+		return err;
+	err = certificate_verify(leaf, authority->intermediate, authority->root, &authority->mesh, 1u << IDENTITY_COMPONENT,
+	                         info.not_before, &identity);
+	certificate_free(leaf);
+	return err < 0 ? -E_CHECKSUM : 0;
+}
+
+/* Is the policy the root's, for this mesh, with this grant key? */
+static int check_policy(const struct authority *authority)
+{
+	const murmesh_SignedDocument *document = &authority->policy;
+	murmesh_Policy policy;
+	uint8_t grant_key[KEY_PUBLIC_MAX];
+	size_t len;
+	struct key *root_key = certificate_key(authority->root);
+	int err = root_key ? key_public_write(authority->grant_key, grant_key, &len) : -E_NO_MEMORY;
+	if (err == 0)
+		err = key_verify(root_key, CONTEXT_POLICY, document->document.bytes, document->document.size,
+		                 document->signature.bytes, document->signature.size);
+	key_free(root_key);
+	if (err < 0)
+		return err == -E_SIGNATURE ? -E_CHECKSUM : err;
+	pb_istream_t in = pb_istream_from_buffer(document->document.bytes, document->document.size);
+	bool ours = pb_decode(&in, murmesh_Policy_fields, &policy) &&
+	            memcmp(policy.mesh, authority->mesh.bytes, sizeof policy.mesh) == 0 && policy.grant_key.size == len &&
+	            memcmp(policy.grant_key.bytes, grant_key, len) == 0;
+	return ours ? 0 : -E_CHECKSUM;
+}
+
 static int load(struct authority *authority)
 {
 	int err = key_load(authority, "intermediate.key", &authority->intermediate_key);
@@ -206,7 +255,11 @@ static int load(struct authority *authority)
 		err = certificate_load(authority, "root.crt", &authority->root);
 	if (err == 0)
 		err = certificate_load(authority, "intermediate.crt", &authority->intermediate);
-	return err < 0 ? err : load_policy(authority);
+	if (err == 0)
+		err = load_policy(authority);
+	if (err == 0)
+		err = check_chain(authority);
+	return err < 0 ? err : check_policy(authority);
 }
 
 int authority_open(const char *directory, struct authority **ret, bool *ret_created)
@@ -255,10 +308,18 @@ const murmesh_SignedDocument *authority_policy(const struct authority *authority
 	return &authority->policy;
 }
 
+static bool times_allowed(const struct certificate_order *order, int64_t now)
+{
+	int64_t life = order->identity.kind == IDENTITY_USER ? AUTHORITY_USER_S : AUTHORITY_LEAF_S;
+	return order->not_after <= now + life + SLACK_S && order->not_before >= now - 3600;
+}
+
 int authority_issue(const struct authority *authority, const struct certificate_order *order, const uint8_t *key, size_t key_len,
-		    struct certificate **ret)
+                    struct certificate **ret)
 {
 	struct key *subject;
+	if (!times_allowed(order, clock_wall_s()))
+		return -E_DENIED;
 	int err = key_public_read(key, key_len, &subject);
 	if (err < 0)
 		return err;
@@ -268,7 +329,7 @@ int authority_issue(const struct authority *authority, const struct certificate_
 }
 
 int authority_sign(const struct authority *authority, enum authority_purpose purpose, const void *bytes, size_t len,
-		   uint8_t out[KEY_SIGNATURE_MAX], size_t *ret_len)
+                   uint8_t out[KEY_SIGNATURE_MAX], size_t *ret_len)
 {
 	switch (purpose) {
 	case AUTHORITY_GRANT:

@@ -11,7 +11,8 @@ struct authority;
 #define AUTHORITY_LEAF_S   (7 * 86400)
 #define AUTHORITY_USER_S   (12 * 3600)
 
-/* Reads the directory; makes what is missing at the first start (*ret_created is then true).  A damaged file is an error, never made anew. */
+/* Reads the directory; makes what is missing at the first start (*ret_created is then true).  A damaged file, or one that
+ * does not belong to the others, is an error, never made anew. */
 int authority_open(const char *directory, struct authority **ret, bool *ret_created);
 struct authority *authority_free(struct authority *authority);
 
@@ -20,7 +21,8 @@ const struct certificate *authority_root(const struct authority *authority);
 const struct certificate *authority_intermediate(const struct authority *authority);
 const murmesh_SignedDocument *authority_policy(const struct authority *authority);
 
-/* A leaf by the intermediate for a bare public key (SubjectPublicKeyInfo). */
+/* A leaf by the intermediate for a bare public key (SubjectPublicKeyInfo).  Who asks decides for whom, but not for how long: -E_DENIED for more than
+ * AUTHORITY_USER_S or AUTHORITY_LEAF_S from now, or a start more than an hour ago. */
 int authority_issue(const struct authority *authority, const struct certificate_order *order, const uint8_t *key, size_t key_len,
 		    struct certificate **ret);
 

@@ -236,6 +236,30 @@ int ca_certificate_add(struct store_tx *tx, const struct certificate_record *rec
 	return store_exec(query);
 }
 
+int ca_certificate_has_other_key(struct store_tx *tx, const struct certificate_record *record, bool *ret_other)
+{
+	struct store_query *query =
+		store_query(tx, "SELECT 1 FROM certificates WHERE subject = $1 AND kind = $2 AND key_hash <> $3 LIMIT 1");
+	store_bind_id(query, 1, &record->subject);
+	store_bind_text(query, 2, str_from(identity_kind_name(record->kind)));
+	store_bind_blob(query, 3, record->key_hash, sizeof record->key_hash);
+	int rows = store_step(query);
+	*ret_other = rows > 0;
+	return rows < 0 ? rows : 0;
+}
+
+int ca_certificate_count(struct store_tx *tx, const struct id *subject, int64_t after, int64_t *ret_count)
+{
+	struct store_query *query = store_query(tx, "SELECT count(*) FROM certificates WHERE subject = $1 AND not_before > $2");
+	store_bind_id(query, 1, subject);
+	store_bind_integer(query, 2, after);
+	int64_t count = store_step(query) > 0 ? store_integer(query, 0) : 0;
+	int err = store_error(query);
+	if (err == 0)
+		*ret_count = count;
+	return err;
+}
+
 int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t now)
 {
 	struct store_query *query =

@@ -270,6 +270,15 @@ static int add_certificate(struct store_tx *tx, uint8_t serial, uint8_t subject,
 	return ca_certificate_add(tx, &record);
 }
 
+static bool has_other_key(struct store_tx *tx, enum identity_kind kind, uint8_t subject, uint8_t key)
+{
+	bool answer;
+	struct certificate_record record = record_with(0, subject, key);
+	record.kind = kind;
+	assert_int_equal(ca_certificate_has_other_key(tx, &record, &answer), 0);
+	return answer;
+}
+
 static bool revoked(struct store_tx *tx, uint8_t serial, uint8_t key)
 {
 	bool answer;
@@ -285,6 +294,15 @@ static int certificates(struct store_tx *tx, void *ctx)
 	assert_int_equal(add_certificate(tx, 2, 1, 11), 0);
 	assert_int_equal(add_certificate(tx, 3, 2, 12), 0);
 	assert_int_equal(add_certificate(tx, 3, 2, 12), -E_EXISTS);
+	int64_t count = 7;
+	assert_int_equal(ca_certificate_count(tx, &(struct id){ { 1 } }, NOW - 1, &count), 0);
+	assert_int_equal(count, 2);
+	assert_int_equal(ca_certificate_count(tx, &(struct id){ { 1 } }, NOW, &count), 0);
+	assert_int_equal(count, 0);
+	assert_false(has_other_key(tx, IDENTITY_MANAGER, 1, 11));
+	assert_true(has_other_key(tx, IDENTITY_MANAGER, 1, 12));
+	assert_false(has_other_key(tx, IDENTITY_NODE, 1, 12));
+	assert_false(has_other_key(tx, IDENTITY_MANAGER, 9, 12));
 	assert_false(revoked(tx, 1, 11));
 	assert_int_equal(ca_certificate_revoke(tx, &(struct id){ { 9 } }, NOW), -E_NOT_FOUND);
 	assert_int_equal(ca_certificate_revoke(tx, &(struct id){ { 1 } }, NOW), 0);

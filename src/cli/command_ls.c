@@ -27,11 +27,11 @@ static int run(const struct cli *cli)
 	murmesh_ListRequest request = murmesh_ListRequest_init_zero;
 	struct session session;
 	struct cli_table table;
+	if (cli->n_operands && str_copy(str_from(cli->operands[0]), request.selector, sizeof request.selector) < 0)
+		return cli_fail(-E_TOO_LONG, "the selector cannot be used");
 	int code = session_begin(&session, cli);
 	if (code)
 		return code;
-	if (cli->n_operands && str_copy(str_from(cli->operands[0]), request.selector, sizeof request.selector) < 0)
-		return cli_fail(-E_TOO_LONG, "the selector cannot be used");
 	cli_table_begin(&table, cli, columns);
 	int err = session_stream(&session, &rpc_Fleet_ListDevices, &request, on_device, &table);
 	size_t n = table.n_rows;

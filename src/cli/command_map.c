@@ -118,6 +118,7 @@ static int run(const struct cli *cli)
 		map_close(mappings[i].map);
 	io_signal_free(terminate);
 	session_close(&session);
+	tls_context_free(tls);
 	return code;
 }
 

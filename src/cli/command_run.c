@@ -89,6 +89,14 @@ static void output_write(struct target *target, int fd, const uint8_t *bytes, si
 	}
 }
 
+/* As a shell has it.  The device's word: 256 must not become our 0. */
+static int exit_code(const murmesh_RunExit *exit)
+{
+	if (exit->signal)
+		return exit->signal < 128 ? 128 + (int)exit->signal : 255;
+	return exit->code < 256 ? (int)exit->code : 255;
+}
+
 static void input_watch(struct run *run);
 
 static void on_output(void *ctx, const void *message)
@@ -109,7 +117,7 @@ static void on_output(void *ctx, const void *message)
 		break;
 	case murmesh_RunOutput_exit_tag:
 		target->exited = true;
-		target->code = output->body.exit.signal ? 128 + (int)output->body.exit.signal : (int)output->body.exit.code;
+		target->code = exit_code(&output->body.exit);
 		break;
 	default:
 		break;
@@ -310,6 +318,7 @@ static int run(const struct cli *cli)
 	io_watch_free(run.input);
 	io_signal_free(terminate);
 	session_close(&run.session);
+	tls_context_free(run.tls);
 	mem_free(run.targets);
 	return code;
 }

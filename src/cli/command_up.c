@@ -148,8 +148,9 @@ static int keys_make(struct up *up, bool *ret_enrol, char *agent_line, size_t si
 
 static int announce(const struct up *up)
 {
-	char fingerprint[HEX_SIZE(32)], url[300];
+	char fingerprint[HEX_SIZE(32)], url[300], command[4096];
 	hex_encode(up->description.root_hash, sizeof up->description.root_hash, fingerprint);
+	program_command(command, sizeof command);
 	snprintf(url, sizeof url, "https://%s/", up->description.address);
 	if (cli_format(up->cli) >= CLI_JSON) {
 		int err = cli_json_line(up->cli, json_pack("{s:s, s:s, s:s, s:s, s:{s:i}}", "url", url, "fingerprint", fingerprint, "join",
@@ -163,10 +164,10 @@ static int announce(const struct up *up)
 		"  address      %s\n"
 		"  mesh root    SHA-256 %s\n"
 		"  next machine murmesh join %s\n\n"
-		"Try in another terminal: murmesh --dir %s ls\n"
+		"Try in another terminal: %s --dir %s ls\n"
 		"The mesh root's key is %s/ca/root.key: keep a copy in a safe place; the server runs without it.\n"
 		"Ctrl-C ends the server and this machine's agent.\n",
-		MURMESH_VERSION, up->directory, url, fingerprint, up->join.join, up->directory, up->directory);
+		MURMESH_VERSION, up->directory, url, fingerprint, up->join.join, command, up->directory, up->directory);
 	if (geteuid() != 0)
 		cli_note(up->cli, "note: as an ordinary user all parts share your user id; started as root each gets one of its own");
 	fflush(up->cli->out);

@@ -10,12 +10,15 @@ struct leg {
 	struct leg_target target;
 	client_end_opened opened;
 	void *ctx;
+	struct list node; /* in its session, while there is an end */
+	struct client_end *end;
 };
 
 static void finish(struct leg *leg, struct stream *stream, int err, const char *details)
 {
 	client_end_opened opened = leg->opened;
 	void *ctx = leg->ctx;
+	list_remove(&leg->node);
 	mem_free(leg);
 	opened(ctx, stream, err, details);
 }
@@ -42,8 +45,10 @@ static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 						    .grant = &tunnel->grant,
 						    .host = leg->target.host,
 						    .port = leg->target.port };
-	if (!client_end_new(leg->session->loop, &request, on_opened, leg))
-		finish(leg, NULL, -E_NO_MEMORY, "");
+	leg->end = client_end_new(leg->session->loop, &request, on_opened, leg);
+	if (!leg->end)
+		return finish(leg, NULL, -E_NO_MEMORY, "");
+	list_append(&leg->session->legs, &leg->node);
 }
 
 void leg_open(struct session *session, const struct leg_target *target, client_end_opened opened, void *ctx)
@@ -52,7 +57,8 @@ void leg_open(struct session *session, const struct leg_target *target, client_e
 	struct leg *leg = mem_alloc(sizeof *leg);
 	if (!leg)
 		return opened(ctx, NULL, -E_NO_MEMORY, "");
-	*leg = (struct leg){ session, *target, opened, ctx };
+	*leg = (struct leg){ .session = session, .target = *target, .opened = opened, .ctx = ctx };
+	list_init(&leg->node);
 	memcpy(request.device, target->device.bytes, sizeof request.device);
 	int err = target->rpc ? 0 : target_format(target->host, target->port, request.targets[0], sizeof request.targets[0]);
 	request.targets_count = !target->rpc;
@@ -60,4 +66,13 @@ void leg_open(struct session *session, const struct leg_target *target, client_e
 		err = session->server ? rpc_unary(session->server, &rpc_Tunnels_Open, &request, 30000, on_tunnel, leg) : -E_UNREACHABLE;
 	if (err < 0)
 		finish(leg, NULL, err, "");
+}
+
+void legs_cancel(struct session *session)
+{
+	while (!list_empty(&session->legs)) {
+		struct leg *leg = LIST_ENTRY(session->legs.next, struct leg, node);
+		client_end_free(leg->end);
+		finish(leg, NULL, -E_CANCELLED, "");
+	}
 }

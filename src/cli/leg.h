@@ -12,4 +12,6 @@ struct leg_target {
 };
 /* opened as in tunnel/client_end.h: exactly once, maybe from inside leg_open(). */
 void leg_open(struct session *session, const struct leg_target *target, client_end_opened opened, void *ctx);
+/* session_close() */
+void legs_cancel(struct session *session);
 #endif

@@ -22,6 +22,21 @@ int program_path(const char *name, char *out, size_t size)
 	return err < 0 ? err : file_exists(out) ? 0 : -E_NOT_FOUND;
 }
 
+void program_command(char *out, size_t size)
+{
+	struct str file, folder, rest = str_from(getenv("PATH"));
+	if (proc_self_path(out, size) < 0) {
+		str_copy(STR("murmesh"), out, size);
+		return;
+	}
+	folder = str_cut_last(str_from(out), '/', &file);
+	while (rest.len)
+		if (str_equal(str_cut(rest, ':', &rest), folder)) {
+			str_copy(STR("murmesh"), out, size);
+			return;
+		}
+}
+
 int program_secret(const char *text)
 {
 	int ends[2];

@@ -5,6 +5,8 @@
 
 /* Full path of "murmesh-agent" and the like. */
 int program_path(const char *name, char *out, size_t size);
+/* How a person starts this program in a shell: "murmesh" when its folder is in PATH, else its full path. */
+void program_command(char *out, size_t size);
 /* A descriptor from which text can be read once (a pipe that holds it), so that a secret is in no argument list; text at most 4 KiB. */
 int program_secret(const char *text);
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "cli/leg.h"
 #include "os/file.h"
 #include "stream/stream.h"
 
@@ -23,11 +24,15 @@ struct wait {
 	void *ctx;
 	struct rpc_call *call;
 	int err;
-	bool done;
+	bool done, left; /* left: nobody waits any more, its end frees it */
 };
 
 static void wait_end(struct wait *wait, int err, const char *why)
 {
+	if (wait->left) {
+		mem_free(wait);
+		return;
+	}
 	wait->err = err;
 	wait->done = true;
 	if (wait->why)
@@ -47,8 +52,10 @@ static int wait_for(struct wait *wait)
 {
 	while (!wait->done) {
 		io_loop_run(wait->loop);
-		if (wait->session && wait->session->interrupted && !wait->done)
-			return -E_CANCELLED; /* the process ends: the call need not */
+		if (wait->session && wait->session->interrupted && !wait->done) {
+			wait->left = true;
+			return -E_CANCELLED; /* the call ends with its connection */
+		}
 	}
 	return wait->err;
 }
@@ -56,14 +63,14 @@ static int wait_for(struct wait *wait)
 static int unary_wait(struct rpc_connection *connection, struct io_loop *loop, const struct rpc_method *method, const void *request,
 		      void *response, size_t size, char *why, size_t why_size, struct session *session)
 {
-	struct wait *wait = mem_alloc(sizeof *wait); /* not freed when interrupted */
+	struct wait *wait = mem_alloc(sizeof *wait);
 	if (!wait)
 		return -E_NO_MEMORY;
 	*wait = (struct wait){ .session = session, .loop = loop, .response = response, .size = size, .why = why, .why_size = why_size };
 	int err = rpc_unary(connection, method, request, CALL_MS, on_unary, wait);
 	if (err == 0)
 		err = wait_for(wait);
-	if (wait->done)
+	if (!wait->left)
 		mem_free(wait);
 	return err;
 }
@@ -165,7 +172,6 @@ static int dial_front(struct session *session)
 	static const struct rpc_connection_events events = { NULL, on_ready, on_closed };
 	static const struct rpc_connection_settings rpc = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	static const struct stream_events none;
-	static struct tls_context *context;
 	const struct tls_settings settings = { .verify = TLS_VERIFY_REQUIRED,
 					       .leaf = session->leaf,
 					       .intermediate = session->intermediate,
@@ -175,14 +181,14 @@ static int dial_front(struct session *session)
 					       .kinds = 1u << IDENTITY_COMPONENT,
 					       .alpn = alpn };
 	struct stream_settings stream_settings = { .connecting = true };
-	int err = tls_context_new(&settings, &context);
+	int err = tls_context_new(&settings, &session->tls);
 	if (err == 0)
 		err = socket_address_parse(STR("127.0.0.1"), (uint16_t)session->description.front_port, &session->front);
 	if (err == 0)
 		err = stream_settings.fd = socket_connect(&session->front);
 	if (err < 0)
 		return err == -E_NO_MEMORY ? err : -E_UNREACHABLE;
-	stream_settings.tls = context;
+	stream_settings.tls = session->tls;
 	struct stream *stream = stream_new(session->loop, &stream_settings, &none, NULL);
 	session->server = stream ? rpc_connection_new(session->loop, stream, &rpc, &events, session) : NULL;
 	if (!session->server)
@@ -200,6 +206,7 @@ int session_open(struct session *session, const char *directory)
 	struct rpc_connection *local = NULL;
 	murmesh_Nothing nothing = murmesh_Nothing_init_zero;
 	*session = (struct session){ .loop = io_loop_new(), .key = key_generate() };
+	list_init(&session->legs);
 	if (!session->loop || !session->key)
 		return -E_NO_MEMORY;
 	session->interrupt = io_signal_new(session->loop, SIGINT, on_interrupt, session);
@@ -224,12 +231,14 @@ void session_close(struct session *session)
 	struct rpc_connection *server = session->server;
 	session->server = NULL;
 	rpc_connection_free(server);
+	legs_cancel(session);
+	tls_context_free(session->tls);
 	key_free(session->key);
 	certificate_free(session->leaf);
 	certificate_free(session->intermediate);
 	certificate_free(session->root);
 	io_signal_free(session->interrupt);
-	session->interrupt = NULL;
+	io_loop_free(session->loop);
 }
 
 int session_begin(struct session *session, const struct cli *cli)
@@ -241,7 +250,9 @@ int session_begin(struct session *session, const struct cli *cli)
 	if (err == 0)
 		return 0;
 	snprintf(what, sizeof what, "the server in %.4000s cannot be used", directory);
-	return session_fail(session, err, what);
+	int code = session_fail(session, err, what);
+	session_close(session);
+	return code;
 }
 
 int session_fail(const struct session *session, int err, const char *what)
@@ -284,8 +295,9 @@ int session_stream(struct session *session, const struct rpc_method *method, con
 	if (err == 0) {
 		rpc_call_half_close(wait->call);
 		err = wait_for(wait);
-	}
-	if (wait->done || !wait->call)
+	} else
+		wait->left = wait->call;
+	if (!wait->left)
 		mem_free(wait);
 	return err;
 }

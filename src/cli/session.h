@@ -2,6 +2,7 @@
  * front, as from any other machine.  Calls that wait run the loop meanwhile. */
 #ifndef CLI_SESSION_H
 #define CLI_SESSION_H
+#include "base/list.h"
 #include "cli/cli.h"
 #include "crypto/tls.h"
 #include "io/io.h"
@@ -14,6 +15,8 @@ struct session {
 	struct io_loop *loop;
 	struct rpc_connection *server;
 	struct socket_address front;
+	struct list legs; /* that are being opened (leg.h) */
+	struct tls_context *tls;
 	struct key *key;
 	struct certificate *leaf, *intermediate, *root;
 	struct identity self;
@@ -26,12 +29,13 @@ struct session {
 
 /* Only core.sock: what `up` asks before anybody is logged in. */
 int session_describe(struct io_loop *loop, const char *directory, murmesh_ServerDescription *ret);
-/* Returns 0 or a negative code.  From then on SIGINT ends a waiting call with -E_CANCELLED. */
+/* Returns 0 or a negative code; to be closed in any case.  From then on SIGINT ends a waiting call with -E_CANCELLED. */
 int session_open(struct session *session, const char *directory);
+/* Its last use: what the caller made on its loop is freed before.  Ends legs that are being opened. */
 void session_close(struct session *session);
 /* Another signal that ends waiting as SIGINT does; the caller frees it. */
 struct io_signal *session_interrupt_by(struct session *session, int signal);
-/* The usual beginning of a command: opens with --dir; on failure prints why and returns the exit code, else 0. */
+/* The usual beginning of a command: opens with --dir; on failure prints why, closes and returns the exit code, else 0. */
 int session_begin(struct session *session, const struct cli *cli);
 /* Prints the failure of a call with what the server said. */
 int session_fail(const struct session *session, int err, const char *what);

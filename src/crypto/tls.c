@@ -233,7 +233,7 @@ static int failure(struct tls *tls, int result)
 static int unsent_append(struct tls *tls, const uint8_t *bytes, size_t len)
 {
 	size_t left = tls->unsent_len - tls->unsent_at;
-	uint8_t *all = mem_alloc(left + len);
+	uint8_t *all = mem_resize(NULL, left + len);
 	if (!all)
 		return -E_NO_MEMORY;
 	if (left)

@@ -10,6 +10,15 @@
 
 #define FD_MESSAGE_MAX ((size_t)64 << 10)
 
+void fd_standard_open(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	fd_close(fd);
+}
+
 int fd_close(int fd)
 {
 	if (fd >= 0)

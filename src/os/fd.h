@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* First thing in main: /dev/null stands where 0, 1 or 2 is closed, so that nothing else is opened under these numbers. */
+void fd_standard_open(void);
 int fd_close(int fd); /* accepts -1; returns -1, so that `x->fd = fd_close(x->fd)` reads well */
 int fd_set_nonblocking(int fd);
 int fd_set_inherit(int fd, bool inherit); /* survives exec or not */

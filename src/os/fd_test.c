@@ -365,9 +365,27 @@ static void test_faults(void **state)
 	assert_int_equal(test_each_fault(write_pipe, NULL), 2);
 }
 
+/* What is opened next must not become standard input. */
+static void test_standard(void **state)
+{
+	(void)state;
+	int kept = dup(STDIN_FILENO);
+	assert_true(kept > STDERR_FILENO);
+	assert_int_equal(close(STDIN_FILENO), 0);
+	fd_standard_open();
+	int next = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	uint8_t byte = 1;
+	assert_true(next > STDERR_FILENO);
+	assert_int_equal(fd_read(STDIN_FILENO, &byte, 1), 0); /* /dev/null is at its end */
+	assert_int_equal(dup2(kept, STDIN_FILENO), STDIN_FILENO);
+	fd_close(next);
+	fd_close(kept);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_standard),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_write_all),

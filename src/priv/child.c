@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ptrace.h>
@@ -16,6 +17,8 @@
 #include "priv/sandbox.h"
 
 #define LEAVE_MS   3000
+#define TIDY_MS    10000
+#define TIDY_BYTES ((size_t)1 << 20)
 #define EXIT_USAGE 64
 #define EXIT_AGAIN 75
 
@@ -28,7 +31,8 @@ struct priv_child {
 	struct io_loop *loop;
 	struct io_watch *watch;
 	struct io_signal *terminate;
-	struct io_timer *leave;
+	struct io_timer *leave, *tidy;
+	size_t tidied; /* bytes free inside the heap when it was looked at last, or least since */
 	const struct priv_child_events *events;
 	void *ctx;
 	bool confined, leaving;
@@ -189,9 +193,22 @@ int priv_report(struct priv_child *child, struct str text)
 	return child_send(CONTROL_REPORT, text);
 }
 
+/* What much work leaves free inside the heap goes back to the system; nothing is done while little changes. */
+static void on_tidy(void *ctx)
+{
+	struct priv_child *child = ctx;
+	size_t free_bytes = mallinfo2().fordblks;
+	if (free_bytes > child->tidied + TIDY_BYTES)
+		malloc_trim(0);
+	else if (free_bytes > child->tidied)
+		return;
+	child->tidied = free_bytes;
+}
+
 int priv_child_run(struct priv_child *child)
 {
 	io_watch_set(child->watch, IO_READABLE);
+	io_timer_start(child->tidy, TIDY_MS, TIDY_MS);
 	if (!child->leaving)
 		io_loop_run(child->loop);
 	return child->failed;
@@ -228,12 +245,14 @@ static int child_open(struct priv_child *child)
 	child->watch = io_watch_new(child->loop, CONTROL_FD, on_control, child);
 	child->terminate = io_signal_new(child->loop, SIGTERM, child_leave, child);
 	child->leave = io_timer_new(child->loop, on_leave_late, child);
-	return child->watch && child->terminate && child->leave ? 0 : -E_NO_MEMORY;
+	child->tidy = io_timer_new(child->loop, on_tidy, child);
+	return child->watch && child->terminate && child->leave && child->tidy ? 0 : -E_NO_MEMORY;
 }
 
 static void child_close(struct priv_child *child)
 {
 	io_timer_free(child->leave);
+	io_timer_free(child->tidy);
 	io_signal_free(child->terminate);
 	io_watch_free(child->watch);
 	io_loop_free(child->loop);

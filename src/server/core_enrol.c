@@ -11,7 +11,8 @@
 #include "os/random.h"
 #include "server/core.h"
 
-#define BACKDATE_S  300 /* clocks of new machines are a little wrong */
+#define BACKDATE_S           300 /* clocks of new machines are a little wrong */
+#define CERTIFICATES_PER_DAY 24  /* of one machine: each is kept for months, and audited for ever */
 
 /* ---- RequestToken ---- */
 
@@ -77,12 +78,23 @@ struct certificate_job {
 	char actor[128];
 };
 
+/* A machine's management part keeps the key that it enrolled with: its net role knows the join key too, and must not get a certificate in the
+ * other's name. */
+static int manager_check(struct store_tx *tx, const struct certificate_record *record)
+{
+	bool other = false;
+	int err = record->kind == IDENTITY_MANAGER ? ca_certificate_has_other_key(tx, record, &other) : 0;
+	return err < 0 ? err : other ? -E_DENIED : 0;
+}
+
 static int keep_run(struct store_tx *tx, struct core_job *base)
 {
 	struct certificate_job *job = (struct certificate_job *)base;
 	const struct audit_event event = { str_from(job->actor), str_from(job->action), str_from(job->issue.common_name),
 					   str_from(identity_kind_name(job->record.kind)) };
-	int err = ca_certificate_add(tx, &job->record);
+	int err = manager_check(tx, &job->record);
+	if (err == 0)
+		err = ca_certificate_add(tx, &job->record);
 	return err < 0 ? err : audit_append(tx, clock_wall_s(), &event);
 }
 
@@ -185,6 +197,18 @@ static int device_make(struct store_tx *tx, const struct enrolment *enrolment, c
 	return err < 0 ? err : fleet_device_update(tx, &device.id, &inventory);
 }
 
+/* May this machine, which enrolled before, have another certificate? */
+static int device_check(struct store_tx *tx, const struct id *id, struct device *ret)
+{
+	int64_t recent;
+	int err = fleet_device_get(tx, id, ret);
+	if (err == -E_NOT_FOUND || (err == 0 && ret->retired))
+		return -E_REVOKED;
+	if (err == 0)
+		err = ca_certificate_count(tx, id, clock_wall_s() - 86400, &recent);
+	return err < 0 ? err : recent < CERTIFICATES_PER_DAY ? 0 : -E_LIMIT;
+}
+
 static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct id *token, struct enrolment *enrolment)
 {
 	struct device device;
@@ -194,10 +218,14 @@ static int node_decide(struct store_tx *tx, struct certificate_job *job, const s
 	int err = ca_enrolment_complete(tx, token, job->request.csr_hash, &id, clock_wall_s(), enrolment, &again);
 	if (err < 0)
 		return err;
-	if (!again)
-		return device_make(tx, enrolment, &job->request.request);
-	err = fleet_device_get(tx, &enrolment->device, &device);
-	return err < 0 ? err : device.retired ? -E_REVOKED : 0;
+	return again ? device_check(tx, &enrolment->device, &device) : device_make(tx, enrolment, &job->request.request);
+}
+
+/* The management part's certificate comes after the machine's own. */
+static int manager_decide(struct store_tx *tx, const struct enrolment *enrolment)
+{
+	struct device device;
+	return id_is_zero(&enrolment->device) ? -E_DENIED : device_check(tx, &enrolment->device, &device);
 }
 
 static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
@@ -214,8 +242,8 @@ static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
 	err = proof_check(tx, &job->request, &enrolment, full_name);
 	if (err == 0 && request->kind == murmesh_CertificateKind_NODE)
 		err = node_decide(tx, job, &token, &enrolment);
-	else if (err == 0 && (request->kind != murmesh_CertificateKind_MANAGER || id_is_zero(&enrolment.device)))
-		err = -E_DENIED; /* the management part comes after the machine itself */
+	else if (err == 0)
+		err = request->kind == murmesh_CertificateKind_MANAGER ? manager_decide(tx, &enrolment) : -E_DENIED;
 	if (err < 0)
 		return err;
 	snprintf(full_name, sizeof full_name, "%s-%u", enrolment.name, (unsigned)enrolment.number);
@@ -228,9 +256,9 @@ static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 {
 	struct device device;
 	char full_name[FLEET_FULL_NAME];
-	int err = fleet_device_get(tx, &job->peer.id, &device);
-	if (err < 0 || device.retired)
-		return err < 0 && err != -E_NOT_FOUND ? err : -E_REVOKED;
+	int err = device_check(tx, &job->peer.id, &device);
+	if (err < 0)
+		return err;
 	fleet_full_name(&device, full_name);
 	snprintf(job->actor, sizeof job->actor, "device %s", full_name);
 	issue_for(job, murmesh_CertificateKind_NODE, &device.id, full_name);

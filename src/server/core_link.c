@@ -1,4 +1,6 @@
 /* Control links of agents: presence, and messages to them. */
+#include <limits.h>
+
 #include "base/err.h"
 #include "base/mem.h"
 #include "fleet/fleet.h"
@@ -129,12 +131,12 @@ static void on_message(void *ctx, const void *message)
 	char device[ID_TEXT_SIZE];
 	switch (frame->which_body) {
 	case murmesh_Frame_hello_tag:
-		if (!link->registered)
+		if (!link->registered && !link->hellos) /* once: each is a job */
 			on_hello(link, &frame->body.hello);
 		break;
 	case murmesh_Frame_refusal_tag:
 		id_format(&link->device, device);
-		log_limited(LOG_INFO, "device %s refused a tunnel: %s", device, err_text(-(int)frame->body.refusal.error));
+		log_limited(LOG_INFO, "device %s refused a tunnel: %s", device, err_text((int)(frame->body.refusal.error & INT_MAX)));
 		break;
 	default: /* of a newer version */
 		break;

@@ -41,7 +41,9 @@ static int tunnel_run(struct store_tx *tx, struct core_job *job)
 	struct tunnel_job *tunnel = (struct tunnel_job *)job;
 	struct device device;
 	char name[64], detail[512], full_name[FLEET_FULL_NAME];
-	int err = core_user_check(tx, &tunnel->user, tunnel->request.rights & murmesh_Right_RUN ? ACCOUNT_RUN : ACCOUNT_TUNNEL, name);
+	int err = core_user_check(tx, &tunnel->user, ACCOUNT_TUNNEL, name);
+	if (err == 0 && tunnel->request.rights & murmesh_Right_RUN)
+		err = core_user_check(tx, &tunnel->user, ACCOUNT_RUN, name);
 	if (err == 0)
 		err = fleet_device_get(tx, &tunnel->device, &device);
 	if (err < 0)
@@ -126,6 +128,8 @@ void core_tunnel_open(void *ctx, struct rpc_call *call, const void *message)
 	tunnel->user = rpc_call_peer(call)->id;
 	tunnel->request = *(const murmesh_TunnelRequest *)message;
 	memcpy(tunnel->device.bytes, tunnel->request.device, sizeof tunnel->device.bytes);
+	if (tunnel->request.rights & ~(unsigned)(murmesh_Right_CONNECT | murmesh_Right_RUN))
+		return core_job_fail(&tunnel->base, -E_UNSUPPORTED, NULL); /* a later version might read more into the bits */
 	for (pb_size_t i = 0; i < tunnel->request.targets_count; i++)
 		if (!utf8_valid(str_from(tunnel->request.targets[i])))
 			return core_job_fail(&tunnel->base, -E_UTF8, NULL);

@@ -196,6 +196,7 @@ int main(int argc, char **argv)
 					.n_roles = sizeof roles / sizeof *roles,
 					.edges = edges,
 					.n_edges = sizeof edges / sizeof *edges };
+	fd_standard_open();
 	proc_title_init(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 2 && str_is(str_from(argv[1]), "--role"))

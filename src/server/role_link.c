@@ -17,7 +17,7 @@
 #define CLIENTS_MAX    15000
 #define STRANGERS_MAX  500    /* of these through their handshake without a certificate */
 #define STRANGER_MS    120000 /* for an enrolment */
-#define STRANGER_CALLS 4      /* at once */
+#define CALLS_MAX      4      /* at once, of all but users */
 #define RETRY_MS       50
 
 struct link_role {
@@ -136,9 +136,10 @@ static int on_open(void *ctx, struct rpc_call *call)
 	const struct rpc_service *row = rpc_service_find(services, sizeof services / sizeof *services, rpc_call_path(call));
 	if (!row)
 		return -E_UNSUPPORTED;
-	if (!(row->access & class_of(rpc_call_peer(call))))
+	unsigned class = class_of(rpc_call_peer(call));
+	if (!(row->access & class))
 		return -E_DENIED;
-	if (client->until_ms && rpc_connection_calls(client->connection) > STRANGER_CALLS)
+	if (!(class & USERS) && rpc_connection_calls(client->connection) > CALLS_MAX)
 		return -E_LIMIT;
 	if (row->unary)
 		return rpc_serve(row, call, client->role);

@@ -330,6 +330,12 @@ struct agent_end *agent_end_new(struct io_loop *loop, const struct agent_end_set
 	return end;
 }
 
+void agent_end_renew(struct agent_end *end, struct tls_context *tls, const struct trust *trust)
+{
+	end->settings.tls = tls;
+	end->settings.trust = trust;
+}
+
 struct agent_end *agent_end_free(struct agent_end *end)
 {
 	if (!end)

@@ -29,6 +29,8 @@ struct agent_end_settings {
 };
 /* settings are copied, what they point to must outlive it. */
 struct agent_end *agent_end_new(struct io_loop *loop, const struct agent_end_settings *settings);
+/* New legs are met with these from here; open ones go on. */
+void agent_end_renew(struct agent_end *end, struct tls_context *tls, const struct trust *trust);
 struct agent_end *agent_end_free(struct agent_end *end); /* resets all legs */
 /* A leg: a socket that is being connected to a relay, and what to send there first (relay/relay.h). */
 int agent_end_leg(struct agent_end *end, int fd, struct str preamble);

@@ -619,7 +619,7 @@ static void stranger_connect(struct world *world, struct tls_context *tls)
 static bool answer_has(const struct world *world, const char *part)
 {
 	struct str answer = buf_str(&world->near.kept);
-	return memmem(answer.ptr, answer.len, part, strlen(part));
+	return answer.len && memmem(answer.ptr, answer.len, part, strlen(part));
 }
 
 static void assert_answer(struct world *world, const char *head, const char *code, const char *body)

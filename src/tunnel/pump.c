@@ -32,12 +32,15 @@ static struct side *other(const struct side *side)
 	return &side->pump->sides[side == &side->pump->sides[0]];
 }
 
+/* Reading on would only copy: TLS, too, keeps what the socket does not take. */
+static bool full(const struct side *side)
+{
+	return buf_len(&side->waiting) || stream_unsent(side->stream);
+}
+
 static void want(struct side *side)
 {
-	const struct side *to = other(side);
-	bool last = side->closed && stream_unsent(side->stream); /* nothing but its way out to wait for */
-	stream_want(side->stream, (!side->eof && !buf_len(&to->waiting) ? STREAM_READ : 0u) |
-	                                  (buf_len(&side->waiting) || last ? STREAM_WRITE : 0u));
+	stream_want(side->stream, (!side->eof && !full(other(side)) ? STREAM_READ : 0u) | (full(side) ? STREAM_WRITE : 0u));
 }
 
 static void end(struct pump *pump, int err)
@@ -81,7 +84,7 @@ static int move(struct side *from)
 {
 	struct side *to = other(from);
 	uint8_t *scratch = io_loop_scratch(from->pump->loop);
-	for (int i = 0; i < ROUNDS && !from->eof && !buf_len(&to->waiting); i++) {
+	for (int i = 0; i < ROUNDS && !from->eof && !full(to); i++) {
 		ssize_t n = stream_read(from->stream, scratch, IO_SCRATCH);
 		if (n == -EAGAIN)
 			break;
@@ -125,7 +128,7 @@ static void on_writable(void *ctx)
 	}
 	buf_trim(&to->waiting);
 	if (err == 0)
-		err = pass_end(other(to));
+		err = move(other(to));
 	settle(to->pump, err == -EAGAIN ? 0 : err);
 }
 

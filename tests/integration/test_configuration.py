@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness import check_report
+
 BIN = Path(os.environ.get("MURMESH_BUILD", "build")).resolve() / "bin"
 SERVER = str(BIN / "murmesh-server")
 INI = "murmesh-server.ini"
@@ -69,6 +71,7 @@ def stop(process):
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=30)
     assert process.returncode == 0
+    check_report(log, "the server")
     return log
 
 

@@ -85,7 +85,8 @@ def test_comes_back_without_its_line(mesh, tmp_path):
     first = mesh.device("back")["id"]
     agent.stop()
     until(lambda: not mesh.device("back")["online"], "offline")
-    program = subprocess.Popen([PROGRAMS / "murmesh-agent", "--dir", tmp_path / "back"], stderr=subprocess.DEVNULL)
+    with open(tmp_path / "log", "wb") as log:
+        program = subprocess.Popen([PROGRAMS / "murmesh-agent", "--dir", tmp_path / "back"], stderr=log)
     try:
         until(lambda: mesh.device("back")["online"], "back")
         assert mesh.device("back")["id"] == first

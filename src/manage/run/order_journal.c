@@ -10,18 +10,32 @@ static const char *const state_names[] = {
 	[ORDER_INTERRUPTED] = "interrupted",
 };
 
+/* The clock may be set back, also by somebody else; the journal's own times are not. */
+static int time_check(struct store_tx *tx, int64_t until, int64_t now)
+{
+	if (now >= until)
+		return -E_GRANT_EXPIRED;
+	if (until > now + ORDER_KEPT_SECONDS)
+		return -E_GRANT;
+	struct store_query *query = store_query(tx, "SELECT max(valid_until) FROM orders");
+	bool went_back = store_step(query) > 0 && !store_is_null(query, 0) && now < store_integer(query, 0) - ORDER_KEPT_SECONDS;
+	int err = store_error(query);
+	return err < 0 ? err : went_back ? -E_GRANT_EXPIRED : 0;
+}
+
 int order_journal_start(struct store_tx *tx, const struct id *nonce, int64_t until, int64_t now, struct str command)
 {
 	char clean[ORDER_COMMAND_SIZE];
-	if (now >= until)
-		return -E_GRANT_EXPIRED;
+	int err = time_check(tx, until, now);
+	if (err < 0)
+		return err;
 	struct store_query *query = store_query(tx, "INSERT INTO orders (nonce, valid_until, state, started, exit_code, command)"
 	                                            " VALUES ($1, $2, 'started', $3, 0, $4)");
 	store_bind_id(query, 1, nonce);
 	store_bind_integer(query, 2, until);
 	store_bind_integer(query, 3, now);
 	store_bind_text(query, 4, str_from(utf8_clean(command, clean, sizeof clean)));
-	int err = store_exec(query);
+	err = store_exec(query);
 	return err == -E_EXISTS ? -E_ORDER_USED : err;
 }
 
@@ -71,7 +85,9 @@ int order_journal_get(struct store_tx *tx, const struct id *nonce, struct order 
 
 int order_journal_prune(struct store_tx *tx, int64_t now)
 {
-	struct store_query *query = store_query(tx, "DELETE FROM orders WHERE valid_until < $1");
+	struct store_query *query = store_query(tx, "DELETE FROM orders WHERE valid_until < $1"
+	                                            " AND valid_until < (SELECT max(valid_until) FROM orders) - $2");
 	store_bind_integer(query, 1, now - ORDER_KEPT_SECONDS);
+	store_bind_integer(query, 2, ORDER_KEPT_SECONDS);
 	return store_exec(query);
 }

@@ -13,7 +13,7 @@
 struct store_tx;
 
 #define ORDER_COMMAND_SIZE 4096  /* with the NUL; a longer command is cut in the journal */
-#define ORDER_KEPT_SECONDS 86400 /* after its until */
+#define ORDER_KEPT_SECONDS 86400 /* after its until, and at least as long as no later order came */
 
 enum order_state { ORDER_STARTED, ORDER_FINISHED, ORDER_INTERRUPTED };
 
@@ -25,7 +25,8 @@ struct order {
 	char command[ORDER_COMMAND_SIZE];
 };
 
-/* -E_ORDER_USED when the nonce exists; -E_GRANT_EXPIRED from the second `until` on (a row may be forgotten only because of this). */
+/* -E_ORDER_USED when the nonce exists; -E_GRANT_EXPIRED from the second `until` on, or when the clock went back by more than a day since the
+ * latest order, so that what was forgotten cannot come again; -E_GRANT when `until` is more than a day ahead. */
 int order_journal_start(struct store_tx *tx, const struct id *nonce, int64_t until, int64_t now, struct str command);
 int order_journal_finish(struct store_tx *tx, const struct id *nonce, int exit_code); /* -E_NOT_FOUND unless it is started */
 /* At start-up: all `started` become `interrupted`. */

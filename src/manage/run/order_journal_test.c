@@ -79,17 +79,36 @@ static int long_command(struct store_tx *tx, void *ctx)
 
 static int prune(struct store_tx *tx, void *ctx)
 {
+	const int64_t day = ORDER_KEPT_SECONDS;
 	(void)ctx;
 	struct order order;
 	assert_int_equal(order_journal_start(tx, &first, 2000, 1000, STR("a")), 0);
-	assert_int_equal(order_journal_start(tx, &second, 3000, 1000, STR("b")), 0);
-	assert_int_equal(order_journal_prune(tx, 2000 + 86400), 0);
+	/* Without a later order nothing is forgotten, however late it is. */
+	assert_int_equal(order_journal_prune(tx, 1000 * day), 0);
 	assert_int_equal(order_journal_get(tx, &first, &order), 0);
-	assert_int_equal(order_journal_prune(tx, 2001 + 86400), 0);
+	assert_int_equal(order_journal_start(tx, &second, 2001 + day, 1900 + day, STR("b")), 0);
+	assert_int_equal(order_journal_prune(tx, 2000 + day), 0);
+	assert_int_equal(order_journal_get(tx, &first, &order), 0);
+	assert_int_equal(order_journal_prune(tx, 2001 + day), 0);
 	assert_int_equal(order_journal_get(tx, &first, &order), -E_NOT_FOUND);
 	assert_int_equal(order_journal_get(tx, &second, &order), 0);
-	/* What was forgotten can still not be started. */
-	assert_int_equal(order_journal_start(tx, &first, 2000, 2001 + 86400, STR("a")), -E_GRANT_EXPIRED);
+	/* What was forgotten can still not be started, also when the clock was set back. */
+	assert_int_equal(order_journal_start(tx, &first, 2000, 2001 + day, STR("a")), -E_GRANT_EXPIRED);
+	assert_int_equal(order_journal_start(tx, &first, 2000, 1999, STR("a")), -E_GRANT_EXPIRED);
+	assert_int_equal(order_journal_start(tx, &first, 2000, 1000, STR("a")), -E_GRANT_EXPIRED);
+	/* A clock that went back a little is none of this. */
+	assert_int_equal(order_journal_start(tx, &unknown, 3000, 2001, STR("c")), 0);
+	assert_int_equal(order_journal_start(tx, &second, 2001 + day, 2001, STR("b")), -E_ORDER_USED);
+	return 0;
+}
+
+/* Nor can one order keep later ones out: it would be the newest for long. */
+static int far_ahead(struct store_tx *tx, void *ctx)
+{
+	(void)ctx;
+	assert_int_equal(order_journal_start(tx, &first, 1001 + ORDER_KEPT_SECONDS, 1000, STR("a")), -E_GRANT);
+	assert_int_equal(order_journal_start(tx, &first, INT64_MAX, 1000, STR("a")), -E_GRANT);
+	assert_int_equal(order_journal_start(tx, &first, 1000 + ORDER_KEPT_SECONDS, 1000, STR("a")), 0);
 	return 0;
 }
 
@@ -102,6 +121,11 @@ static void test_orders(void **state)
 static void test_prune(void **state)
 {
 	assert_int_equal(test_run(*state, prune, NULL), 0);
+}
+
+static void test_far_ahead(void **state)
+{
+	assert_int_equal(test_run(*state, far_ahead, NULL), 0);
 }
 
 static int start_first(struct store_tx *tx, void *ctx)
@@ -169,6 +193,6 @@ static void test_faults_everywhere(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = { TEST(test_orders), TEST(test_prune), TEST(test_kill), TEST(test_faults_everywhere) };
+	const struct CMUnitTest tests[] = { TEST(test_orders), TEST(test_prune), TEST(test_far_ahead), TEST(test_kill), TEST(test_faults_everywhere) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

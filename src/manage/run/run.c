@@ -19,6 +19,7 @@
 #include "services.h"
 #include "store/store.h"
 
+#define START_MS      10000 /* for the order to come: a call without one keeps a place from others */
 #define KILL_AFTER_MS 3000
 #define STDIN_MAX     ((size_t)1 << 20)
 #define CHUNK         sizeof(((murmesh_RunOutput *)0)->body.stdout.bytes)
@@ -45,11 +46,11 @@ struct command {
 	struct run_service *service;
 	struct rpc_call *call; /* referenced; finished or gone when `over` */
 	struct store_job job;
-	murmesh_Order *order;  /* until it has started */
+	murmesh_Order *order; /* until it has started */
 	struct id nonce;
 	struct pipe_end ends[3];
 	struct buf input;
-	struct io_timer *kill;
+	struct io_timer *deadline; /* for the order; then, once it has to stop, for the command */
 	pid_t pid;
 	int64_t until;
 	int status, exit_code;
@@ -60,7 +61,7 @@ static void command_free(struct command *command)
 {
 	list_remove(&command->node);
 	command->service->n_commands--;
-	io_timer_free(command->kill);
+	io_timer_free(command->deadline);
 	for (int i = 0; i < 3; i++) {
 		io_watch_free(command->ends[i].watch);
 		fd_close(command->ends[i].fd);
@@ -110,6 +111,13 @@ static int output_move(struct pipe_end *end)
 	return -EAGAIN;
 }
 
+/* Output that was cut off must not look complete. */
+static void output_check(struct command *command, int err)
+{
+	if (err < 0 && err != -EAGAIN)
+		rpc_call_finish(command->call, err, NULL);
+}
+
 static void outputs_watch(struct command *command)
 {
 	bool crowded = rpc_call_crowded(command->call);
@@ -128,12 +136,19 @@ static void on_output(void *ctx, unsigned events)
 	int err = output_move(end);
 	if (err != -EAGAIN)
 		end_close(end);
+	output_check(command, err);
 	outputs_watch(command);
 	if (command->reaped)
 		command_finish(command);
 }
 
 /* ---- input ---- */
+
+/* What nobody takes stops its sender; also before the command has started. */
+static void input_pause(struct command *command)
+{
+	rpc_call_pause(command->call, buf_len(&command->input) > STDIN_MAX / 4);
+}
 
 static void input_flush(struct command *command)
 {
@@ -142,19 +157,18 @@ static void input_flush(struct command *command)
 		ssize_t n = fd_write(end->fd, buf_head(&command->input), buf_len(&command->input));
 		if (n == -EAGAIN)
 			break;
-		if (n < 0) { /* the command reads no more */
+		if (n < 0)
 			end_close(end);
-			buf_done(&command->input);
-			return;
-		}
-		buf_consume(&command->input, (size_t)n);
+		else
+			buf_consume(&command->input, (size_t)n);
 	}
+	if (end->fd < 0) /* the command reads no more */
+		buf_done(&command->input);
 	if (end->watch)
 		io_watch_set(end->watch, buf_len(&command->input) ? IO_WRITABLE : 0);
 	if (command->input_ended && !buf_len(&command->input))
 		end_close(end);
-	if (command->started)
-		rpc_call_pause(command->call, buf_len(&command->input) > STDIN_MAX / 4);
+	input_pause(command);
 }
 
 static void on_input_writable(void *ctx, unsigned events)
@@ -191,9 +205,12 @@ static void journal_finish(struct command *command)
 static void command_finish(struct command *command)
 {
 	murmesh_RunOutput output = { .which_body = murmesh_RunOutput_exit_tag };
-	for (int i = STDOUT; i <= STDERR && !command->over; i++)
-		if (command->ends[i].fd >= 0 && output_move(&command->ends[i]) == -EAGAIN && rpc_call_crowded(command->call))
+	for (int i = STDOUT; i <= STDERR && !command->over; i++) {
+		int err = command->ends[i].fd < 0 ? 0 : output_move(&command->ends[i]);
+		if (err == -EAGAIN && rpc_call_crowded(command->call))
 			return outputs_watch(command);
+		output_check(command, err);
+	}
 	end_close(&command->ends[STDOUT]);
 	end_close(&command->ends[STDERR]);
 	end_close(&command->ends[STDIN]);
@@ -205,26 +222,43 @@ static void command_finish(struct command *command)
 	rpc_call_finish(command->call, err, NULL);
 }
 
+/* Without reaping it: until then the number of its group cannot be somebody else's. */
+static bool has_ended(const struct command *command)
+{
+	siginfo_t info = { .si_pid = 0 };
+	return waitid(P_PID, (id_t)command->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == command->pid;
+}
+
+static void command_reap(struct command *command)
+{
+	if (command->over) /* it was stopped: whom it leaves in its group as well */
+		kill(-command->pid, SIGKILL);
+	while (waitpid(command->pid, &command->status, 0) < 0 && errno == EINTR)
+		;
+	command->reaped = true;
+	command->exit_code = WIFEXITED(command->status) ? WEXITSTATUS(command->status) : 128 + WTERMSIG(command->status);
+}
+
 static void on_child_ended(void *ctx)
 {
 	struct run_service *service = ctx;
-	LIST_EACH(at, &service->commands)
-	{
+	LIST_EACH(at, &service->commands) {
 		struct command *command = LIST_ENTRY(at, struct command, node);
-		if (!command->started || command->reaped || waitpid(command->pid, &command->status, WNOHANG) != command->pid)
+		if (!command->started || command->reaped || !has_ended(command))
 			continue;
-		command->reaped = true;
-		command->exit_code = WIFEXITED(command->status) ? WEXITSTATUS(command->status) : 128 + WTERMSIG(command->status);
+		command_reap(command);
 		journal_finish(command);
 		command_finish(command);
 		command_release(command);
 	}
 }
 
-static void on_kill(void *ctx)
+static void on_deadline(void *ctx)
 {
 	struct command *command = ctx;
-	if (!command->reaped)
+	if (!command->started)
+		rpc_call_finish(command->call, -E_TIMEOUT, "no run order came");
+	else if (!command->reaped)
 		kill(-command->pid, SIGKILL);
 }
 
@@ -233,7 +267,7 @@ static void command_stop(struct command *command)
 	if (!command->started || command->reaped)
 		return;
 	kill(-command->pid, SIGTERM);
-	io_timer_start(command->kill, KILL_AFTER_MS, 0);
+	io_timer_start(command->deadline, KILL_AFTER_MS, 0);
 }
 
 static int program_find(const char *name, char *path, size_t size)
@@ -257,15 +291,19 @@ static int pipes_make(int ours[3], int theirs[3])
 			return -errno;
 		ours[i] = ends[i == STDIN];
 		theirs[i] = ends[i != STDIN];
-		fd_set_nonblocking(ours[i]);
+		int err = fd_set_nonblocking(ours[i]);
+		if (err < 0)
+			return err;
 	}
 	return 0;
 }
 
 static int command_spawn(struct command *command)
 {
-	static char *const environment[] = { (char *)(uintptr_t) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-					     (char *)(uintptr_t) "LANG=C.UTF-8", (char *)(uintptr_t) "HOME=/", NULL };
+	static char *const environment[] = {
+		(char *)(uintptr_t) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		(char *)(uintptr_t) "LANG=C.UTF-8", (char *)(uintptr_t) "HOME=/", NULL
+	};
 	char path[4096], *argv[33];
 	int ours[3] = { -1, -1, -1 }, theirs[3] = { -1, -1, -1 };
 	for (pb_size_t i = 0; i < command->order->argv_count; i++)
@@ -276,12 +314,12 @@ static int command_spawn(struct command *command)
 		err = pipes_make(ours, theirs);
 	if (err == 0) {
 		const struct proc_spawn spawn = { .path = path,
-						  .argv = argv,
-						  .environment = environment,
-						  .directory = "/",
-						  .standard = { theirs[0], theirs[1], theirs[2] },
-						  .new_group = 1,
-						  .die_with_parent = 1 };
+			                          .argv = argv,
+			                          .environment = environment,
+			                          .directory = "/",
+			                          .standard = { theirs[0], theirs[1], theirs[2] },
+			                          .new_group = 1,
+			                          .die_with_parent = 1 };
 		pid_t pid = proc_spawn(&spawn);
 		err = pid < 0 ? pid : 0;
 		command->pid = pid;
@@ -314,7 +352,9 @@ static int journal_start_run(struct store_tx *tx, struct store_job *job)
 	text[0] = 0;
 	for (pb_size_t i = 0; i < command->order->argv_count && len < sizeof text; i++)
 		len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", i ? " " : "", command->order->argv[i]);
-	return order_journal_start(tx, &command->nonce, command->until, command->service->settings.now(), str_from(text));
+	int64_t now = command->service->settings.now();
+	int err = order_journal_start(tx, &command->nonce, command->until, now, str_from(text));
+	return err < 0 ? err : order_journal_prune(tx, now); /* the journal must not grow as long as the agent runs */
 }
 
 static void journal_start_done(struct store_job *job, int err)
@@ -351,14 +391,15 @@ static void journal_start_done(struct store_job *job, int err)
 static void on_start(struct command *command, const murmesh_RunStart *start)
 {
 	int err = command->order ? -E_PROTOCOL : 0;
+	io_timer_stop(command->deadline);
 	if (err == 0) {
 		command->order = mem_alloc(sizeof *command->order);
 		err = command->order ? 0 : -E_NO_MEMORY;
 	}
 	if (err == 0)
-		err = start->has_order ? command->service->settings.check(command->service->settings.ctx, &start->order, start->devices.bytes,
-									  start->devices.size, command->order) :
-					 -E_GRANT;
+		err = start->has_order ? command->service->settings.check(command->service->settings.ctx, &start->order,
+		                                                          start->devices.bytes, start->devices.size, command->order)
+		                       : -E_GRANT;
 	if (err == 0) {
 		memcpy(command->nonce.bytes, command->order->nonce, sizeof command->nonce.bytes);
 		command->until = command->order->until;
@@ -387,6 +428,8 @@ static void on_message(void *ctx, const void *message)
 			rpc_call_finish(command->call, -E_FLOW, NULL);
 		else if (command->started)
 			input_flush(command);
+		else
+			input_pause(command);
 		break;
 	case murmesh_RunInput_stdin_end_tag:
 		command->input_ended = true;
@@ -441,11 +484,12 @@ int run_open(struct run_service *service, struct rpc_call *call)
 		command->ends[i] = (struct pipe_end){ command, NULL, -1, i };
 	buf_init(&command->input, STDIN_MAX);
 	command->call = rpc_call_ref(call);
-	command->kill = io_timer_new(service->loop, on_kill, command);
-	if (!command->kill) {
+	command->deadline = io_timer_new(service->loop, on_deadline, command);
+	if (!command->deadline) {
 		command_free(command);
 		return -E_NO_MEMORY;
 	}
+	io_timer_start(command->deadline, START_MS, 0);
 	rpc_call_accept(call, &rpc_Run_Start, &events, command);
 	return 0;
 }
@@ -469,8 +513,7 @@ struct run_service *run_service_free(struct run_service *service)
 	if (!service)
 		return NULL;
 	service->leaving = true;
-	LIST_EACH(at, &service->commands)
-	{
+	LIST_EACH(at, &service->commands) {
 		struct command *command = LIST_ENTRY(at, struct command, node);
 		if (command->started && !command->reaped)
 			kill(-command->pid, SIGKILL);

@@ -1,5 +1,6 @@
 /* manage/run/run.h: the exec role's side of `murmesh run`: checks the signed order itself, notes it so that it runs once, starts the command
- * in a process group of its own, and streams its output (proto/run.proto).  When the call ends early, the command is stopped. */
+ * in a process group of its own, and streams its output (proto/run.proto).  When the call ends early, the command is stopped.
+ * The process ignores SIGPIPE, as every role does. */
 #ifndef MANAGE_RUN_RUN_H
 #define MANAGE_RUN_RUN_H
 #include <stddef.h>
@@ -21,7 +22,8 @@ struct run_settings {
 	void *ctx;
 };
 struct run_service *run_service_new(struct io_loop *loop, const struct run_settings *settings);
-struct run_service *run_service_free(struct run_service *service); /* stops all commands */
+/* Stops all commands.  After the connections' end and store_free(), since the journal works on the service's commands. */
+struct run_service *run_service_free(struct run_service *service);
 /* For a service table: Run.Start. */
 int run_open(struct run_service *service, struct rpc_call *call);
 #endif
