@@ -169,6 +169,12 @@ class Program:
             self.process.stdout.close()
             self.log_file.close()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
 
 class Agent(Program):
     """`murmesh join` in the background."""
@@ -193,8 +199,13 @@ class Mesh(Program):
         self.directory, self.programs, self.agents = Path(directory), programs, []
         command = [*wrap, programs / "murmesh", "up", "--dir", directory, "--port", port, "--address", address, *words]
         super().__init__(command + ["--json"] * as_json, f"{directory}.log", **options)
-        if as_json:
+        if not as_json:
+            return
+        try:
             self.ready()
+        except BaseException:
+            self.stop()
+            raise
 
     def ready(self):
         text = self.process.stdout.readline()
@@ -260,12 +271,6 @@ class Mesh(Program):
             agent.stop()
         return super().stop(number)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
 
 class Map(Program):
     """`murmesh map` in the background."""
@@ -280,12 +285,6 @@ class Map(Program):
 
     def connect(self, host="127.0.0.1", seconds=20):
         return socket.create_connection((host, self.port), seconds * PATIENCE)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
 
 
 # ---- targets ----
