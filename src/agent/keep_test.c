@@ -28,7 +28,6 @@ struct wanted {
 	const struct key *key;
 	enum identity_kind kind;
 	int64_t not_before, not_after; /* from now */
-	uint8_t number;
 };
 
 static struct wanted wanted_for(const struct keep *keep)
@@ -39,13 +38,11 @@ static struct wanted wanted_for(const struct keep *keep)
 /* As the server answers. */
 static void answer(const struct wanted *wanted)
 {
-	const struct certificate_order order = {
-		.profile = CERTIFICATE_LEAF,
-		.identity = { *authority_mesh(wanted->authority), wanted->kind, { { wanted->number } } },
-		.common_name = STR("web01-17"),
-		.not_before = clock_wall_s() + wanted->not_before,
-		.not_after = clock_wall_s() + wanted->not_after
-	};
+	const struct certificate_order order = { .profile = CERTIFICATE_LEAF,
+		                                 .identity = { *authority_mesh(wanted->authority), wanted->kind, { { 5 } } },
+		                                 .common_name = STR("web01-17"),
+		                                 .not_before = clock_wall_s() + wanted->not_before,
+		                                 .not_after = clock_wall_s() + wanted->not_after };
 	uint8_t public[KEY_PUBLIC_MAX];
 	size_t len;
 	struct certificate *leaf;
