@@ -32,7 +32,7 @@ struct wanted {
 
 static struct wanted wanted_for(const struct keep *keep)
 {
-	return (struct wanted){ ours, keep->key, IDENTITY_NODE, -60, AUTHORITY_LEAF_S };
+	return (struct wanted){ ours, keep->key, IDENTITY_NODE, -1800, AUTHORITY_LEAF_S };
 }
 
 /* As the server answers. */
