@@ -56,7 +56,7 @@ static struct certificate *issue(const struct program *program, const struct ide
 		                                 .common_name = STR("test"),
 		                                 .names = names,
 		                                 .n_names = identity->kind == IDENTITY_NODE ? 2 : 0,
-		                                 .not_before = clock_wall_s() - 3600,
+		                                 .not_before = clock_wall_s() - 1800,
 		                                 .not_after = clock_wall_s() + 3600 };
 	require(key_public_write(key, public, &len), "public key");
 	require(authority_issue(program->authority, &order, public, len, &certificate), "certificate");
