@@ -21,6 +21,7 @@ enum account_action {
 	ACCOUNT_RUN,        /* commands on devices */
 	ACCOUNT_AUDIT_READ, /* list and verify the audit log */
 	ACCOUNT_KEY_NEW,    /* join keys: make and list */
+	ACCOUNT_RENAME,     /* devices */
 	ACCOUNT_RETIRE,     /* take a device out of the mesh */
 	ACCOUNT_REVOKE,     /* certificates */
 	ACCOUNT_USERS,      /* add and disable users */

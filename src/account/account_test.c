@@ -23,11 +23,17 @@ static void test_may(void **state)
 		enum account_action action;
 		bool viewer, operator, administrator;
 	} expected[] = {
-		{ ACCOUNT_LIST, true, true, true },         { ACCOUNT_TUNNEL, false, true, true },
-		{ ACCOUNT_RUN, false, true, true },         { ACCOUNT_AUDIT_READ, false, false, true },
-		{ ACCOUNT_KEY_NEW, false, false, true },    { ACCOUNT_RETIRE, false, false, true },
-		{ ACCOUNT_REVOKE, false, false, true },     { ACCOUNT_USERS, false, false, true },
-		{ ACCOUNT_USERS + 1, false, false, false }, { (enum account_action) - 1, false, false, false },
+		{ ACCOUNT_LIST, true, true, true },
+		{ ACCOUNT_TUNNEL, false, true, true },
+		{ ACCOUNT_RUN, false, true, true },
+		{ ACCOUNT_AUDIT_READ, false, false, true },
+		{ ACCOUNT_KEY_NEW, false, false, true },
+		{ ACCOUNT_RETIRE, false, false, true },
+		{ ACCOUNT_REVOKE, false, false, true },
+		{ ACCOUNT_USERS, false, false, true },
+		{ ACCOUNT_RENAME, false, false, true },
+		{ ACCOUNT_USERS + 1, false, false, false },
+		{ (enum account_action) - 1, false, false, false },
 	};
 	for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
 		assert_int_equal(account_may(ACCOUNT_VIEWER, expected[i].action), expected[i].viewer);

@@ -23,6 +23,7 @@ struct up {
 	bool stopping, failed;
 	murmesh_ServerDescription description;
 	murmesh_JoinKey join;
+	murmesh_LoginLinkReply link;
 };
 
 /* ---- children ---- */
@@ -147,7 +148,7 @@ static int keys_make(struct up *up, bool *ret_enrol, char *agent_line, size_t si
 			snprintf(agent_line, size, "127.0.0.1:%u#%s", up->description.front_port, own.key);
 	}
 	session_close(&session);
-	return err;
+	return err == 0 ? session_login_link(up->loop, up->directory, &up->link) : err;
 }
 
 static int announce(const struct up *up)
@@ -157,21 +158,23 @@ static int announce(const struct up *up)
 	program_command(command, sizeof command);
 	snprintf(url, sizeof url, "https://%s/", up->description.address);
 	if (cli_format(up->cli) >= CLI_JSON) {
-		int err = cli_json_line(up->cli, json_pack("{s:s, s:s, s:s, s:s, s:{s:i}}", "url", url, "fingerprint", fingerprint,
-		                                           "join", up->join.join, "dir", up->directory, "ports", "front",
-		                                           (int)up->description.front_port));
+		int err = cli_json_line(up->cli, json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:i}}", "url", url, "login",
+		                                           up->link.login, "fingerprint", fingerprint, "join", up->join.join, "dir",
+		                                           up->directory, "ports", "front", (int)up->description.front_port));
 		fflush(up->cli->out);
 		return err;
 	}
 	fprintf(up->cli->out,
 	        "murmesh %s is up in %s\n\n"
 	        "  address      %s\n"
+	        "  log in with  %s (once, within 15 minutes)\n"
 	        "  mesh root    SHA-256 %s\n"
 	        "  next machine murmesh join %s\n\n"
 	        "Try in another terminal: %s --dir %s ls\n"
 	        "The mesh root's key is %s/ca/root.key: keep a copy in a safe place; the server runs without it.\n"
 	        "Ctrl-C ends the server and this machine's agent.\n",
-	        MURMESH_VERSION, up->directory, url, fingerprint, up->join.join, command, up->directory, up->directory);
+	        MURMESH_VERSION, up->directory, url, up->link.login, fingerprint, up->join.join, command, up->directory,
+	        up->directory);
 	if (geteuid() != 0)
 		cli_note(up->cli,
 		         "note: as an ordinary user all parts share your user id; started as root each gets one of its own");

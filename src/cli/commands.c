@@ -5,6 +5,7 @@
 	ROW(up)                                                                                                                    \
 	ROW(join)                                                                                                                  \
 	ROW(key)                                                                                                                   \
+	ROW(login_link)                                                                                                            \
 	ROW(ls)                                                                                                                    \
 	ROW(run)                                                                                                                   \
 	ROW(map)                                                                                                                   \

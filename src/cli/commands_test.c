@@ -115,7 +115,11 @@ static void names_all(const char *line, const char *command_form, const char *op
 	char wanted[128];
 	char *output = output_of(line, false, CLI_OK);
 	for (const struct cli_command *const *row = cli_commands, *command; (command = *row); row++) {
-		snprintf(wanted, sizeof wanted, "%s%s", command_form, command->name);
+		/* a dash is written as in the form of options */
+		const char *dash = strchr(command->name, '-');
+		int first = dash ? (int)(dash - command->name) : (int)strlen(command->name);
+		snprintf(wanted, sizeof wanted, "%s%.*s%.*s%s", command_form, first, command->name,
+		         dash ? (option_form[0] == '\\' ? 2 : 1) : 0, option_form, dash ? dash + 1 : "");
 		assert_non_null(strstr(output, wanted));
 		for (const struct cli_option *option = command->options; option && option->name; option++) {
 			snprintf(wanted, sizeof wanted, "%s%s", option_form, option->name);

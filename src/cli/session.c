@@ -98,16 +98,26 @@ static int local_open(struct io_loop *loop, const char *directory, struct rpc_co
 	return *ret ? 0 : -E_NO_MEMORY;
 }
 
-int session_describe(struct io_loop *loop, const char *directory, murmesh_ServerDescription *ret)
+static int local_ask(struct io_loop *loop, const char *directory, const struct rpc_method *method, void *ret, size_t size)
 {
 	struct rpc_connection *local;
 	murmesh_Nothing request = murmesh_Nothing_init_zero;
 	int err = local_open(loop, directory, &local);
 	if (err < 0)
 		return err;
-	err = unary_wait(local, loop, &rpc_Local_Describe, &request, ret, sizeof *ret, NULL, 0, NULL);
+	err = unary_wait(local, loop, method, &request, ret, size, NULL, 0, NULL);
 	rpc_connection_free(local);
 	return err;
+}
+
+int session_describe(struct io_loop *loop, const char *directory, murmesh_ServerDescription *ret)
+{
+	return local_ask(loop, directory, &rpc_Local_Describe, ret, sizeof *ret);
+}
+
+int session_login_link(struct io_loop *loop, const char *directory, murmesh_LoginLinkReply *ret)
+{
+	return local_ask(loop, directory, &rpc_Local_LoginLink, ret, sizeof *ret);
 }
 
 static int take_certificates(struct session *session, const murmesh_CertificateReply *reply)

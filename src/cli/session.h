@@ -29,6 +29,8 @@ struct session {
 
 /* Only core.sock: what `up` asks before anybody is logged in. */
 int session_describe(struct io_loop *loop, const char *directory, murmesh_ServerDescription *ret);
+/* Only core.sock too: an address that opens the console, once, within 15 minutes. */
+int session_login_link(struct io_loop *loop, const char *directory, murmesh_LoginLinkReply *ret);
 /* Returns 0 or a negative code; to be closed in any case.  From then on SIGINT ends a waiting call with -E_CANCELLED. */
 int session_open(struct session *session, const char *directory);
 /* Its last use: what the caller made on its loop is freed before.  Ends legs that are being opened. */

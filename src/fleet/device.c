@@ -171,6 +171,41 @@ int fleet_device_update(struct store_tx *tx, const struct id *id, const struct d
 	return changed_one(tx, query);
 }
 
+/* A token above the last one of a name was never given out there; it then counts as given out. */
+static int token_keep(struct store_tx *tx, struct str name, int64_t *token)
+{
+	struct store_query *query = store_query(tx, "INSERT INTO tokens (name, last) VALUES (lower($1), $2)"
+	                                            " ON CONFLICT (name) DO UPDATE SET last = $2 WHERE tokens.last < $2");
+	store_bind_text(query, 1, name);
+	store_bind_integer(query, 2, *token);
+	int err = store_exec(query);
+	return err < 0 ? err : store_changed(tx) ? 0 : fleet_token_next(tx, name, token);
+}
+
+int fleet_device_rename(struct store_tx *tx, const struct id *id, struct str name, struct device *ret)
+{
+	struct device device;
+	int err = name_check(name);
+	if (err == 0)
+		err = fleet_device_get(tx, id, &device);
+	if (err == 0 && device.retired)
+		err = -E_NOT_FOUND;
+	if (err == 0 && !str_equal_nocase(name, str_from(device.name)))
+		err = token_keep(tx, name, &device.token);
+	if (err < 0)
+		return err;
+	struct store_query *query = store_query(tx, "UPDATE devices SET name = $1, token = $2 WHERE id = $3");
+	store_bind_text(query, 1, name);
+	store_bind_integer(query, 2, device.token);
+	store_bind_id(query, 3, id);
+	err = changed_one(tx, query);
+	if (err == 0)
+		err = str_copy(name, device.name, sizeof device.name);
+	if (err == 0)
+		*ret = device;
+	return err;
+}
+
 int fleet_device_retire(struct store_tx *tx, const struct id *id, int64_t now)
 {
 	struct store_query *query = store_query(tx, "UPDATE devices SET retired = $1 WHERE id = $2 AND retired = 0");

@@ -47,6 +47,9 @@ struct device_inventory {
 	struct id parent;
 };
 int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_inventory *inventory);
+/* Keeps its token where that was never given to another of this name, else takes the next.  -E_NOT_FOUND (retired ones too), -E_NAME,
+ * -E_TOO_LONG, -E_LIMIT. */
+int fleet_device_rename(struct store_tx *tx, const struct id *id, struct str name, struct device *ret);
 int fleet_device_retire(struct store_tx *tx, const struct id *id, int64_t now); /* -E_NOT_FOUND when unknown or retired before */
 
 void fleet_full_name(const struct device *device, char out[FLEET_FULL_NAME]);

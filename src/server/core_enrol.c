@@ -74,7 +74,8 @@ struct certificate_job {
 	murmesh_IssueRequest issue;
 	murmesh_Issued issued;
 	struct certificate_record record;
-	const char *action; /* for audit */
+	struct device added; /* a new one; else its id is zero */
+	const char *action;  /* for audit */
 	char actor[128];
 };
 
@@ -134,6 +135,8 @@ static void on_issued(void *ctx, int err, const char *why, const void *response)
 static void decide_done(struct core_job *base)
 {
 	struct certificate_job *job = (struct certificate_job *)base;
+	if (!id_is_zero(&job->added.id))
+		core_watch_device(base->core, &job->added);
 	job->issue.key.size = job->request.key.size;
 	memcpy(job->issue.key.bytes, job->request.key.bytes, job->request.key.size);
 	job->issue.not_before = clock_wall_s() - BACKDATE_S;
@@ -220,7 +223,10 @@ static int node_decide(struct store_tx *tx, struct certificate_job *job, const s
 	int err = ca_enrolment_complete(tx, token, job->request.csr_hash, &id, clock_wall_s(), enrolment, &again);
 	if (err < 0)
 		return err;
-	return again ? device_check(tx, &enrolment->device, &device) : device_make(tx, enrolment, &job->request.request);
+	if (again)
+		return device_check(tx, &enrolment->device, &device);
+	err = device_make(tx, enrolment, &job->request.request);
+	return err < 0 ? err : fleet_device_get(tx, &enrolment->device, &job->added);
 }
 
 /* The management part's certificate comes after the machine's own. */

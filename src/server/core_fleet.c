@@ -16,22 +16,22 @@ struct list_job {
 	struct core_job base;
 	struct id user;
 	murmesh_ListRequest request;
-	struct device *devices;
-	size_t n, capacity, sent;
+	struct core_devices devices;
+	size_t sent;
 };
 
-static int list_add(void *ctx, const struct device *device)
+int core_devices_add(void *ctx, const struct device *device)
 {
-	struct list_job *list = ctx;
-	if (list->n == list->capacity) {
-		size_t capacity = list->capacity ? list->capacity * 2 : 16;
-		struct device *devices = mem_resize(list->devices, capacity * sizeof *devices);
-		if (!devices)
+	struct core_devices *devices = ctx;
+	if (devices->n == devices->capacity) {
+		size_t capacity = devices->capacity ? devices->capacity * 2 : 16;
+		struct device *rows = mem_resize(devices->rows, capacity * sizeof *rows);
+		if (!rows)
 			return -E_NO_MEMORY;
-		list->devices = devices;
-		list->capacity = capacity;
+		devices->rows = rows;
+		devices->capacity = capacity;
 	}
-	list->devices[list->n++] = *device;
+	devices->rows[devices->n++] = *device;
 	return 0;
 }
 
@@ -43,32 +43,39 @@ static int list_run(struct store_tx *tx, struct core_job *job)
 	if (err < 0)
 		return err;
 	struct str selector = str_from(list->request.selector);
-	return selector.len ? fleet_device_find(tx, selector, list_add, list) : fleet_device_list(tx, list_add, list);
+	return selector.len ? fleet_device_find(tx, selector, core_devices_add, &list->devices)
+	                    : fleet_device_list(tx, core_devices_add, &list->devices);
+}
+
+void core_fleet_device(const struct core *core, const struct device *device, murmesh_Device *ret)
+{
+	*ret = (murmesh_Device)murmesh_Device_init_zero;
+	memcpy(ret->id, device->id.bytes, sizeof ret->id);
+	str_copy(str_from(device->name), ret->name, sizeof ret->name);
+	fleet_full_name(device, ret->full_name);
+	ret->online = core_link_online(core, &device->id);
+	str_copy(str_from(device->os), ret->os, sizeof ret->os);
+	str_copy(str_from(device->arch), ret->arch, sizeof ret->arch);
+	str_copy(str_from(device->version), ret->version, sizeof ret->version);
+	ret->last_seen = ret->online ? clock_wall_s() : device->last_seen;
+	if (!id_is_zero(&device->parent))
+		id_format(&device->parent, ret->parent);
+	else
+		str_copy(STR("server"), ret->parent, sizeof ret->parent);
 }
 
 static int device_send(struct list_job *list, const struct device *device)
 {
-	murmesh_Device message = murmesh_Device_init_zero;
-	memcpy(message.id, device->id.bytes, sizeof message.id);
-	str_copy(str_from(device->name), message.name, sizeof message.name);
-	fleet_full_name(device, message.full_name);
-	message.online = core_link_online(list->base.core, &device->id);
-	str_copy(str_from(device->os), message.os, sizeof message.os);
-	str_copy(str_from(device->arch), message.arch, sizeof message.arch);
-	str_copy(str_from(device->version), message.version, sizeof message.version);
-	message.last_seen = message.online ? clock_wall_s() : device->last_seen;
-	if (!id_is_zero(&device->parent))
-		id_format(&device->parent, message.parent);
-	else
-		str_copy(STR("server"), message.parent, sizeof message.parent);
+	murmesh_Device message;
+	core_fleet_device(list->base.core, device, &message);
 	return rpc_call_send(list->base.call, &message);
 }
 
 static void list_send(void *ctx)
 {
 	struct list_job *list = ctx;
-	while (list->sent < list->n) {
-		int err = device_send(list, &list->devices[list->sent]);
+	while (list->sent < list->devices.n) {
+		int err = device_send(list, &list->devices.rows[list->sent]);
 		if (err == -E_FULL)
 			return;
 		if (err < 0)
@@ -97,7 +104,7 @@ static void list_done(struct core_job *job)
 
 static void list_ended(struct core_job *job)
 {
-	mem_free(((struct list_job *)job)->devices);
+	mem_free(((struct list_job *)job)->devices.rows);
 }
 
 static void on_list_request(void *ctx, const void *message)
@@ -127,7 +134,7 @@ int core_fleet_list(void *ctx, struct rpc_call *call)
 
 struct key_job {
 	struct core_job base;
-	struct id user;
+	struct core_caller caller;
 	struct join_key key;
 	murmesh_KeyRequest request;
 	murmesh_JoinKey reply;
@@ -138,7 +145,8 @@ static int key_run(struct store_tx *tx, struct core_job *job)
 {
 	struct key_job *key = (struct key_job *)job;
 	char name[64], detail[160], id[ID_TEXT_SIZE];
-	int err = core_user_check(tx, &key->user, ACCOUNT_KEY_NEW, name);
+	int err = core_caller_check(tx, &key->caller, ACCOUNT_KEY_NEW, name);
+	key->key.created_by = key->caller.user;
 	if (err == 0)
 		err = ca_join_key_add(tx, &key->key);
 	if (err < 0)
@@ -194,24 +202,22 @@ static int key_make(struct core *core, struct key_job *key)
 	return str_copy(rest, key->reply.key, sizeof key->reply.key);
 }
 
-void core_fleet_new_key(void *ctx, struct rpc_call *call, const void *message)
+void core_fleet_key(struct core *core, struct rpc_call *call, const struct core_caller *caller, const murmesh_KeyRequest *request)
 {
-	struct core *core = ctx;
 	struct key_job *key = core_job_new(core, call, sizeof *key);
 	if (!key)
 		return;
 	key->base.run = key_run;
 	key->base.done = key_done;
 	key->base.ended = key_ended;
-	key->user = rpc_call_peer(call)->id;
-	key->request = *(const murmesh_KeyRequest *)message;
+	key->caller = *caller;
+	key->request = *request;
 	if (!key->request.uses)
 		key->request.uses = 1;
 	if (!key->request.lifetime_s)
 		key->request.lifetime_s = 86400;
 	if (key->request.lifetime_s > 366 * 86400ull || key->request.uses > CA_USES_MAX)
 		return core_job_fail(&key->base, -E_LIMIT, "a join key has at most 100,000 uses and lives at most a year");
-	key->key.created_by = key->user;
 	key->key.created = clock_wall_s();
 	key->key.expires = key->key.created + (int64_t)key->request.lifetime_s;
 	key->key.uses_left = key->request.uses;
@@ -222,4 +228,10 @@ void core_fleet_new_key(void *ctx, struct rpc_call *call, const void *message)
 	memcpy(key->reply.key_id, key->key.id.bytes, sizeof key->reply.key_id);
 	key->reply.expires = key->key.expires;
 	core_job_submit(&key->base);
+}
+
+void core_fleet_new_key(void *ctx, struct rpc_call *call, const void *request)
+{
+	const struct core_caller caller = { .user = rpc_call_peer(call)->id };
+	core_fleet_key(ctx, call, &caller, request);
 }

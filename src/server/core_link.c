@@ -25,24 +25,32 @@ static void link_release(struct device_link *link)
 struct hello_job {
 	struct core_job base;
 	struct device_link *link;
-	struct id device;
+	struct id id;
+	struct device device; /* as it is afterwards */
 	murmesh_Hello hello;
 };
 
 struct seen_job {
 	struct store_job job;
-	struct id device;
+	struct core *core;
+	struct id id;
+	struct device device; /* as it is afterwards */
 };
 
 static int seen_run(struct store_tx *tx, struct store_job *job)
 {
-	return fleet_device_seen(tx, &((struct seen_job *)job)->device, clock_wall_s());
+	struct seen_job *seen = (struct seen_job *)job;
+	int err = fleet_device_seen(tx, &seen->id, clock_wall_s());
+	return err < 0 ? err : fleet_device_get(tx, &seen->id, &seen->device);
 }
 
 static void seen_done(struct store_job *job, int err)
 {
+	struct seen_job *seen = (struct seen_job *)job;
 	if (err < 0 && err != -E_NOT_FOUND)
 		log_limited(LOG_WARNING, "last_seen was not kept: %s %s", err_text(err), job->detail);
+	else if (err == 0)
+		core_watch_device(seen->core, &seen->device);
 	mem_free(job);
 }
 
@@ -53,7 +61,8 @@ static void keep_seen(struct core *core, const struct id *device)
 		return;
 	seen->job.run = seen_run;
 	seen->job.done = seen_done;
-	seen->device = *device;
+	seen->core = core;
+	seen->id = *device;
 	if (store_submit(core->store, &seen->job) < 0)
 		mem_free(seen);
 }
@@ -61,16 +70,17 @@ static void keep_seen(struct core *core, const struct id *device)
 static int hello_run(struct store_tx *tx, struct core_job *job)
 {
 	struct hello_job *hello = (struct hello_job *)job;
-	struct device device;
-	int err = fleet_device_get(tx, &hello->device, &device);
-	if (err == -E_NOT_FOUND || (err == 0 && device.retired))
+	int err = fleet_device_get(tx, &hello->id, &hello->device);
+	if (err == -E_NOT_FOUND || (err == 0 && hello->device.retired))
 		return -E_REVOKED;
 	const struct device_inventory inventory = { .os = str_from(hello->hello.os),
 		                                    .arch = str_from(hello->hello.arch),
 		                                    .version = str_from(hello->hello.version) };
 	if (err == 0)
-		err = fleet_device_update(tx, &hello->device, &inventory);
-	return err < 0 ? err : fleet_device_seen(tx, &hello->device, clock_wall_s());
+		err = fleet_device_update(tx, &hello->id, &inventory);
+	if (err == 0)
+		err = fleet_device_seen(tx, &hello->id, clock_wall_s());
+	return err < 0 ? err : fleet_device_get(tx, &hello->id, &hello->device);
 }
 
 /* The newest link of a device supersedes the older one: a machine that roams comes back before its old link is known to be dead. */
@@ -96,6 +106,7 @@ static void hello_done(struct core_job *job)
 		str_copy(STR(MURMESH_VERSION), frame.body.welcome.version, sizeof frame.body.welcome.version);
 		frame.body.welcome.server_time = clock_wall_s();
 		err = rpc_call_send(link->call, &frame);
+		core_watch_device(job->core, &hello->device);
 	}
 	if (err < 0)
 		rpc_call_finish(job->call, err, NULL);
@@ -119,7 +130,7 @@ static void on_hello(struct device_link *link, const murmesh_Hello *message)
 	hello->base.ended = hello_ended;
 	link->hellos++;
 	hello->link = link;
-	hello->device = link->device;
+	hello->id = link->device;
 	hello->hello = *message;
 	core_job_submit(&hello->base);
 }
@@ -190,4 +201,11 @@ int core_link_send(struct core *core, const struct id *device, const murmesh_Fra
 {
 	struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
 	return link ? rpc_call_send(link->call, frame) : -E_OFFLINE;
+}
+
+void core_link_end(struct core *core, const struct id *device, int err, const char *why)
+{
+	struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
+	if (link)
+		rpc_call_finish(link->call, err, why);
 }

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "account/account.h"
+#include "account/session.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "ca/records.h"
@@ -18,6 +18,7 @@
 #define DEVICES_MAX     100000
 #define HOUSEKEEPING_MS 3600000
 #define LOCAL_RETRY_MS  100
+#define MINUTE_MS       60000
 
 /* ---- jobs ---- */
 
@@ -84,6 +85,17 @@ int core_user_check(struct store_tx *tx, const struct id *id, unsigned account_a
 	return str_copy(str_from(user.name), name, 64);
 }
 
+int core_caller_check(struct store_tx *tx, struct core_caller *caller, unsigned account_action, char name[64])
+{
+	struct user user;
+	int err = caller->by_session ? account_session_use(tx, caller->session, clock_wall_s(), &user) : 0;
+	if (err < 0)
+		return err;
+	if (caller->by_session)
+		caller->user = user.id;
+	return core_user_check(tx, &caller->user, account_action, name);
+}
+
 /* ---- services ---- */
 
 static void on_describe(void *ctx, struct rpc_call *call, const void *request)
@@ -124,6 +136,7 @@ static const struct rpc_service link_services[] = {
 
 static const struct rpc_service local_services[] = {
 	{ &rpc_Local_Login, 0, core_enrol_login, NULL },
+	{ &rpc_Local_LoginLink, 0, core_console_login_link, NULL },
 	{ &rpc_Local_Describe, 0, on_describe, NULL },
 };
 
@@ -259,11 +272,26 @@ static void on_relay_closed(void *ctx, int err)
 	connection_drop(&((struct core *)ctx)->relay);
 }
 
+static void on_web_closed(void *ctx, int err)
+{
+	(void)err;
+	connection_drop(&((struct core *)ctx)->web);
+}
+
+static void on_hash_closed(void *ctx, int err)
+{
+	(void)err;
+	connection_drop(&((struct core *)ctx)->hash);
+}
+
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
 	static const struct rpc_connection_events link_events = { on_link_open, NULL, on_link_closed };
 	static const struct rpc_connection_events ca_events = { NULL, NULL, on_ca_closed };
 	static const struct rpc_connection_events relay_events = { NULL, NULL, on_relay_closed };
+	static const struct rpc_connection_events web_events = { core_console_open, NULL, on_web_closed };
+	static const struct rpc_connection_events hash_events = { NULL, NULL, on_hash_closed };
+	static const struct rpc_connection_settings console = { .server = true, .max_streams = 1000 };
 	static const struct rpc_connection_settings serve = { .server = true,
 		                                              .trusted_metadata = true,
 		                                              .max_streams = DEVICES_MAX };
@@ -281,6 +309,12 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	} else if (str_is(what, "rpc-to:relay")) {
 		connection_drop(&core->relay);
 		core->relay = rpc_connection_plain(core->loop, fd, &call, &relay_events, core);
+	} else if (str_is(what, "rpc-to:hash")) {
+		connection_drop(&core->hash);
+		core->hash = rpc_connection_plain(core->loop, fd, &call, &hash_events, core);
+	} else if (str_is(what, "rpc-from:web")) {
+		connection_drop(&core->web);
+		core->web = rpc_connection_plain(core->loop, fd, &console, &web_events, core);
 	} else if (str_is(what, "core.sock")) {
 		core->local_fd = fd;
 		core->local = io_watch_new(core->loop, fd, on_local_accept, core);
@@ -296,13 +330,15 @@ static int prune_run(struct store_tx *tx, struct store_job *job)
 {
 	(void)job;
 	int err = ca_join_prune(tx, clock_wall_s());
-	return err < 0 ? err : ca_certificate_prune(tx, clock_wall_s());
+	if (err == 0)
+		err = ca_certificate_prune(tx, clock_wall_s());
+	return err < 0 ? err : account_prune(tx, clock_wall_s());
 }
 
 static void prune_done(struct store_job *job, int err)
 {
 	if (err < 0)
-		log_warning("expired keys and certificates were not removed: %s %s", err_text(err), job->detail);
+		log_warning("expired keys, certificates and sessions were not removed: %s %s", err_text(err), job->detail);
 	mem_free(job);
 }
 
@@ -316,6 +352,11 @@ static void on_housekeeping(void *ctx)
 	job->done = prune_done;
 	if (store_submit(core->store, job) < 0)
 		mem_free(job);
+}
+
+static void on_minute(void *ctx)
+{
+	core_watch_check(ctx);
 }
 
 /* ---- the role ---- */
@@ -370,24 +411,30 @@ int server_core_main(struct priv_child *child)
 	uint8_t seed[16];
 	core = (struct core){ .child = child, .loop = priv_child_loop(child), .local_fd = -1 };
 	list_init(&core.locals);
+	list_init(&core.watches);
 	random_bytes(seed, sizeof seed);
 	core.online = map_new(seed, DEVICES_MAX);
 	settings_read(&core);
 	tls_warm_up();
 	core.local_retry = io_timer_new(core.loop, on_local_retry, &core);
 	core.housekeeping = io_timer_new(core.loop, on_housekeeping, &core);
-	if (!core.online || !core.local_retry || !core.housekeeping)
+	core.minute = io_timer_new(core.loop, on_minute, &core);
+	if (!core.online || !core.local_retry || !core.housekeeping || !core.minute)
 		return 75;
 	store_warm_up();
 	priv_child_listen(child, &events, &core);
 	if (priv_child_confine_with(child, start_inside, &core) < 0)
 		return 74;
 	io_timer_start(core.housekeeping, 0, HOUSEKEEPING_MS);
+	io_timer_start(core.minute, MINUTE_MS, MINUTE_MS);
 	int code = priv_child_run(child);
 	io_timer_free(core.housekeeping);
+	io_timer_free(core.minute);
 	LIST_EACH(at, &core.locals)
 		on_local_closed(LIST_ENTRY(at, struct local, node), 0);
+	connection_drop(&core.web);
 	connection_drop(&core.link);
+	connection_drop(&core.hash);
 	connection_drop(&core.ca);
 	connection_drop(&core.relay);
 	store_free(core.store);

@@ -12,5 +12,6 @@ int server_front_main(struct priv_child *child);
 int server_link_main(struct priv_child *child);
 int server_core_main(struct priv_child *child);
 int server_ca_main(struct priv_child *child);
+int server_hash_main(struct priv_child *child);
 int server_relay_main(struct priv_child *child);
 #endif

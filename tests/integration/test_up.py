@@ -12,7 +12,7 @@ from harness import AGENT_ROLES, IS_ROOT, SERVER_ROLES, alive, family, gone, mur
 
 def test_json_line(mesh):
     info = mesh.info
-    assert set(info) == {"url", "fingerprint", "join", "dir", "ports"}
+    assert set(info) == {"url", "login", "fingerprint", "join", "dir", "ports"}
     assert info["url"] == f"https://127.0.0.1:{mesh.port}/"
     assert re.fullmatch("[0-9a-f]{64}", info["fingerprint"])
     assert re.fullmatch(rf"127\.0\.0\.1:{mesh.port}#MM1-[a-z2-7]+-[a-z2-7]+", info["join"])

@@ -79,6 +79,42 @@ static const char *const migrations[] = {
 	" previous_hash BLOB NOT NULL CHECK (length(previous_hash) = 32),"
 	" hash BLOB NOT NULL CHECK (length(hash) = 32)"
 	") STRICT;",
+
+	/* What users prove themselves with; who has no row has no password. */
+	"CREATE TABLE proofs ("
+	" user BLOB NOT NULL PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,"
+	" password TEXT NOT NULL," /* argon2id, encoded */
+	" totp_secret BLOB CHECK (length(totp_secret) = 20),"
+	" totp_pending BLOB CHECK (length(totp_pending) = 20),"
+	" totp_counter INTEGER NOT NULL" /* of the last code used */
+	") STRICT, WITHOUT ROWID;"
+
+	/* The hashes are SHA-256 of the secrets. */
+	"CREATE TABLE sessions ("
+	" hash BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),"
+	" user BLOB NOT NULL REFERENCES users (id) ON DELETE CASCADE,"
+	" created INTEGER NOT NULL,"
+	" expires INTEGER NOT NULL,"
+	" seen INTEGER NOT NULL,"
+	" address TEXT NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX sessions_user ON sessions (user, created);"
+
+	"CREATE TABLE login_links ("
+	" hash BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),"
+	" user BLOB NOT NULL REFERENCES users (id) ON DELETE CASCADE,"
+	" expires INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+
+	/* name: SHA-256 of the name in lower case, also of one that nobody has (known = 0). */
+	"CREATE TABLE login_failures ("
+	" name BLOB NOT NULL PRIMARY KEY CHECK (length(name) = 32),"
+	" known INTEGER NOT NULL,"
+	" failures INTEGER NOT NULL,"
+	" until INTEGER NOT NULL,"
+	" last INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX login_failures_last ON login_failures (known, last);",
 };
 
 const struct store_schema store_schema_server = {
