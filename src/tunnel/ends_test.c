@@ -165,13 +165,16 @@ static void on_target(void *ctx, unsigned events)
 static void on_answer_due(void *ctx)
 {
 	struct world *world = ctx;
-	const struct str known[] = { STR("127.0.0.2"), STR("127.0.0.1") }, odd[] = { STR("x"), STR("") };
+	const struct str known[] = { STR("127.0.0.2"), STR("127.0.0.1") }, odd[] = { STR("x"), STR("") },
+	                 mixed[] = { STR("127.0.0.2"), STR("255.255.255.255") };
 	agent_end_addresses answer = world->answer;
 	world->answer = NULL;
 	if (strcmp(world->name, "known.example") == 0)
 		answer(world->answer_ctx, 0, known, 2); /* the target listens on the second only */
 	else if (strcmp(world->name, "odd.example") == 0)
 		answer(world->answer_ctx, 0, odd, 2);
+	else if (strcmp(world->name, "mixed.example") == 0)
+		answer(world->answer_ctx, 0, mixed, 2);
 	else if (strcmp(world->name, "many.example") == 0) {
 		struct str many[20];
 		for (size_t i = 0; i < 20; i++)
@@ -502,6 +505,7 @@ static void test_names(void **state)
 	assert_int_equal(name_result("odd.example", &accepted), -E_TARGET_NAME);
 	assert_int_equal(name_result("busy.example", &accepted), -E_BUSY);
 	assert_int_equal(name_result("many.example", &accepted), -E_TARGET_REFUSED);
+	assert_int_equal(name_result("mixed.example", &accepted), -E_TARGET_REFUSED); /* the first one's reason */
 	assert_int_equal(accepted, 0);
 }
 
