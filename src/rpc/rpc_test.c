@@ -47,7 +47,6 @@ struct world {
 	unsigned answers;
 	int answer_err;
 	char answer_why[600], answer[64];
-	unsigned ping_ms; /* of the server behind TLS */
 	int peer_fd;
 	struct io_watch *peer_watch;
 	bool hung;
@@ -1238,8 +1237,8 @@ static int world_connect_proxy(struct world *world)
 	static const struct rpc_connection_events proxy_events = { on_proxy_open, NULL, on_server_lost };
 	static const struct rpc_connection_events near_events = { NULL, NULL, on_target_lost };
 	static const struct rpc_connection_events target_events = { on_open, NULL, on_target_gone };
-	static const struct rpc_connection_settings client = { 0 }, trusting = { .server = true, .trusted_metadata = true };
-	const struct rpc_connection_settings near_settings = { .server = true, .ping_ms = world->ping_ms };
+	static const struct rpc_connection_settings client = { 0 }, server = { .server = true },
+	                                            trusting = { .server = true, .trusted_metadata = true };
 	int pair[2], target[2];
 	int err = fd_pair_stream(pair);
 	if (err < 0)
@@ -1250,7 +1249,7 @@ static int world_connect_proxy(struct world *world)
 	struct stream *stream = stream_new(world->loop, &near, &none, NULL);
 	world->client = stream ? rpc_connection_new(world->loop, stream, &client, &client_events, world) : NULL;
 	stream = stream_new(world->loop, &far, &none, NULL);
-	world->server = stream ? rpc_connection_new(world->loop, stream, &near_settings, &proxy_events, world) : NULL;
+	world->server = stream ? rpc_connection_new(world->loop, stream, &server, &proxy_events, world) : NULL;
 	err = fd_pair_stream(target);
 	if (err < 0)
 		return err;
@@ -1298,28 +1297,6 @@ static void test_proxy_unary(void **state)
 	assert_int_equal(rpc_unary(w.client, &longer, &request, 0, on_answer, &w), 0);
 	run(&w, answered);
 	assert_int_equal(w.answer_err, -E_UNSUPPORTED);
-	world_close(&w);
-}
-
-/* What TLS frees of an old connection's peer is not needed any more. */
-static void test_old_connection(void **state)
-{
-	(void)state;
-	struct world w;
-	char identity[IDENTITY_TEXT_SIZE];
-	assert_int_equal(world_init(&w), 0);
-	w.ping_ms = 1;
-	assert_int_equal(world_connect_proxy(&w), 0);
-	assert_int_equal(ask(&w, "never", 30), 0);
-	run(&w, answered);
-	assert_int_equal(w.answer_err, -E_TIMEOUT);
-	w.peer[0] = 0;
-	w.answers = 0;
-	assert_int_equal(ask(&w, "web01", 0), 0);
-	run(&w, answered);
-	assert_int_equal(w.answer_err, 0);
-	identity_format(&client_leaf.identity, identity);
-	assert_string_equal(w.peer, identity);
 	world_close(&w);
 }
 
@@ -1549,7 +1526,6 @@ int main(void)
 		cmocka_unit_test(test_request_head),
 		cmocka_unit_test(test_not_http2),
 		cmocka_unit_test(test_proxy_unary),
-		cmocka_unit_test(test_old_connection),
 		cmocka_unit_test(test_proxy_streams),
 		cmocka_unit_test(test_proxy_back_pressure),
 		cmocka_unit_test(test_proxy_ends),
