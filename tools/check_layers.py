@@ -45,7 +45,7 @@ TEST_FILE = re.compile(r"(_test\.c|^test\.h)$")
 
 README_LINES = 30
 SOURCE_LINES = 700
-TEST_LINES = 1600
+TEST_LINES = 1700
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 # Comments, texts and characters, which hold no code; line ends inside them stay, so that lines keep their numbers.

@@ -84,19 +84,12 @@ static int load_policy(struct keep *keep)
 /* The certificate file is written last: when it is there, all is. */
 int keep_load(struct keep *keep)
 {
-	char path[4096];
-	int err = named_file(keep, "crt", path);
-	if (err < 0)
-		return err;
-	if (!file_exists(path)) {
-		err = load_key(keep);
-		return err == -ENOENT ? 0 : err;
-	}
-	err = load_key(keep);
-	if (err == 0)
-		err = load_chain(keep);
-	if (err == 0)
-		err = load_policy(keep);
+	int key = load_key(keep), chain = load_chain(keep);
+	if (chain == -ENOENT)
+		return key == -ENOENT ? 0 : key;
+	if (key < 0 || chain < 0)
+		return key < 0 ? key : chain;
+	int err = load_policy(keep);
 	return err < 0 ? err : 1;
 }
 

@@ -14,6 +14,7 @@
 #define PAUSE_MOST_MS  15000
 #define RENEW_MS       20000
 #define RPC_LEGS_MAX   512
+#define RPC_LEG_CALLS  16 /* what exec cannot take yet waits here */
 
 /* ---- legs ---- */
 
@@ -103,7 +104,7 @@ static void on_leg_closed(void *ctx, int err)
 static void on_rpc_leg(void *ctx, struct stream *stream)
 {
 	static const struct rpc_connection_events events = { on_leg_open, NULL, on_leg_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
+	static const struct rpc_connection_settings settings = { .server = true, .max_streams = RPC_LEG_CALLS, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	struct net_role *net = ctx;
 	struct rpc_leg *leg = net->n_rpc_legs < RPC_LEGS_MAX ? mem_alloc(sizeof *leg) : NULL;
 	if (!leg) {

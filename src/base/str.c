@@ -96,8 +96,7 @@ int str_to_duration_ms(struct str s, uint64_t *ret_ms)
 	static const struct {
 		struct str unit;
 		uint64_t ms;
-	} units[] = { { STR("ms"), 1 },      { STR("s"), 1000 },        { STR("m"), 60000 },
-		      { STR("h"), 3600000 }, { STR("d"), 86400000 } };
+	} units[] = { { STR("ms"), 1 }, { STR("s"), 1000 }, { STR("m"), 60000 }, { STR("h"), 3600000 }, { STR("d"), 86400000 } };
 	const uint64_t longest = 3650 * 86400000ull;
 	size_t digits = 0;
 	while (digits < s.len && s.ptr[digits] >= '0' && s.ptr[digits] <= '9')

@@ -129,11 +129,25 @@ static void test_copies(void **state)
 	assert_int_equal(str_copy(STR("a"), out, 0), -E_TOO_LONG);
 }
 
+static void test_settings(void **state)
+{
+	(void)state;
+	struct str lines = STR("name=web01\njoin=host:1#MM1-a=b\nempty=\nalone\n=nameless\nname=second\nlast=end");
+	assert_true(str_is(str_setting(lines, "name"), "web01"));
+	assert_true(str_is(str_setting(lines, "join"), "host:1#MM1-a=b"));
+	assert_true(str_is(str_setting(lines, "last"), "end"));
+	static const char *const missing[] = { "empty", "alone", "nam", "names", "ame", "NAME", "web01", "host:1#MM1-a", "b" };
+	for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
+		assert_int_equal(str_setting(lines, missing[i]).len, 0);
+	assert_int_equal(str_setting(STR(""), "name").len, 0);
+	assert_int_equal(str_setting(STR("\n\n"), "name").len, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_compares),  cmocka_unit_test(test_cuts),   cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_durations), cmocka_unit_test(test_copies),
+		cmocka_unit_test(test_durations), cmocka_unit_test(test_copies), cmocka_unit_test(test_settings),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

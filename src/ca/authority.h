@@ -8,8 +8,8 @@
 
 struct authority;
 
-#define AUTHORITY_LEAF_S   (7 * 86400)
-#define AUTHORITY_USER_S   (12 * 3600)
+#define AUTHORITY_LEAF_S (7 * 86400)
+#define AUTHORITY_USER_S (12 * 3600)
 
 /* Reads the directory; makes what is missing at the first start (*ret_created is then true).  A damaged file, or one that
  * does not belong to the others, is an error, never made anew. */
@@ -24,10 +24,10 @@ const murmesh_SignedDocument *authority_policy(const struct authority *authority
 /* A leaf by the intermediate for a bare public key (SubjectPublicKeyInfo).  Who asks decides for whom, but not for how long: -E_DENIED for more than
  * AUTHORITY_USER_S or AUTHORITY_LEAF_S from now, or a start more than an hour ago. */
 int authority_issue(const struct authority *authority, const struct certificate_order *order, const uint8_t *key, size_t key_len,
-		    struct certificate **ret);
+                    struct certificate **ret);
 
 /* Signs a grant (1) or an order (2) by the grant key. */
 enum authority_purpose { AUTHORITY_GRANT = 1, AUTHORITY_ORDER = 2 };
 int authority_sign(const struct authority *authority, enum authority_purpose purpose, const void *bytes, size_t len,
-		   uint8_t out[KEY_SIGNATURE_MAX], size_t *ret_len);
+                   uint8_t out[KEY_SIGNATURE_MAX], size_t *ret_len);
 #endif

@@ -248,6 +248,18 @@ int ca_certificate_has_other_key(struct store_tx *tx, const struct certificate_r
 	return rows < 0 ? rows : 0;
 }
 
+int ca_certificate_count(struct store_tx *tx, const struct id *subject, int64_t after, int64_t *ret_count)
+{
+	struct store_query *query = store_query(tx, "SELECT count(*) FROM certificates WHERE subject = $1 AND not_before > $2");
+	store_bind_id(query, 1, subject);
+	store_bind_integer(query, 2, after);
+	int64_t count = store_step(query) > 0 ? store_integer(query, 0) : 0;
+	int err = store_error(query);
+	if (err == 0)
+		*ret_count = count;
+	return err;
+}
+
 int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t now)
 {
 	struct store_query *query =

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "os/proc.h"
 
 static int run(const struct cli *cli)
 {
@@ -30,6 +31,7 @@ int main(int argc, char **argv)
 	struct cli_problem problem;
 	fd_standard_open();
 	log_init("murmesh");
+	proc_harden(); /* a user's key and join keys pass through here: none may stay behind in a core file */
 	if (cli_parse(&cli, argc, argv, &problem) < 0)
 		return cli_fail_because(-E_USAGE, NULL, *problem.remedy ? problem.remedy : NULL, "%s", problem.what);
 	cli.out = stdout;

@@ -43,7 +43,7 @@ static void wait_end(struct wait *wait, int err, const char *why)
 static void on_unary(void *ctx, int err, const char *why, const void *response)
 {
 	struct wait *wait = ctx;
-	if (err == 0)
+	if (err == 0 && !wait->left) /* else its place for the answer is gone */
 		memcpy(wait->response, response, wait->size);
 	wait_end(wait, err, why);
 }
@@ -273,7 +273,8 @@ int session_unary(struct session *session, const struct rpc_method *method, cons
 static void on_each(void *ctx, const void *message)
 {
 	struct wait *wait = ctx;
-	wait->each(wait->ctx, message);
+	if (!wait->left)
+		wait->each(wait->ctx, message);
 }
 
 static void on_stream_closed(void *ctx, int err, const char *why)

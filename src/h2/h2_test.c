@@ -948,7 +948,7 @@ static int bulk(void *ctx)
 	bool ended = err == 0 && pair.n_requests && pair.sides[0]->ended;
 	if (err == 0 && !ended)
 		assert_true(side.closed); /* nothing stands still without a word */
-	bool complete = ended && buf_len(&pair.sides[0]->data) == sizeof bytes;
+	bool complete = ended && buf_len(&pair.sides[0]->data) == sizeof bytes && buf_len(&pair.sides[0]->head) > 40;
 	pair_done(&pair);
 	side_done(&side);
 	return complete ? 0 : -E_CLOSED;

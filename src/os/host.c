@@ -65,10 +65,18 @@ void host_read(struct host *ret)
 	machine_id_read(ret->machine_id);
 }
 
+/* Without its interface, whose name differs on each machine, such an address says nothing. */
+static bool is_link_local(const struct sockaddr *address)
+{
+	return address->sa_family == AF_INET6 &&
+	       IN6_IS_ADDR_LINKLOCAL(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+}
+
 static const struct ifaddrs *address_pick(const struct ifaddrs *list, int family)
 {
 	for (const struct ifaddrs *at = list; at; at = at->ifa_next)
-		if (at->ifa_addr && at->ifa_addr->sa_family == family && at->ifa_flags & IFF_UP && !(at->ifa_flags & IFF_LOOPBACK))
+		if (at->ifa_addr && at->ifa_addr->sa_family == family && at->ifa_flags & IFF_UP &&
+		    !(at->ifa_flags & IFF_LOOPBACK) && !is_link_local(at->ifa_addr))
 			return at;
 	return NULL;
 }
@@ -81,13 +89,12 @@ int host_address(char *out, size_t size)
 	const struct ifaddrs *found = address_pick(list, AF_INET);
 	bool v6 = !found && (found = address_pick(list, AF_INET6));
 	size_t length = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-	int err = -E_NOT_FOUND;
-	if (found && size > 2)
-		err = getnameinfo(found->ifa_addr, (socklen_t)length, out + v6, (socklen_t)(size - 2 * v6), NULL, 0, NI_NUMERICHOST) == 0 ?
-			      0 : -E_TOO_LONG;
+	int err = found ? -E_TOO_LONG : -E_NOT_FOUND;
+	if (found && size > 2 &&
+	    getnameinfo(found->ifa_addr, (socklen_t)length, out + v6, (socklen_t)(size - 2 * v6), NULL, 0, NI_NUMERICHOST) == 0)
+		err = 0;
 	if (err == 0 && v6) {
 		out[0] = '[';
-		out[strcspn(out, "%")] = 0;
 		memcpy(out + strlen(out), "]", 2);
 	}
 	freeifaddrs(list);

@@ -12,6 +12,6 @@ struct host {
 /* Never fails: what cannot be found has the value said above. */
 void host_read(struct host *ret);
 /* The address that other machines most likely reach this one by: the first of an interface that is up and not loopback, IPv4 before
- * IPv6.  Returns 0, -E_NOT_FOUND when there is none, or -E_TOO_LONG. */
+ * IPv6 (in brackets, never a link-local one).  Returns 0, -E_NOT_FOUND when there is none, or -E_TOO_LONG. */
 int host_address(char *out, size_t size);
 #endif

@@ -1,6 +1,6 @@
-#include <inttypes.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -338,6 +338,40 @@ static int spawn_and_end(void *ctx)
 	return pid;
 }
 
+struct replacement {
+	const char *path, *script;
+	int inherited; /* a descriptor */
+};
+
+static int replace(void *ctx)
+{
+	const struct replacement *with = ctx;
+	setenv("KEPT", "yes", 1);
+	if (with->inherited >= 0)
+		fd_set_inherit(with->inherited, true);
+	int err = proc_replace(with->path, ARGV("name", "-c", with->script));
+	return err == -ENOENT ? 99 : 98;
+}
+
+/* The same process, environment and inherited descriptors; another program. */
+static void test_replace(void **state)
+{
+	(void)state;
+	char script[200];
+	int ends[2];
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	snprintf(script, sizeof script, "echo \"$0 $KEPT\" >&%d; exit 5", ends[1]);
+	struct replacement with = { "/bin/sh", script, ends[1] };
+	assert_int_equal(test_in_child(replace, &with), 5);
+	fd_close(ends[1]);
+	assert_string_equal(read_end(ends[0]), "name yes\n");
+	with = (struct replacement){ "/no/such/program", "", -1 };
+	assert_int_equal(test_in_child(replace, &with), 99);
+	fault_arm(1);
+	assert_int_equal(proc_replace("/bin/true", ARGV("true")), -EACCES);
+	fault_arm(0);
+}
+
 static int harden(void *ctx)
 {
 	struct rlimit limit;
@@ -378,6 +412,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_spawn_group),
 		cmocka_unit_test(test_spawn_dies_with_parent),
 		TEST(test_spawn_fails),
+		cmocka_unit_test(test_replace),
 		cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

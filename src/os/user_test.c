@@ -18,6 +18,12 @@ static void test_finds(void **state)
 	assert_int_equal(user_find("", &uid, &gid), -E_NOT_FOUND);
 	assert_int_equal(uid, 7);
 	assert_int_equal(gid, 7);
+	assert_int_equal(group_find("root", &gid), 0);
+	assert_int_equal(gid, 0);
+	gid = 7;
+	assert_int_equal(group_find("no such group", &gid), -E_NOT_FOUND);
+	assert_int_equal(group_find("", &gid), -E_NOT_FOUND);
+	assert_int_equal(gid, 7);
 }
 
 static void test_groups(void **state)
@@ -52,12 +58,20 @@ static int in_group(void *ctx)
 	return user_in_group(0, "root");
 }
 
+static int find_group(void *ctx)
+{
+	gid_t gid;
+	(void)ctx;
+	return group_find("root", &gid);
+}
+
 static void test_faults(void **state)
 {
 	(void)state;
 	assert_int_equal(find(NULL), 0); /* opens what it keeps open */
 	assert_int_equal(test_each_fault(find, NULL), 2);
 	assert_int_equal(test_each_fault(in_group, NULL), 3);
+	assert_int_equal(test_each_fault(find_group, NULL), 2);
 }
 
 int main(void)

@@ -1,6 +1,7 @@
 #include "priv/daemon.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "conf/conf.h"
@@ -37,6 +38,13 @@ static void log_level_apply(const struct daemon *daemon)
 	log_init(daemon->program);
 }
 
+/* Others could put their own files in the place of ours. */
+static bool directory_is_open(const char *path)
+{
+	struct stat status;
+	return stat(path, &status) < 0 || status.st_mode & S_IWOTH;
+}
+
 int daemon_prepare(struct daemon *daemon, const char *program, const char *directory, const struct conf_table *table)
 {
 	char name[64], lock[PATH_MAX], error[CONF_ERROR_SIZE] = "";
@@ -45,6 +53,8 @@ int daemon_prepare(struct daemon *daemon, const char *program, const char *direc
 	int err = file_make_directory(directory, 0711);
 	if (err < 0 || !realpath(directory, daemon->directory))
 		return daemon_fail(DAEMON_CANNOT_CREATE, err < 0 ? err : -E_FILE, "the directory cannot be used", directory);
+	if (directory_is_open(daemon->directory))
+		return daemon_fail(DAEMON_CONFIG, -E_FILE, "the directory cannot be used", "everybody may write in it");
 	snprintf(name, sizeof name, "%s.lock", program);
 	err = file_path(lock, sizeof lock, daemon->directory, name);
 	if (err == 0)

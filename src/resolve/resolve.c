@@ -14,7 +14,7 @@
 #include "rpc/rpc.h"
 #include "services.h"
 
-#define THREADS     4   /* a name server that does not answer holds one for seconds */
+#define THREADS     4 /* a name server that does not answer holds one for seconds */
 #define WAITING_MAX 256
 
 struct lookup {
@@ -147,9 +147,7 @@ int resolve_role_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	static struct resolve_role role;
-	role = (struct resolve_role){ .child = child,
-				      .lock = PTHREAD_MUTEX_INITIALIZER,
-				      .work = PTHREAD_COND_INITIALIZER };
+	role = (struct resolve_role){ .child = child, .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER };
 	list_init(&role.waiting);
 	list_init(&role.finished);
 	role.wake = io_wake_new(priv_child_loop(child), on_wake, &role);

@@ -11,7 +11,8 @@
 #include "os/random.h"
 #include "server/core.h"
 
-#define BACKDATE_S  300 /* clocks of new machines are a little wrong */
+#define BACKDATE_S           300 /* clocks of new machines are a little wrong */
+#define CERTIFICATES_PER_DAY 24  /* of one machine: each is kept for months, and audited for ever */
 
 /* ---- RequestToken ---- */
 
@@ -196,28 +197,35 @@ static int device_make(struct store_tx *tx, const struct enrolment *enrolment, c
 	return err < 0 ? err : fleet_device_update(tx, &device.id, &inventory);
 }
 
-static int device_check(struct store_tx *tx, const struct id *id)
+/* May this machine, which enrolled before, have another certificate? */
+static int device_check(struct store_tx *tx, const struct id *id, struct device *ret)
 {
-	struct device device;
-	int err = fleet_device_get(tx, id, &device);
-	return err < 0 ? err : device.retired ? -E_REVOKED : 0;
+	int64_t recent;
+	int err = fleet_device_get(tx, id, ret);
+	if (err == -E_NOT_FOUND || (err == 0 && ret->retired))
+		return -E_REVOKED;
+	if (err == 0)
+		err = ca_certificate_count(tx, id, clock_wall_s() - 86400, &recent);
+	return err < 0 ? err : recent < CERTIFICATES_PER_DAY ? 0 : -E_LIMIT;
 }
 
 static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct id *token, struct enrolment *enrolment)
 {
+	struct device device;
 	struct id id;
 	bool again;
 	random_id(&id);
 	int err = ca_enrolment_complete(tx, token, job->request.csr_hash, &id, clock_wall_s(), enrolment, &again);
 	if (err < 0)
 		return err;
-	return again ? device_check(tx, &enrolment->device) : device_make(tx, enrolment, &job->request.request);
+	return again ? device_check(tx, &enrolment->device, &device) : device_make(tx, enrolment, &job->request.request);
 }
 
 /* The management part's certificate comes after the machine's own. */
 static int manager_decide(struct store_tx *tx, const struct enrolment *enrolment)
 {
-	return id_is_zero(&enrolment->device) ? -E_DENIED : device_check(tx, &enrolment->device);
+	struct device device;
+	return id_is_zero(&enrolment->device) ? -E_DENIED : device_check(tx, &enrolment->device, &device);
 }
 
 static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
@@ -248,9 +256,9 @@ static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 {
 	struct device device;
 	char full_name[FLEET_FULL_NAME];
-	int err = fleet_device_get(tx, &job->peer.id, &device);
-	if (err < 0 || device.retired)
-		return err < 0 && err != -E_NOT_FOUND ? err : -E_REVOKED;
+	int err = device_check(tx, &job->peer.id, &device);
+	if (err < 0)
+		return err;
 	fleet_full_name(&device, full_name);
 	snprintf(job->actor, sizeof job->actor, "device %s", full_name);
 	issue_for(job, murmesh_CertificateKind_NODE, &device.id, full_name);

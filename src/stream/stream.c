@@ -162,7 +162,7 @@ struct stream *stream_new(struct io_loop *loop, const struct stream_settings *se
 	stream->preamble_len = (uint8_t)settings->preamble.len;
 	if (settings->preamble.len)
 		memcpy(stream->preamble, settings->preamble.ptr, settings->preamble.len);
-	stream->state = settings->connecting ? CONNECTING : settings->tls ? HANDSHAKE : OPEN;
+	stream->state = settings->connecting ? CONNECTING : settings->tls || settings->preamble.len ? HANDSHAKE : OPEN;
 	io_task_init(&stream->again, on_again, stream);
 	stream->watch = io_watch_new(loop, stream->fd, on_watch, stream);
 	if (stream->state != OPEN)

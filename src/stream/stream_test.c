@@ -625,50 +625,107 @@ static void test_new_owner(void **state)
 	trial_close(&t);
 }
 
-/* Bytes in clear before the handshake, also when connecting takes a while; too many are refused. */
-static void test_preamble(void **state)
-{
-	(void)state;
-	char bytes[STREAM_PREAMBLE_MAX + 1];
-	memset(bytes, 'M', sizeof bytes);
-	for (unsigned kind = 0; kind < 4; kind++) {
-		struct trial t;
-		int pair[2];
-		assert_int_equal(trial_open(&t), 0);
-		assert_int_equal(kind & TCP ? pair_tcp(pair) : fd_pair_stream(pair), 0);
-		struct stream_settings settings = { .fd = pair[0],
-			                            .connecting = true,
-			                            .tls = kind & TLS ? client_tls : NULL,
-			                            .preamble = { bytes, STREAM_PREAMBLE_MAX } };
-		t.near.stream = stream_new(t.loop, &settings, &end_events, &t.near);
-		assert_non_null(t.near.stream);
-		settings = (struct stream_settings){ .fd = pair[1] };
-		t.far.stream = stream_new(t.loop, &settings, &end_events, &t.far);
-		t.done = always;
-		while (buf_len(&t.far.in) <= STREAM_PREAMBLE_MAX && !(kind == PLAIN || kind == TCP ? buf_len(&t.far.in) : 0))
-			io_loop_run(t.loop);
-		assert_memory_equal(buf_head(&t.far.in), bytes, STREAM_PREAMBLE_MAX);
-		if (kind & TLS)
-			assert_int_equal(buf_head(&t.far.in)[STREAM_PREAMBLE_MAX], 22); /* a handshake record */
-		else
-			assert_int_equal(buf_len(&t.far.in), STREAM_PREAMBLE_MAX);
-		trial_close(&t);
-	}
-	struct trial t;
-	int pair[2];
-	assert_int_equal(trial_open(&t), 0);
-	assert_int_equal(fd_pair_stream(pair), 0);
-	const struct stream_settings settings = { .fd = pair[0], .preamble = { bytes, STREAM_PREAMBLE_MAX + 1 } };
-	assert_null(stream_new(t.loop, &settings, &end_events, &t.near));
-	fd_close(pair[1]);
-	trial_close(&t);
-}
-
 static void test_chat(void **state)
 {
 	(void)state;
 	for (unsigned kind = 0; kind < 4; kind++)
 		chat(kind, 100);
+}
+
+/* The other side's descriptor, until its preamble has come; then the stream behind it is opened. */
+struct gate {
+	struct trial *trial;
+	struct io_watch *watch;
+	char preamble[STREAM_PREAMBLE_MAX];
+	size_t len, expected;
+	int fd, err;
+	bool tls;
+};
+
+static void on_gate(void *ctx, unsigned events)
+{
+	struct gate *gate = ctx;
+	struct trial *trial = gate->trial;
+	(void)events;
+	ssize_t n = fd_read(gate->fd, gate->preamble + gate->len, gate->expected - gate->len);
+	if (n == -EAGAIN)
+		return;
+	gate->len += n > 0 ? (size_t)n : 0;
+	gate->err = n < 0 ? (int)n : n == 0 ? -E_CLOSED : 0;
+	if (gate->err == 0 && gate->len < gate->expected)
+		return;
+	gate->watch = io_watch_free(gate->watch);
+	if (gate->err == 0) {
+		const struct stream_settings settings = { .fd = gate->fd, .tls = gate->tls ? server_tls : NULL };
+		gate->fd = -1;
+		trial->far.stream = stream_new(trial->loop, &settings, &end_events, &trial->far);
+		gate->err = trial->far.stream ? 0 : -E_NO_MEMORY;
+	}
+	if (gate->err < 0)
+		io_loop_stop(trial->loop);
+}
+
+static int gate_open(struct gate *gate, struct trial *trial, unsigned kind, size_t len)
+{
+	int pair[2];
+	*gate = (struct gate){ .trial = trial, .expected = len, .fd = -1, .tls = kind & TLS };
+	int err = kind & TCP ? pair_tcp(pair) : fd_pair_stream(pair);
+	if (err < 0)
+		return err;
+	gate->fd = pair[1];
+	const struct stream_settings settings = { .fd = pair[0],
+		                                  .connecting = kind & TCP,
+		                                  .tls = kind & TLS ? client_tls : NULL,
+		                                  .preamble = { (const char *)large, len } };
+	trial->near.stream = stream_new(trial->loop, &settings, &end_events, &trial->near);
+	gate->watch = io_watch_new(trial->loop, gate->fd, on_gate, gate);
+	if (!trial->near.stream || !gate->watch)
+		return -E_NO_MEMORY;
+	return io_watch_set(gate->watch, IO_READABLE);
+}
+
+static void gate_close(struct gate *gate)
+{
+	io_watch_free(gate->watch);
+	fd_close(gate->fd);
+}
+
+/* In clear, before everything else, once. */
+static void test_preamble(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < 4; kind++)
+		for (size_t len = 1; len <= STREAM_PREAMBLE_MAX; len += 21) {
+			struct trial t;
+			struct gate gate;
+			assert_int_equal(trial_open(&t), 0);
+			assert_int_equal(gate_open(&gate, &t, kind, len), 0);
+			t.near.out = t.far.out = large;
+			t.near.out_len = t.far.out_len = 50000;
+			t.near.closes = t.far.closes = true;
+			run(&t, both_ended);
+			assert_int_equal(gate.err, 0);
+			assert_memory_equal(gate.preamble, large, len);
+			assert_true(is_large(&t.far.in, 50000));
+			assert_true(is_large(&t.near.in, 50000));
+			assert_int_equal(t.near.ready, 1);
+			gate_close(&gate);
+			trial_close(&t);
+		}
+}
+
+static void test_long_preamble(void **state)
+{
+	(void)state;
+	struct trial t;
+	struct gate gate;
+	char byte;
+	assert_int_equal(trial_open(&t), 0);
+	assert_int_equal(gate_open(&gate, &t, TLS, STREAM_PREAMBLE_MAX + 1), -E_NO_MEMORY);
+	assert_null(t.near.stream);
+	assert_int_equal(fd_read(gate.fd, &byte, 1), 0); /* its descriptor is closed */
+	gate_close(&gate);
+	trial_close(&t);
 }
 
 /* ---- faults ---- */
@@ -696,11 +753,33 @@ static int exchange(void *ctx)
 	return err;
 }
 
+static int preamble_once(void *ctx)
+{
+	struct trial t;
+	struct gate gate = { .fd = -1 };
+	int err = trial_open(&t);
+	if (err == 0)
+		err = gate_open(&gate, &t, *(unsigned *)ctx, 48);
+	t.near.out = large;
+	t.near.out_len = 100;
+	t.near.closes = t.far.closes = true;
+	while (err == 0 && !gate.err && !settled(&t)) {
+		t.done = settled;
+		io_loop_run(t.loop);
+	}
+	bool good = err == 0 && t.far.eof && t.near.eof && is_large(&t.far.in, 100) && memcmp(gate.preamble, large, 48) == 0;
+	gate_close(&gate);
+	trial_close(&t);
+	return good ? 0 : -E_CLOSED;
+}
+
 static void test_faults(void **state)
 {
 	(void)state;
-	for (unsigned kind = 0; kind < 4; kind++)
+	for (unsigned kind = 0; kind < 4; kind++) {
 		assert_true(test_each_fault(exchange, &kind) > 10);
+		assert_true(test_each_fault(preamble_once, &kind) > 10);
+	}
 }
 
 static void context(struct tls_context **ret, bool server, const struct test_leaf *leaf)
@@ -765,6 +844,7 @@ int main(void)
 		cmocka_unit_test(test_free_inside),
 		cmocka_unit_test(test_new_owner),
 		cmocka_unit_test(test_preamble),
+		cmocka_unit_test(test_long_preamble),
 		cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);

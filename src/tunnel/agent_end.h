@@ -17,7 +17,7 @@ struct agent_end;
 /* Answers a name with literals; err < 0: none. */
 typedef void (*agent_end_addresses)(void *ctx, int err, const struct str *addresses, size_t n);
 struct agent_end_settings {
-	struct tls_context *tls;   /* server, users only */
+	struct tls_context *tls; /* server, users only */
 	const struct trust *trust;
 	int64_t (*now)(void);
 	/* Looks a name up; done comes later, exactly once, or not at all when it returns a negative code. */

@@ -112,7 +112,8 @@ static void on_readable(void *ctx)
 	while ((n = stream_read(end->stream, &byte, 1)) == 1) {
 		if (buf_append_u8(&end->answer, byte) < 0)
 			return finish(end, -E_HTTP_HEAD, "");
-		if (byte == '\n' && buf_len(&end->answer) >= 4 && memcmp(buf_head(&end->answer) + buf_len(&end->answer) - 4, "\r\n\r\n", 4) == 0)
+		if (byte == '\n' && buf_len(&end->answer) >= 4 &&
+		    memcmp(buf_head(&end->answer) + buf_len(&end->answer) - 4, "\r\n\r\n", 4) == 0)
 			return on_answer(end);
 	}
 	if (n != -EAGAIN)
@@ -124,7 +125,8 @@ static void on_deadline(void *ctx)
 	finish(ctx, -E_TARGET_TIMEOUT, "");
 }
 
-struct client_end *client_end_new(struct io_loop *loop, const struct client_end_request *request, client_end_opened opened, void *ctx)
+struct client_end *client_end_new(struct io_loop *loop, const struct client_end_request *request, client_end_opened opened,
+                                  void *ctx)
 {
 	static const struct stream_events events = { on_ready, on_readable, NULL, on_failed };
 	struct client_end *end = mem_alloc(sizeof *end);
@@ -134,10 +136,10 @@ struct client_end *client_end_new(struct io_loop *loop, const struct client_end_
 	buf_init(&end->connect, H1_HEAD_MAX);
 	buf_init(&end->answer, H1_HEAD_MAX);
 	struct stream_settings settings = { .connecting = true,
-					    .tls = request->tls,
-					    .expect = &request->device,
-					    .preamble = request->preamble,
-					    .handshake_ms = 30000 };
+		                            .tls = request->tls,
+		                            .expect = &request->device,
+		                            .preamble = request->preamble,
+		                            .handshake_ms = 30000 };
 	end->deadline = io_timer_new(loop, on_deadline, end);
 	if (!end->deadline || (!request->rpc && connect_make(end, request) < 0))
 		return client_end_free(end);

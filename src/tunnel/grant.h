@@ -10,19 +10,20 @@
 struct trust; /* what this machine knows of its mesh */
 
 /* From the mesh root's certificate and the policy it signed.  self: this device. */
-int trust_new(const struct certificate *root, const murmesh_SignedDocument *policy, const struct identity *self, struct trust **ret);
+int trust_new(const struct certificate *root, const murmesh_SignedDocument *policy, const struct identity *self,
+              struct trust **ret);
 struct trust *trust_free(struct trust *trust);
 uint64_t trust_version(const struct trust *trust); /* of its policy; a machine never goes back */
 
 /* Is it a grant of this mesh for this device, for that user, in force at `now` (seconds)?  -E_SIGNATURE, -E_GRANT, -E_GRANT_EXPIRED, -E_MESSAGE. */
 int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_grant, const struct identity *user, int64_t now,
-		murmesh_Grant *ret);
+                murmesh_Grant *ret);
 /* Does it allow a connection to that target?  Targets are compared as texts, without regard to case; ":port" in a grant also allows the spellings
  * "", "localhost", 127.0.0.1 and ::1 of the device itself. */
 int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port);
 /* A run order for this device: signature, time, and that `devices` (16 bytes each) are the ones it was signed for and hold this one. */
 int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_order, const uint8_t *devices, size_t devices_len,
-		int64_t now, murmesh_Order *ret);
+                int64_t now, murmesh_Order *ret);
 
 /* "host:port" with [v6] in brackets; "" as host for the device itself.  Returns 0 or -E_TOO_LONG. */
 int target_format(struct str host, uint16_t port, char *out, size_t size);

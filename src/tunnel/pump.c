@@ -103,7 +103,8 @@ static void settle(struct pump *pump, int err)
 {
 	if (err < 0)
 		return end(pump, err);
-	if (pump->sides[0].closed && pump->sides[1].closed && !stream_unsent(pump->sides[0].stream) && !stream_unsent(pump->sides[1].stream))
+	if (pump->sides[0].closed && pump->sides[1].closed && !stream_unsent(pump->sides[0].stream) &&
+	    !stream_unsent(pump->sides[1].stream))
 		return end(pump, 0);
 	want(&pump->sides[0]);
 	want(&pump->sides[1]);
@@ -139,7 +140,8 @@ static void on_failed(void *ctx, int err)
 
 static const struct stream_events events = { NULL, on_readable, on_writable, on_failed };
 
-struct pump *pump_new(struct io_loop *loop, struct stream *a, struct stream *b, struct str first, void (*ended)(void *ctx, int err), void *ctx)
+struct pump *pump_new(struct io_loop *loop, struct stream *a, struct stream *b, struct str first, void (*ended)(void *ctx, int err),
+                      void *ctx)
 {
 	struct pump *pump = mem_alloc(sizeof *pump);
 	if (!pump) {

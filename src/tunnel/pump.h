@@ -16,7 +16,8 @@ struct pump;
 
 /* Owns both streams from here.  first: bytes that a already sent (behind a CONNECT's head), at most IO_SCRATCH.  ended: once, then free it; err 0 = both
  * directions ended cleanly.  NULL when memory is short: both streams are then freed. */
-struct pump *pump_new(struct io_loop *loop, struct stream *a, struct stream *b, struct str first, void (*ended)(void *ctx, int err), void *ctx);
-struct pump *pump_free(struct pump *pump); /* resets what is open */
+struct pump *pump_new(struct io_loop *loop, struct stream *a, struct stream *b, struct str first, void (*ended)(void *ctx, int err),
+                      void *ctx);
+struct pump *pump_free(struct pump *pump);    /* resets what is open */
 uint64_t pump_bytes(const struct pump *pump); /* both directions */
 #endif

@@ -214,7 +214,7 @@ def test_closed_port(mesh):
         port = free.getsockname()[1]
     with mesh.map(f"TCP:0:web02:HTTP:{port}") as mapped:
         refused_at_once(mapped)
-        lines = until(mapped.log, "the reason").splitlines()
+        lines = until(lambda: mapped.log().count("\n") == 3 and mapped.log(), "the reason").splitlines()
         assert [line.split()[0] for line in lines] == ["error:", "why:", "try:"]
         assert str(port) in lines[0] and "E1300" in lines[1]
         with Target(Echo.echo) as late:  # the map lives on

@@ -1,0 +1,136 @@
+#include "agent/agent.h"
+#include "base/err.h"
+#include "base/test.h"
+#include "os/clock.h"
+#include "tunnel/test_grant.h"
+
+#define DAY 86400
+
+static struct test_trust *ours, *other; /* other: a mesh of its own */
+static char directory[64];
+static struct keep keep;
+static murmesh_CertificateReply reply;
+
+static void certificate_put(const struct certificate *certificate, uint8_t *bytes, pb_size_t *size)
+{
+	struct buf der;
+	buf_init(&der, CERTIFICATE_MAX);
+	assert_int_equal(certificate_write(certificate, &der), 0);
+	memcpy(bytes, buf_head(&der), buf_len(&der));
+	*size = (pb_size_t)buf_len(&der);
+	buf_done(&der);
+}
+
+/* What the certification manager of that mesh answers for keep's key. */
+static void answer(const struct test_trust *trust, enum identity_kind kind, uint8_t number, const struct key *key, uint64_t version)
+{
+	struct certificate *leaf;
+	struct certificate_order order = { .profile = CERTIFICATE_LEAF,
+		                           .identity = { .mesh = trust->mesh.id, .kind = kind },
+		                           .common_name = STR("web01-17"),
+		                           .not_before = clock_wall_s() - DAY,
+		                           .not_after = clock_wall_s() + DAY };
+	murmesh_Policy policy = test_policy(trust);
+	memset(order.identity.id.bytes, number, sizeof order.identity.id.bytes);
+	policy.version = version;
+	reply = (murmesh_CertificateReply){ .has_policy = true };
+	assert_int_equal(certificate_issue(&order, key, trust->mesh.intermediate, trust->mesh.intermediate_key, &leaf), 0);
+	certificate_put(leaf, reply.leaf.bytes, &reply.leaf.size);
+	certificate_put(trust->mesh.intermediate, reply.intermediate.bytes, &reply.intermediate.size);
+	certificate_put(trust->mesh.root, reply.root.bytes, &reply.root.size);
+	test_sign(trust->mesh.root_key, CONTEXT_POLICY, murmesh_Policy_fields, &policy, &reply.policy);
+	certificate_free(leaf);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	ours = test_trust_new(1);
+	other = test_trust_new(2);
+	snprintf(directory, sizeof directory, "/tmp/murmesh-keep-XXXXXX");
+	assert_non_null(mkdtemp(directory));
+	keep = (struct keep){ .directory = directory, .name = "node" };
+	assert_int_equal(keep_load(&keep), 0);
+	assert_int_equal(keep_key(&keep), 0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	static const char *const names[] = { "node.key", "node.crt", "policy" };
+	char path[4096];
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (keep_file(&keep, names[i], path) == 0)
+			unlink(path);
+	assert_int_equal(rmdir(directory), 0);
+	keep_done(&keep);
+	test_trust_free(ours);
+	test_trust_free(other);
+	return 0;
+}
+
+static void assert_kept(uint8_t number)
+{
+	struct keep again = { .directory = directory, .name = "node" };
+	assert_int_equal(keep_load(&again), 1);
+	assert_int_equal(again.info.identity.id.bytes[0], number);
+	assert_true(identity_equal(&again.info.identity, &keep.info.identity));
+	keep_done(&again);
+}
+
+static void test_enrolment(void **state)
+{
+	(void)state;
+	struct key *stranger = key_generate();
+	answer(other, IDENTITY_NODE, 21, keep.key, 1);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, ours->mesh.pin), -E_WRONG_PIN);
+	answer(ours, IDENTITY_USER, 21, keep.key, 1);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, ours->mesh.pin), -E_CERTIFICATE_USAGE);
+	answer(ours, IDENTITY_NODE, 21, stranger, 1);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, ours->mesh.pin), -E_CERTIFICATE);
+	answer(ours, IDENTITY_NODE, 21, keep.key, 1);
+	reply.policy.signature.bytes[10] ^= 1;
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, ours->mesh.pin), -E_SIGNATURE);
+	reply.has_policy = false;
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, ours->mesh.pin), -E_MESSAGE);
+	answer(ours, IDENTITY_NODE, 21, keep.key, 1);
+	memcpy(reply.root.bytes, reply.intermediate.bytes, reply.root.size = reply.intermediate.size);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), -E_CERTIFICATE);
+	assert_null(keep.leaf);
+	assert_int_equal(keep_load(&keep), 0);
+
+	answer(ours, IDENTITY_NODE, 21, keep.key, 1);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, ours->mesh.pin), 0);
+	assert_kept(21);
+	key_free(stranger);
+}
+
+/* A server that was taken over may answer what it likes: root, name and policy stay. */
+static void test_renewal(void **state)
+{
+	(void)state;
+	answer(ours, IDENTITY_NODE, 21, keep.key, 5);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, ours->mesh.pin), 0);
+	answer(other, IDENTITY_NODE, 21, keep.key, 5);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), -E_WRONG_PIN);
+	answer(ours, IDENTITY_NODE, 22, keep.key, 5);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), -E_CERTIFICATE_IDENTITY);
+	answer(ours, IDENTITY_NODE, 21, keep.key, 4);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), -E_CERTIFICATE);
+	assert_kept(21);
+	answer(ours, IDENTITY_NODE, 21, keep.key, 5);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), 0);
+	answer(ours, IDENTITY_NODE, 21, keep.key, 6);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), 0);
+	assert_kept(21);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_enrolment, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_renewal, set_up, tear_down),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
