@@ -93,8 +93,10 @@ def gone(pids, seconds=5):
     until(lambda: not any(map(alive, pids)), f"the end of {[(p, title(p)) for p in pids if alive(p)]}", seconds)
 
 
-def cpu_seconds(pid):
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+def cpu_seconds(pid, waiting=False):
+    """That it used; also those that it waited for a processor, which it does not get for itself on a busy machine."""
+    used, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    return (int(used) + waiting * int(waited)) / 1e9
 
 
 class Monitor:
@@ -167,6 +169,12 @@ class Program:
             self.process.stdout.close()
             self.log_file.close()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
 
 class Agent(Program):
     """`murmesh join` in the background."""
@@ -191,8 +199,13 @@ class Mesh(Program):
         self.directory, self.programs, self.agents = Path(directory), programs, []
         command = [*wrap, programs / "murmesh", "up", "--dir", directory, "--port", port, "--address", address, *words]
         super().__init__(command + ["--json"] * as_json, f"{directory}.log", **options)
-        if as_json:
+        if not as_json:
+            return
+        try:
             self.ready()
+        except BaseException:
+            self.stop()
+            raise
 
     def ready(self):
         text = self.process.stdout.readline()
@@ -258,12 +271,6 @@ class Mesh(Program):
             agent.stop()
         return super().stop(number)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
 
 class Map(Program):
     """`murmesh map` in the background."""
@@ -278,12 +285,6 @@ class Map(Program):
 
     def connect(self, host="127.0.0.1", seconds=20):
         return socket.create_connection((host, self.port), seconds * PATIENCE)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
 
 
 # ---- targets ----

@@ -21,7 +21,8 @@
 
 static const struct conf_option conf_options[] = {
 	{ "Agent", "Name", CONF_STRING, NULL, "what this machine calls itself when it enrols (else its host name)", 1, 53 },
-	{ "Agent", "RoleUid", CONF_UNSIGNED, "61150", "user id of the first role, when started as root; the others follow", 1000, 2000000000 },
+	{ "Agent", "RoleUid", CONF_UNSIGNED, "61150", "user id of the first role, when started as root; the others follow", 1000,
+	  2000000000 },
 	{ "Agent", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
 };
 static const struct conf_table conf_table = { "Agent", conf_options, sizeof conf_options / sizeof *conf_options };
@@ -51,20 +52,21 @@ struct agent {
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: murmesh-agent --dir DIR [--name NAME] [--parent HOST:PORT] [--join-fd N [--line-shown]] [--status-fd N]\n"
-			"Runs the agent in the foreground.  `murmesh join LINE` enrols this machine first.\n");
+	fprintf(stderr,
+	        "usage: murmesh-agent --dir DIR [--name NAME] [--parent HOST:PORT] [--join-fd N [--line-shown]] [--status-fd N]\n"
+	        "Runs the agent in the foreground.  `murmesh join LINE` enrols this machine first.\n");
 	return 64;
 }
 
 static int options_parse(int argc, char **argv, struct options *options)
 {
 	static const struct option names[] = { { "dir", required_argument, NULL, 'd' },
-					       { "name", required_argument, NULL, 'n' },
-					       { "parent", required_argument, NULL, 'p' },
-					       { "join-fd", required_argument, NULL, 'j' },
-					       { "line-shown", no_argument, NULL, 'l' },
-					       { "status-fd", required_argument, NULL, 's' },
-					       { 0 } };
+		                               { "name", required_argument, NULL, 'n' },
+		                               { "parent", required_argument, NULL, 'p' },
+		                               { "join-fd", required_argument, NULL, 'j' },
+		                               { "line-shown", no_argument, NULL, 'l' },
+		                               { "status-fd", required_argument, NULL, 's' },
+		                               { 0 } };
 	uint64_t number;
 	*options = (struct options){ .join_fd = -1, .status_fd = -1 };
 	for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
@@ -195,9 +197,11 @@ static void on_refused(struct agent *agent, struct str text)
 	utf8_clean(rest, why, sizeof why);
 	int err = err_from_name(code);
 	status_line(agent, "refused", code);
-	if (err == E_ENROLLED || err == E_WRONG_PIN || err == E_KEY_UNKNOWN || err == E_KEY_USED || err == E_KEY_EXPIRED || err == E_KEY_PROOF)
+	if (err == E_ENROLLED || err == E_WRONG_PIN || err == E_KEY_UNKNOWN || err == E_KEY_USED || err == E_KEY_EXPIRED ||
+	    err == E_KEY_PROOF)
 		pending_forget(agent); /* this line will never do */
-	daemon_stop(&agent->daemon, daemon_fail(exit_code(agent, err), err ? err : E_INTERNAL, "this machine was not enrolled", why));
+	daemon_stop(&agent->daemon,
+	            daemon_fail(exit_code(agent, err), err ? err : E_INTERNAL, "this machine was not enrolled", why));
 }
 
 static void on_report(void *ctx, const char *role, struct str text)
@@ -212,7 +216,8 @@ static void on_report(void *ctx, const char *role, struct str text)
 		join_forget(agent);
 		log_info("enrolled as %s", clean);
 		if (agent->options.line_shown)
-			log_warning("other users of this machine could see the join line; `murmesh join -` reads it from standard input");
+			log_warning("other users of this machine could see the join line; `murmesh join -` reads it from standard "
+			            "input");
 		status_line(agent, "enrolled", clean);
 	} else if (str_is(word, "online")) {
 		log_info("online as %s", clean);
@@ -243,7 +248,7 @@ static int prepare(struct agent *agent)
 	if (name_choose(agent) < 0)
 		return daemon_fail(DAEMON_USAGE, -E_NAME, "the machine's name cannot be used", NULL);
 	int len = snprintf(agent->settings, sizeof agent->settings, "join=%s\nname=%s\nparent=%s\n", agent->join, agent->name,
-			   agent->options.parent ? agent->options.parent : "");
+	                   agent->options.parent ? agent->options.parent : "");
 	if (len >= (int)sizeof agent->settings)
 		return daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the parent's address cannot be used", NULL);
 	return 0;
@@ -254,11 +259,11 @@ int main(int argc, char **argv)
 	static const struct priv_monitor_events events = { NULL, on_report, NULL };
 	static struct agent agent;
 	struct priv_program program = { .name = "murmesh-agent",
-					.directory = agent.daemon.directory,
-					.roles = roles,
-					.n_roles = sizeof roles / sizeof *roles,
-					.edges = edges,
-					.n_edges = sizeof edges / sizeof *edges };
+		                        .directory = agent.daemon.directory,
+		                        .roles = roles,
+		                        .n_roles = sizeof roles / sizeof *roles,
+		                        .edges = edges,
+		                        .n_edges = sizeof edges / sizeof *edges };
 	fd_standard_open();
 	proc_title_init(argc, argv);
 	signal(SIGPIPE, SIG_IGN);

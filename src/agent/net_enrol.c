@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "os/file.h"
 
-#define STEP_MS  20000
+#define STEP_MS 20000
 
 static void give_up(struct net_role *net, int err, const char *why)
 {
@@ -82,7 +82,7 @@ static void on_manager_csr(void *ctx, int err, const char *why, const void *resp
 		return dial(net);
 	if (token_load(net) < 0)
 		return give_up(net, -E_KEY_UNKNOWN,
-			       "the machine is enrolled, its management part is not, and the first join line is needed for it");
+		               "the machine is enrolled, its management part is not, and the first join line is needed for it");
 	const struct str csr = { (const char *)reply->csr.bytes, reply->csr.size };
 	request_certificate(net, murmesh_CertificateKind_MANAGER, csr, on_manager_certificate);
 }
@@ -149,7 +149,8 @@ static int token_load(struct net_role *net)
 		err = file_read(path, &bytes);
 	struct reader r = { buf_head(&bytes), buf_len(&bytes) };
 	const uint8_t *key = NULL;
-	if (err == 0 && (reader_bytes(&r, sizeof net->line.key.bytes, &key) < 0 || memcmp(key, net->line.key.bytes, sizeof net->line.key.bytes) != 0))
+	if (err == 0 && (reader_bytes(&r, sizeof net->line.key.bytes, &key) < 0 ||
+	                 memcmp(key, net->line.key.bytes, sizeof net->line.key.bytes) != 0))
 		err = -ENOENT; /* of another join key */
 	pb_istream_t in = pb_istream_from_buffer(r.ptr, r.len);
 	if (err == 0 && !pb_decode(&in, murmesh_Token_fields, &net->token))

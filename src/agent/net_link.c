@@ -104,7 +104,9 @@ static void on_leg_closed(void *ctx, int err)
 static void on_rpc_leg(void *ctx, struct stream *stream)
 {
 	static const struct rpc_connection_events events = { on_leg_open, NULL, on_leg_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .max_streams = RPC_LEG_CALLS, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
+	static const struct rpc_connection_settings settings = {
+		.server = true, .max_streams = RPC_LEG_CALLS, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS
+	};
 	struct net_role *net = ctx;
 	struct rpc_leg *leg = net->n_rpc_legs < RPC_LEGS_MAX ? mem_alloc(sizeof *leg) : NULL;
 	if (!leg) {
@@ -139,13 +141,13 @@ static int identity_use(struct net_role *net)
 	struct tls_context *link_tls = NULL, *leg_tls = NULL;
 	struct trust *trust = NULL;
 	struct tls_settings link = { .verify = TLS_VERIFY_REQUIRED,
-				     .leaf = keep->leaf,
-				     .intermediate = keep->intermediate,
-				     .root = keep->root,
-				     .key = keep->key,
-				     .mesh = keep->info.identity.mesh,
-				     .kinds = 1u << IDENTITY_COMPONENT,
-				     .alpn = link_alpn };
+		                     .leaf = keep->leaf,
+		                     .intermediate = keep->intermediate,
+		                     .root = keep->root,
+		                     .key = keep->key,
+		                     .mesh = keep->info.identity.mesh,
+		                     .kinds = 1u << IDENTITY_COMPONENT,
+		                     .alpn = link_alpn };
 	struct tls_settings leg = link;
 	leg.server = true;
 	leg.kinds = 1u << IDENTITY_USER;
@@ -179,12 +181,12 @@ int net_enter_enrolled(struct net_role *net)
 	if (err < 0)
 		return err;
 	const struct agent_end_settings settings = { .tls = net->leg_tls,
-						     .trust = net->trust,
-						     .now = clock_wall_s,
-						     .resolve = net_resolve,
-						     .rpc = on_rpc_leg,
-						     .refused = on_refused,
-						     .ctx = net };
+		                                     .trust = net->trust,
+		                                     .now = clock_wall_s,
+		                                     .resolve = net_resolve,
+		                                     .rpc = on_rpc_leg,
+		                                     .refused = on_refused,
+		                                     .ctx = net };
 	net->legs = agent_end_new(net->loop, &settings);
 	return net->legs ? 0 : -E_NO_MEMORY;
 }
@@ -291,7 +293,8 @@ static void on_renewal(void *ctx)
 
 static void renewal_schedule(struct net_role *net)
 {
-	int64_t life = net->keep.info.not_after - net->keep.info.not_before, left = net->keep.info.not_after - life / 3 - clock_wall_s();
+	int64_t life = net->keep.info.not_after - net->keep.info.not_before,
+	        left = net->keep.info.not_after - life / 3 - clock_wall_s();
 	uint64_t wait_s = left > 0 ? (uint64_t)left : 0;
 	io_timer_start(net->renewal, wait_s * 1000 + random_below((uint64_t)life * 1000 / 20 + 1), 0);
 }

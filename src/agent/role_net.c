@@ -10,7 +10,6 @@
 #include "os/log.h"
 #include "stream/stream.h"
 
-
 void net_report(struct net_role *net, const char *format, ...)
 {
 	char line[512];
@@ -74,7 +73,7 @@ static void (*parent_connected)(struct net_role *net, int err); /* of the dial u
 
 static void tell(struct net_role *net, int err)
 {
-	void (*connected)(struct net_role *net, int err) = parent_connected;
+	void (*connected)(struct net_role * net, int err) = parent_connected;
 	parent_connected = NULL;
 	if (connected)
 		connected(net, err);
@@ -91,7 +90,7 @@ static void on_parent_closed(void *ctx, int err)
 	bool dialing = parent_connected != NULL;
 	struct rpc_connection *parent = net->parent;
 	if (dialing)
-		net->parent = NULL; /* no calls yet: `connected` tells */
+		net->parent = NULL;  /* no calls yet: `connected` tells */
 	rpc_connection_free(parent); /* with calls: their `closed` tells */
 	net->parent = NULL;
 	if (dialing)
@@ -226,7 +225,8 @@ static void on_resolve_closed(void *ctx, int err)
 
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events exec = { NULL, NULL, on_exec_closed }, resolve = { NULL, NULL, on_resolve_closed };
+	static const struct rpc_connection_events exec = { NULL, NULL, on_exec_closed },
+	                                          resolve = { NULL, NULL, on_resolve_closed };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct net_role *net = ctx;
 	if (str_is(str_from(name), "rpc-to:exec")) {

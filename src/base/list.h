@@ -8,10 +8,13 @@ struct list {
 	struct list *next, *prev;
 };
 
-#define LIST_INIT(l) { &(l), &(l) }
+#define LIST_INIT(l)                                                                                                               \
+	{                                                                                                                          \
+		&(l), &(l)                                                                                                         \
+	}
 #define LIST_ENTRY(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
 /* The body may remove the current node. */
-#define LIST_EACH(at, head) \
+#define LIST_EACH(at, head)                                                                                                        \
 	for (struct list *at = (head)->next, *at##_next = at->next; at != (head); at = at##_next, at##_next = at->next)
 
 static inline void list_init(struct list *l)

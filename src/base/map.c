@@ -29,7 +29,7 @@ static void sip_round(uint64_t v[4])
 static uint64_t sip_hash(const uint64_t seed[2], const uint8_t *bytes, size_t len)
 {
 	uint64_t v[4] = { seed[0] ^ 0x736f6d6570736575, seed[1] ^ 0x646f72616e646f6d, seed[0] ^ 0x6c7967656e657261,
-			  seed[1] ^ 0x7465646279746573 };
+		          seed[1] ^ 0x7465646279746573 };
 	size_t at = 0;
 	for (; at <= len; at += 8) {
 		uint64_t word = 0;

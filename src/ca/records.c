@@ -239,7 +239,7 @@ int ca_certificate_add(struct store_tx *tx, const struct certificate_record *rec
 int ca_certificate_has_other_key(struct store_tx *tx, const struct certificate_record *record, bool *ret_other)
 {
 	struct store_query *query =
-		store_query(tx, "SELECT 1 FROM certificates WHERE subject = $1 AND kind = $2 AND key_hash <> $3 LIMIT 1");
+	        store_query(tx, "SELECT 1 FROM certificates WHERE subject = $1 AND kind = $2 AND key_hash <> $3 LIMIT 1");
 	store_bind_id(query, 1, &record->subject);
 	store_bind_text(query, 2, str_from(identity_kind_name(record->kind)));
 	store_bind_blob(query, 3, record->key_hash, sizeof record->key_hash);
@@ -285,8 +285,8 @@ int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFIC
 
 int ca_certificate_prune(struct store_tx *tx, int64_t now)
 {
-	struct store_query *query =
-		store_query(tx, "DELETE FROM certificates WHERE revoked_at = 0 AND (not_after < $1 OR (not_after < $2 AND kind IN ($3, $4)))");
+	struct store_query *query = store_query(
+	        tx, "DELETE FROM certificates WHERE revoked_at = 0 AND (not_after < $1 OR (not_after < $2 AND kind IN ($3, $4)))");
 	store_bind_integer(query, 1, now - CA_RENEWAL_SECONDS);
 	store_bind_integer(query, 2, now);
 	store_bind_text(query, 3, str_from(identity_kind_name(IDENTITY_USER)));

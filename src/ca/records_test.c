@@ -325,8 +325,12 @@ static int prune_certificates(struct store_tx *tx, void *ctx)
 	assert_int_equal(add_certificate(tx, 1, 1, 11), 0);
 	assert_int_equal(add_certificate(tx, 2, 2, 12), 0);
 	assert_int_equal(ca_certificate_revoke(tx, &(struct id){ { 1 } }, NOW), 0);
-	struct certificate_record user = { .serial = { 7 }, .kind = IDENTITY_USER, .subject = { { 7 } }, .key_hash = { 17 },
-		                           .not_before = NOW, .not_after = NOW + 12 * 3600 };
+	struct certificate_record user = { .serial = { 7 },
+		                           .kind = IDENTITY_USER,
+		                           .subject = { { 7 } },
+		                           .key_hash = { 17 },
+		                           .not_before = NOW,
+		                           .not_after = NOW + 12 * 3600 };
 	assert_int_equal(ca_certificate_add(tx, &user), 0);
 	assert_int_equal(ca_certificate_prune(tx, user.not_after), 0);
 	assert_int_equal(ca_certificate_add(tx, &user), -E_EXISTS);

@@ -46,7 +46,8 @@ static int become_agent(const struct cli *cli, const char *line)
 	char *argv[10] = { path, (char *)(uintptr_t) "--dir", directory, (char *)(uintptr_t) "--join-fd", fd_text };
 	int err = program_path("murmesh-agent", path, sizeof path);
 	if (err < 0)
-		return cli_fail_because(err, "murmesh-agent does not stand beside this program", NULL, "the agent cannot be started");
+		return cli_fail_because(err, "murmesh-agent does not stand beside this program", NULL,
+		                        "the agent cannot be started");
 	err = cli_directory(cli, directory, sizeof directory);
 	int fd = err < 0 ? err : program_secret(line);
 	if (fd >= 0)

@@ -4,7 +4,8 @@
 
 static int key_new(const struct cli *cli)
 {
-	murmesh_KeyRequest request = { .uses = (uint32_t)cli_number(cli, "uses"), .lifetime_s = cli_duration_ms(cli, "ttl") / 1000 };
+	murmesh_KeyRequest request = { .uses = (uint32_t)cli_number(cli, "uses"),
+		                       .lifetime_s = cli_duration_ms(cli, "ttl") / 1000 };
 	murmesh_JoinKey reply;
 	struct session session;
 	char expires[CLOCK_TEXT_SIZE];
@@ -17,7 +18,7 @@ static int key_new(const struct cli *cli)
 		code = session_fail(&session, err, "no join key was made");
 	else if (cli_format(cli) >= CLI_JSON)
 		code = cli_json_line(cli, json_pack("{s:s, s:s, s:I}", "join", reply.join, "expires", expires, "uses",
-						    (json_int_t)(request.uses ? request.uses : 1))) < 0;
+		                                    (json_int_t)(request.uses ? request.uses : 1))) < 0;
 	else {
 		fprintf(cli->out, "%s\n", reply.join);
 		cli_note(cli, "valid until %s; on the other machine: murmesh join LINE", expires);

@@ -2,10 +2,11 @@
 #include "cli/session.h"
 
 static const struct cli_column columns[] = {
-	{ "id", CLI_COLUMN_VALUE, true },	{ "name", CLI_COLUMN_VALUE, false },   { "full_name", CLI_COLUMN_VALUE, true },
-	{ "online", CLI_COLUMN_VALUE, false },	{ "os", CLI_COLUMN_VALUE, false },     { "arch", CLI_COLUMN_VALUE, false },
-	{ "parent", CLI_COLUMN_VALUE, false },	{ "version", CLI_COLUMN_VALUE, false }, { "last_seen", CLI_COLUMN_TIME, false },
-	{ 0 },
+	{ "id", CLI_COLUMN_VALUE, true },        { "name", CLI_COLUMN_VALUE, false },
+	{ "full_name", CLI_COLUMN_VALUE, true }, { "online", CLI_COLUMN_VALUE, false },
+	{ "os", CLI_COLUMN_VALUE, false },       { "arch", CLI_COLUMN_VALUE, false },
+	{ "parent", CLI_COLUMN_VALUE, false },   { "version", CLI_COLUMN_VALUE, false },
+	{ "last_seen", CLI_COLUMN_TIME, false }, { 0 },
 };
 
 static void on_device(void *ctx, const void *message)
@@ -16,10 +17,11 @@ static void on_device(void *ctx, const void *message)
 	memcpy(id.bytes, device->id, sizeof id.bytes);
 	id_format(&id, id_text);
 	cli_table_row(ctx, json_pack("{s:s, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o}", "id", id_text, "name",
-				     cli_json_text(str_from(device->name)), "full_name", cli_json_text(str_from(device->full_name)), "online",
-				     device->online, "os", cli_json_text(str_from(device->os)), "arch", cli_json_text(str_from(device->arch)),
-				     "parent", cli_json_text(str_from(device->parent)), "version", cli_json_text(str_from(device->version)),
-				     "last_seen", device->last_seen ? json_integer(device->last_seen) : json_null()));
+	                             cli_json_text(str_from(device->name)), "full_name", cli_json_text(str_from(device->full_name)),
+	                             "online", device->online, "os", cli_json_text(str_from(device->os)), "arch",
+	                             cli_json_text(str_from(device->arch)), "parent", cli_json_text(str_from(device->parent)),
+	                             "version", cli_json_text(str_from(device->version)), "last_seen",
+	                             device->last_seen ? json_integer(device->last_seen) : json_null()));
 }
 
 static int run(const struct cli *cli)

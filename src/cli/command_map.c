@@ -25,10 +25,9 @@ static void on_opened(void *ctx, struct stream *stream, int err, const char *det
 static void on_open(void *ctx, struct map_connection *connection)
 {
 	struct mapping *mapping = ctx;
-	const struct leg_target target = { .device = mapping->device,
-					   .host = str_from(mapping->spec.host),
-					   .port = mapping->spec.port,
-					   .tls = mapping->tls };
+	const struct leg_target target = {
+		.device = mapping->device, .host = str_from(mapping->spec.host), .port = mapping->spec.port, .tls = mapping->tls
+	};
 	leg_open(mapping->session, &target, on_opened, connection);
 }
 
@@ -40,7 +39,8 @@ static void on_failed(void *ctx, int err, const char *details)
 		snprintf(why, sizeof why, "%s (%s)", err_text(err), details);
 	else
 		snprintf(why, sizeof why, "%s", err_text(err));
-	cli_fail_because(err, str_is(str_from(details), err_text(err)) ? NULL : why, NULL, "a connection to %s was refused", mapping->target);
+	cli_fail_because(err, str_is(str_from(details), err_text(err)) ? NULL : why, NULL, "a connection to %s was refused",
+	                 mapping->target);
 }
 
 static int spec_fail(const char *text, unsigned column, const char *reason)
@@ -58,17 +58,18 @@ static int mapping_open(struct mapping *mapping, const char *text)
 	if (map_spec_parse(str_from(text), true, &mapping->spec, &column, &reason) < 0)
 		return spec_fail(text, column, reason);
 	if (mapping->spec.protocol != MAP_TCP)
-		return cli_fail_because(-E_UNSUPPORTED, "this version maps TCP ports only", "write TCP instead of UDP", "the map %s cannot be used",
-					text);
+		return cli_fail_because(-E_UNSUPPORTED, "this version maps TCP ports only", "write TCP instead of UDP",
+		                        "the map %s cannot be used", text);
 	int err = session_device(mapping->session, mapping->spec.device, &device);
 	if (err < 0)
-		return cli_fail_because(err, mapping->session->why[0] ? mapping->session->why : NULL, NULL, "the device %s cannot be used",
-					mapping->spec.device);
+		return cli_fail_because(err, mapping->session->why[0] ? mapping->session->why : NULL, NULL,
+		                        "the device %s cannot be used", mapping->spec.device);
 	if (!device.online)
 		cli_note(mapping->cli, "note: %s is offline; connections are refused until it is back", device.full_name);
 	memcpy(mapping->device.bytes, device.id, sizeof mapping->device.bytes);
 	if (mapping->spec.host[0])
-		snprintf(mapping->target, sizeof mapping->target, "%s:%u through %s", mapping->spec.host, mapping->spec.port, device.name);
+		snprintf(mapping->target, sizeof mapping->target, "%s:%u through %s", mapping->spec.host, mapping->spec.port,
+		         device.name);
 	else
 		snprintf(mapping->target, sizeof mapping->target, "%s:%u", device.name, mapping->spec.port);
 	const struct map_settings settings = { mapping->spec.local_port, on_open, on_failed, mapping };
@@ -79,8 +80,9 @@ static int mapping_open(struct mapping *mapping, const char *text)
 static int mapping_print(const struct mapping *mapping)
 {
 	if (cli_format(mapping->cli) >= CLI_JSON)
-		return cli_json_line(mapping->cli, json_pack("{s:i, s:o, s:s}", "local_port", (int)map_port(mapping->map), "device",
-							     cli_json_text(str_from(mapping->spec.device)), "target", mapping->target));
+		return cli_json_line(mapping->cli,
+		                     json_pack("{s:i, s:o, s:s}", "local_port", (int)map_port(mapping->map), "device",
+		                               cli_json_text(str_from(mapping->spec.device)), "target", mapping->target));
 	fprintf(mapping->cli->out, "localhost:%u -> %s\n", map_port(mapping->map), mapping->target);
 	return 0;
 }

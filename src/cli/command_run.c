@@ -192,7 +192,9 @@ static void on_connection_closed(void *ctx, int err)
 static void on_leg(void *ctx, struct stream *stream, int err, const char *details)
 {
 	static const struct rpc_connection_events events = { NULL, NULL, on_connection_closed };
-	static const struct rpc_connection_settings settings = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
+	static const struct rpc_connection_settings settings = { .server = false,
+		                                                 .ping_ms = RPC_PING_MS,
+		                                                 .quiet_ms = RPC_QUIET_MS };
 	static const struct rpc_call_events call_events = { on_output, NULL, on_call_writable, on_call_closed };
 	struct target *target = ctx;
 	if (!stream)
@@ -228,7 +230,8 @@ static int device_add(struct run *run, struct str name)
 	if (err == 0)
 		err = session_device(&run->session, text, &device);
 	if (err < 0)
-		return cli_fail_because(err, run->session.why[0] ? run->session.why : NULL, NULL, "the device %.*s cannot be used", STR_ARG(name));
+		return cli_fail_because(err, run->session.why[0] ? run->session.why : NULL, NULL, "the device %.*s cannot be used",
+		                        STR_ARG(name));
 	for (size_t i = 0; i < run->n; i++)
 		if (memcmp(run->targets[i].device.bytes, device.id, sizeof device.id) == 0)
 			return 0; /* named twice */

@@ -34,12 +34,12 @@ static int child_start(const char *name, char **argv, const int *fds, size_t n_f
 	if (err < 0)
 		return err;
 	const struct proc_spawn spawn = { .path = path,
-					  .argv = argv,
-					  .fds = fds,
-					  .n_fds = n_fds,
-					  .standard = { -1, STDERR_FILENO, -1 }, /* our standard output is data */
-					  .new_group = 1,
-					  .die_with_parent = 1 };
+		                          .argv = argv,
+		                          .fds = fds,
+		                          .n_fds = n_fds,
+		                          .standard = { -1, STDERR_FILENO, -1 }, /* our standard output is data */
+		                          .new_group = 1,
+		                          .die_with_parent = 1 };
 	*ret = proc_spawn(&spawn);
 	return *ret < 0 ? *ret : 0;
 }
@@ -57,7 +57,7 @@ static int status_read(struct up *up, int fd)
 static int server_start(struct up *up)
 {
 	char port[16], *argv[10] = { (char *)(uintptr_t) "murmesh-server", (char *)(uintptr_t) "--dir", up->directory,
-				     (char *)(uintptr_t) "--status-fd", (char *)(uintptr_t) "3" };
+		                     (char *)(uintptr_t) "--status-fd", (char *)(uintptr_t) "3" };
 	size_t n = 5;
 	int status[2];
 	if (cli_given(up->cli, "port")) {
@@ -82,9 +82,13 @@ static int server_start(struct up *up)
 static int agent_start(struct up *up, const char *join)
 {
 	struct host host;
-	char parent[32], *argv[14] = { (char *)(uintptr_t) "murmesh-agent", (char *)(uintptr_t) "--dir",    up->agent_directory,
-				       (char *)(uintptr_t) "--status-fd",   (char *)(uintptr_t) "3",	    (char *)(uintptr_t) "--parent",
-				       parent };
+	char parent[32], *argv[14] = { (char *)(uintptr_t) "murmesh-agent",
+		                       (char *)(uintptr_t) "--dir",
+		                       up->agent_directory,
+		                       (char *)(uintptr_t) "--status-fd",
+		                       (char *)(uintptr_t) "3",
+		                       (char *)(uintptr_t) "--parent",
+		                       parent };
 	int status[2], fds[2], n = 7;
 	size_t n_fds = 1;
 	snprintf(parent, sizeof parent, "127.0.0.1:%u", up->description.front_port); /* another one than last time with --port 0 */
@@ -153,23 +157,24 @@ static int announce(const struct up *up)
 	program_command(command, sizeof command);
 	snprintf(url, sizeof url, "https://%s/", up->description.address);
 	if (cli_format(up->cli) >= CLI_JSON) {
-		int err = cli_json_line(up->cli, json_pack("{s:s, s:s, s:s, s:s, s:{s:i}}", "url", url, "fingerprint", fingerprint, "join",
-							   up->join.join, "dir", up->directory, "ports", "front",
-							   (int)up->description.front_port));
+		int err = cli_json_line(up->cli, json_pack("{s:s, s:s, s:s, s:s, s:{s:i}}", "url", url, "fingerprint", fingerprint,
+		                                           "join", up->join.join, "dir", up->directory, "ports", "front",
+		                                           (int)up->description.front_port));
 		fflush(up->cli->out);
 		return err;
 	}
 	fprintf(up->cli->out,
-		"murmesh %s is up in %s\n\n"
-		"  address      %s\n"
-		"  mesh root    SHA-256 %s\n"
-		"  next machine murmesh join %s\n\n"
-		"Try in another terminal: %s --dir %s ls\n"
-		"The mesh root's key is %s/ca/root.key: keep a copy in a safe place; the server runs without it.\n"
-		"Ctrl-C ends the server and this machine's agent.\n",
-		MURMESH_VERSION, up->directory, url, fingerprint, up->join.join, command, up->directory, up->directory);
+	        "murmesh %s is up in %s\n\n"
+	        "  address      %s\n"
+	        "  mesh root    SHA-256 %s\n"
+	        "  next machine murmesh join %s\n\n"
+	        "Try in another terminal: %s --dir %s ls\n"
+	        "The mesh root's key is %s/ca/root.key: keep a copy in a safe place; the server runs without it.\n"
+	        "Ctrl-C ends the server and this machine's agent.\n",
+	        MURMESH_VERSION, up->directory, url, fingerprint, up->join.join, command, up->directory, up->directory);
 	if (geteuid() != 0)
-		cli_note(up->cli, "note: as an ordinary user all parts share your user id; started as root each gets one of its own");
+		cli_note(up->cli,
+		         "note: as an ordinary user all parts share your user id; started as root each gets one of its own");
 	fflush(up->cli->out);
 	return 0;
 }
@@ -215,8 +220,10 @@ static void on_child(void *ctx)
 
 static int stay(struct up *up)
 {
-	struct io_signal *signals[] = { io_signal_new(up->loop, SIGINT, on_signal, up), io_signal_new(up->loop, SIGTERM, on_signal, up),
-					io_signal_new(up->loop, SIGHUP, on_signal, up), io_signal_new(up->loop, SIGCHLD, on_child, up) };
+	struct io_signal *signals[] = { io_signal_new(up->loop, SIGINT, on_signal, up),
+		                        io_signal_new(up->loop, SIGTERM, on_signal, up),
+		                        io_signal_new(up->loop, SIGHUP, on_signal, up),
+		                        io_signal_new(up->loop, SIGCHLD, on_child, up) };
 	on_child(up); /* one may have ended before */
 	if (up->server > 0 || up->agent > 0)
 		io_loop_run(up->loop);

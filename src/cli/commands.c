@@ -1,17 +1,17 @@
 #include "cli/cli.h"
 
 /* The only list of commands: one row each, in the order of the help. */
-#define COMMANDS(ROW) \
-	ROW(up) \
-	ROW(join) \
-	ROW(key) \
-	ROW(ls) \
-	ROW(run) \
-	ROW(map) \
-	ROW(help) \
-	ROW(version) \
-	ROW(explain) \
-	ROW(doctor) \
+#define COMMANDS(ROW)                                                                                                              \
+	ROW(up)                                                                                                                    \
+	ROW(join)                                                                                                                  \
+	ROW(key)                                                                                                                   \
+	ROW(ls)                                                                                                                    \
+	ROW(run)                                                                                                                   \
+	ROW(map)                                                                                                                   \
+	ROW(help)                                                                                                                  \
+	ROW(version)                                                                                                               \
+	ROW(explain)                                                                                                               \
+	ROW(doctor)                                                                                                                \
 	ROW(completion)
 
 #define DECLARE(name) extern const struct cli_command command_##name;

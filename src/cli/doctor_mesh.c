@@ -20,17 +20,17 @@ enum doctor_result doctor_server(const char *directory, char text[DOCTOR_TEXT_SI
 	else if (err < 0)
 		snprintf(text, DOCTOR_TEXT_SIZE, "core.sock in %.300s: %s", directory, err_text(err));
 	else
-		snprintf(text, DOCTOR_TEXT_SIZE, "version %s answers, port %u, known as %s", description.version, description.front_port,
-			 description.address);
+		snprintf(text, DOCTOR_TEXT_SIZE, "version %s answers, port %u, known as %s", description.version,
+		         description.front_port, description.address);
 	return err == 0 || err == -E_NO_SERVER ? DOCTOR_OK : DOCTOR_FAILURE;
 }
 
 /* Keys that only their owner may read; those in folders that we may not enter are somebody else's to check. */
 enum doctor_result doctor_keys(const char *directory, char text[DOCTOR_TEXT_SIZE])
 {
-	static const char *const keys[] = { "ca/root.key",	  "ca/intermediate.key",   "ca/grant.key",
-					    "net/node.key",	  "exec/manager.key",	   "join.pending",
-					    "agent/net/node.key", "agent/exec/manager.key" };
+	static const char *const keys[] = { "ca/root.key",        "ca/intermediate.key",   "ca/grant.key",
+		                            "net/node.key",       "exec/manager.key",      "join.pending",
+		                            "agent/net/node.key", "agent/exec/manager.key" };
 	char path[4096];
 	struct stat status;
 	unsigned seen = 0;
@@ -69,7 +69,8 @@ static enum doctor_result certificate_judge(const char *path, char text[DOCTOR_T
 	clock_format(info.not_after, until);
 	int64_t now = clock_wall_s();
 	bool good = now >= info.not_before && now < info.not_after;
-	snprintf(text, DOCTOR_TEXT_SIZE, "%s is good until %s%s", info.common_name, until, good ? "" : ", not at this clock's time");
+	snprintf(text, DOCTOR_TEXT_SIZE, "%s is good until %s%s", info.common_name, until,
+	         good ? "" : ", not at this clock's time");
 	return good ? DOCTOR_OK : DOCTOR_FAILURE;
 }
 

@@ -38,13 +38,13 @@ static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 		return finish(leg, NULL, err, why);
 	relay_preamble_write(RELAY_CLIENT, tunnel->ticket, preamble);
 	const struct client_end_request request = { .relay = leg->session->front,
-						    .preamble = { (const char *)preamble, sizeof preamble },
-						    .tls = leg->target.tls,
-						    .device = { leg->session->self.mesh, IDENTITY_NODE, leg->target.device },
-						    .rpc = leg->target.rpc,
-						    .grant = &tunnel->grant,
-						    .host = leg->target.host,
-						    .port = leg->target.port };
+		                                    .preamble = { (const char *)preamble, sizeof preamble },
+		                                    .tls = leg->target.tls,
+		                                    .device = { leg->session->self.mesh, IDENTITY_NODE, leg->target.device },
+		                                    .rpc = leg->target.rpc,
+		                                    .grant = &tunnel->grant,
+		                                    .host = leg->target.host,
+		                                    .port = leg->target.port };
 	leg->end = client_end_new(leg->session->loop, &request, on_opened, leg);
 	if (!leg->end)
 		return finish(leg, NULL, -E_NO_MEMORY, "");
@@ -63,7 +63,8 @@ void leg_open(struct session *session, const struct leg_target *target, client_e
 	int err = target->rpc ? 0 : target_format(target->host, target->port, request.targets[0], sizeof request.targets[0]);
 	request.targets_count = !target->rpc;
 	if (err == 0)
-		err = session->server ? rpc_unary(session->server, &rpc_Tunnels_Open, &request, 30000, on_tunnel, leg) : -E_UNREACHABLE;
+		err = session->server ? rpc_unary(session->server, &rpc_Tunnels_Open, &request, 30000, on_tunnel, leg)
+		                      : -E_UNREACHABLE;
 	if (err < 0)
 		finish(leg, NULL, err, "");
 }

@@ -61,12 +61,14 @@ static int wait_for(struct wait *wait)
 }
 
 static int unary_wait(struct rpc_connection *connection, struct io_loop *loop, const struct rpc_method *method, const void *request,
-		      void *response, size_t size, char *why, size_t why_size, struct session *session)
+                      void *response, size_t size, char *why, size_t why_size, struct session *session)
 {
 	struct wait *wait = mem_alloc(sizeof *wait);
 	if (!wait)
 		return -E_NO_MEMORY;
-	*wait = (struct wait){ .session = session, .loop = loop, .response = response, .size = size, .why = why, .why_size = why_size };
+	*wait = (struct wait){
+		.session = session, .loop = loop, .response = response, .size = size, .why = why, .why_size = why_size
+	};
 	int err = rpc_unary(connection, method, request, CALL_MS, on_unary, wait);
 	if (err == 0)
 		err = wait_for(wait);
@@ -131,8 +133,8 @@ static int login(struct session *session, struct rpc_connection *local)
 	int err = reply && session->key ? key_public_write(session->key, request.key.bytes, &len) : -E_NO_MEMORY;
 	if (err == 0) {
 		request.key.size = (pb_size_t)len;
-		err = unary_wait(local, session->loop, &rpc_Local_Login, &request, reply, sizeof *reply, session->why, sizeof session->why,
-				 session);
+		err = unary_wait(local, session->loop, &rpc_Local_Login, &request, reply, sizeof *reply, session->why,
+		                 sizeof session->why, session);
 	}
 	if (err == 0)
 		err = take_certificates(session, reply);
@@ -173,13 +175,13 @@ static int dial_front(struct session *session)
 	static const struct rpc_connection_settings rpc = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	static const struct stream_events none;
 	const struct tls_settings settings = { .verify = TLS_VERIFY_REQUIRED,
-					       .leaf = session->leaf,
-					       .intermediate = session->intermediate,
-					       .root = session->root,
-					       .key = session->key,
-					       .mesh = session->self.mesh,
-					       .kinds = 1u << IDENTITY_COMPONENT,
-					       .alpn = alpn };
+		                               .leaf = session->leaf,
+		                               .intermediate = session->intermediate,
+		                               .root = session->root,
+		                               .key = session->key,
+		                               .mesh = session->self.mesh,
+		                               .kinds = 1u << IDENTITY_COMPONENT,
+		                               .alpn = alpn };
 	struct stream_settings stream_settings = { .connecting = true };
 	int err = tls_context_new(&settings, &session->tls);
 	if (err == 0)
@@ -214,7 +216,7 @@ int session_open(struct session *session, const char *directory)
 	if (err < 0)
 		return err;
 	err = unary_wait(local, session->loop, &rpc_Local_Describe, &nothing, &session->description, sizeof session->description,
-			 session->why, sizeof session->why, session);
+	                 session->why, sizeof session->why, session);
 	if (err == 0)
 		err = login(session, local);
 	rpc_connection_free(local);
@@ -260,12 +262,14 @@ int session_fail(const struct session *session, int err, const char *what)
 	return session->why[0] ? cli_fail_because(err, session->why, NULL, "%s", what) : cli_fail(err, "%s", what);
 }
 
-int session_unary(struct session *session, const struct rpc_method *method, const void *request, void *response, size_t response_size)
+int session_unary(struct session *session, const struct rpc_method *method, const void *request, void *response,
+                  size_t response_size)
 {
 	session->why[0] = 0;
 	if (!session->server)
 		return session->lost ? session->lost : -E_CLOSED;
-	return unary_wait(session->server, session->loop, method, request, response, response_size, session->why, sizeof session->why, session);
+	return unary_wait(session->server, session->loop, method, request, response, response_size, session->why,
+	                  sizeof session->why, session);
 }
 
 /* ---- streams ---- */
@@ -282,15 +286,20 @@ static void on_stream_closed(void *ctx, int err, const char *why)
 	wait_end(ctx, err, why);
 }
 
-int session_stream(struct session *session, const struct rpc_method *method, const void *request, void (*each)(void *ctx, const void *message),
-		   void *ctx)
+int session_stream(struct session *session, const struct rpc_method *method, const void *request,
+                   void (*each)(void *ctx, const void *message), void *ctx)
 {
 	static const struct rpc_call_events events = { on_each, NULL, NULL, on_stream_closed };
 	struct wait *wait = mem_alloc(sizeof *wait);
 	if (!wait)
 		return -E_NO_MEMORY;
 	session->why[0] = 0;
-	*wait = (struct wait){ .session = session, .loop = session->loop, .why = session->why, .why_size = sizeof session->why, .each = each, .ctx = ctx };
+	*wait = (struct wait){ .session = session,
+		               .loop = session->loop,
+		               .why = session->why,
+		               .why_size = sizeof session->why,
+		               .each = each,
+		               .ctx = ctx };
 	wait->call = session->server ? rpc_call_open(session->server, method, NULL, 0, &events, wait) : NULL;
 	int err = wait->call ? rpc_call_send(wait->call, request) : -E_CLOSED;
 	if (err == 0) {
@@ -333,13 +342,13 @@ int session_leg_context(const struct session *session, bool rpc, struct tls_cont
 {
 	static const char *const rpc_alpn[] = { "h2", NULL }, *const http_alpn[] = { "http/1.1", NULL };
 	const struct tls_settings settings = { .verify = TLS_VERIFY_REQUIRED,
-					       .leaf = session->leaf,
-					       .intermediate = session->intermediate,
-					       .root = session->root,
-					       .key = session->key,
-					       .mesh = session->self.mesh,
-					       .kinds = 1u << IDENTITY_NODE,
-					       .alpn = rpc ? rpc_alpn : http_alpn,
-					       .read_ahead = (size_t)256 << 10 };
+		                               .leaf = session->leaf,
+		                               .intermediate = session->intermediate,
+		                               .root = session->root,
+		                               .key = session->key,
+		                               .mesh = session->self.mesh,
+		                               .kinds = 1u << IDENTITY_NODE,
+		                               .alpn = rpc ? rpc_alpn : http_alpn,
+		                               .read_ahead = (size_t)256 << 10 };
 	return tls_context_new(&settings, ret);
 }

@@ -41,10 +41,11 @@ int session_begin(struct session *session, const struct cli *cli);
 int session_fail(const struct session *session, int err, const char *what);
 
 /* A unary call; waits. */
-int session_unary(struct session *session, const struct rpc_method *method, const void *request, void *response, size_t response_size);
+int session_unary(struct session *session, const struct rpc_method *method, const void *request, void *response,
+                  size_t response_size);
 /* A call with one request and a stream of answers; waits for its end. */
-int session_stream(struct session *session, const struct rpc_method *method, const void *request, void (*each)(void *ctx, const void *message),
-		   void *ctx);
+int session_stream(struct session *session, const struct rpc_method *method, const void *request,
+                   void (*each)(void *ctx, const void *message), void *ctx);
 
 /* Devices by name, full name or id: exactly one, or -E_NOT_FOUND, -E_AMBIGUOUS. */
 int session_device(struct session *session, const char *selector, murmesh_Device *ret);

@@ -849,6 +849,28 @@ static void test_lending(void **state)
 	}
 }
 
+/* The lent buffer may be asked to change its size, and is never freed. */
+static void test_lent_buffer(void **state)
+{
+	(void)state;
+	nghttp2_mem *memory = lend_memory();
+	lend_begin();
+	char *lent = memory->realloc(NULL, 16394, NULL), *own = memory->realloc(NULL, 16394, NULL);
+	assert_true(lend_end());
+	assert_non_null(lent);
+	assert_non_null(own);
+	assert_ptr_not_equal(lent, own);
+	memset(lent, 'x', 16394);
+	assert_ptr_equal(memory->realloc(lent, 100, NULL), lent);
+	char *larger = memory->realloc(lent, 20000, NULL);
+	assert_ptr_not_equal(larger, lent);
+	assert_int_equal(larger[16393], 'x');
+	memory->free(larger, NULL);
+	memory->free(lent, NULL);
+	memory->free(own, NULL);
+	assert_int_equal(lent[0], 'x');
+}
+
 /* Bytes of one open stream each way on top: nghttp2 1.52 takes 9.7 kB where its frame buffer is lent, 26 kB where not. */
 static void test_memory(void **state)
 {
@@ -973,8 +995,8 @@ int main(void)
 		cmocka_unit_test(test_informational), cmocka_unit_test(test_not_http2),
 		cmocka_unit_test(test_broken_frame),  cmocka_unit_test(test_hostile_heads),
 		cmocka_unit_test(test_resets),        cmocka_unit_test(test_lending),
-		cmocka_unit_test(test_memory),        cmocka_unit_test(test_interleaved),
-		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_lent_buffer),   cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_interleaved),   cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

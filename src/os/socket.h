@@ -27,8 +27,8 @@ int socket_peer(int fd, struct socket_address *ret);
 int socket_accept(int fd); /* non-blocking; -EAGAIN, -EMFILE ... */
 /* Starts a connection: the descriptor becomes writable when it is made or failed; then socket_error() tells. */
 int socket_connect(const struct socket_address *address);
-int socket_error(int fd);  /* 0, or the -errno of the connection attempt */
-void socket_reset(int fd); /* closing it sends RST instead of FIN, also when the kernel closes it for a killed process */
+int socket_error(int fd);      /* 0, or the -errno of the connection attempt */
+void socket_reset(int fd);     /* closing it sends RST instead of FIN, also when the kernel closes it for a killed process */
 void socket_reset_not(int fd); /* takes that back */
 int socket_shutdown_write(int fd);
 

@@ -13,7 +13,7 @@ int daemon_fail(int code, int err, const char *what, const char *why)
 {
 	const char *remedy = err_try(err);
 	fprintf(stderr, "error: %s\nwhy:   %s (%s)\ntry:   %s\n", what, why && *why ? why : err_text(err), err_name(err),
-		remedy ? remedy : "see the log above");
+	        remedy ? remedy : "see the log above");
 	return code;
 }
 
@@ -85,7 +85,8 @@ static void on_reload(void *ctx)
 	conf_free(daemon->conf);
 	daemon->conf = conf;
 	log_level_apply(daemon);
-	log_info("the configuration was read again: its log level holds here and for roles that start from now, all else from the next start");
+	log_info("the configuration was read again: its log level holds here and for roles that start from now, all else from the "
+	         "next start");
 }
 
 void daemon_stop(struct daemon *daemon, int code)
@@ -128,8 +129,8 @@ static void on_stopped(void *ctx)
 	io_loop_stop(running->daemon->loop);
 }
 
-int daemon_run(struct daemon *daemon, const struct priv_program *program, struct str settings, const struct priv_descriptor *descriptors,
-	       size_t n_descriptors, const struct priv_monitor_events *events, void *ctx)
+int daemon_run(struct daemon *daemon, const struct priv_program *program, struct str settings,
+               const struct priv_descriptor *descriptors, size_t n_descriptors, const struct priv_monitor_events *events, void *ctx)
 {
 	static const struct priv_monitor_events own = { on_ready, on_report, on_stopped };
 	struct running running = { daemon, events, ctx };
@@ -137,8 +138,8 @@ int daemon_run(struct daemon *daemon, const struct priv_program *program, struct
 	if (!daemon->loop)
 		return daemon_fail(DAEMON_AGAIN, -E_NO_MEMORY, "the roles cannot be started", NULL);
 	struct io_signal *signals[] = { io_signal_new(daemon->loop, SIGTERM, on_signal, daemon),
-					io_signal_new(daemon->loop, SIGINT, on_signal, daemon),
-					io_signal_new(daemon->loop, SIGHUP, on_reload, daemon) };
+		                        io_signal_new(daemon->loop, SIGINT, on_signal, daemon),
+		                        io_signal_new(daemon->loop, SIGHUP, on_reload, daemon) };
 	daemon->monitor = priv_monitor_new(daemon->loop, program, settings, descriptors, n_descriptors, &own, &running);
 	if (!signals[0] || !signals[1] || !signals[2] || !daemon->monitor || priv_monitor_start(daemon->monitor) < 0)
 		return daemon_fail(DAEMON_AGAIN, -E_NO_MEMORY, "the roles cannot be started", NULL);

@@ -37,7 +37,8 @@ int daemon_fail(int code, int err, const char *what, const char *why);
 /* Makes the directory if need be, locks <program>.lock in it, reads <program>.ini.  0, or the exit code (the reason is printed). */
 int daemon_prepare(struct daemon *daemon, const char *program, const char *directory, const struct conf_table *table);
 /* Starts the roles and stays until daemon_stop(), SIGTERM or SIGINT; returns the exit code.  events: `stopped` must be NULL. */
-int daemon_run(struct daemon *daemon, const struct priv_program *program, struct str settings, const struct priv_descriptor *descriptors,
-	       size_t n_descriptors, const struct priv_monitor_events *events, void *ctx);
+int daemon_run(struct daemon *daemon, const struct priv_program *program, struct str settings,
+               const struct priv_descriptor *descriptors, size_t n_descriptors, const struct priv_monitor_events *events,
+               void *ctx);
 void daemon_stop(struct daemon *daemon, int code);
 #endif

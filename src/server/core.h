@@ -15,11 +15,11 @@ struct core {
 	struct io_loop *loop;
 	struct store *store;
 	struct rpc_connection *link, *ca, *relay;
-	struct io_watch *local; /* core.sock */
+	struct io_watch *local;       /* core.sock */
 	struct io_timer *local_retry; /* accepting there stopped for lack of descriptors */
-	struct list locals;     /* connections on it */
+	struct list locals;           /* connections on it */
 	struct io_timer *housekeeping;
-	struct map *online;     /* device id -> struct device_link */
+	struct map *online;            /* device id -> struct device_link */
 	murmesh_CertificateReply mesh; /* intermediate, root, policy, as ca described them; device_id holds the mesh id */
 	struct id mesh_id;
 	struct id local_user;
@@ -34,11 +34,11 @@ struct core {
 struct core_job {
 	struct store_job job;
 	struct core *core;
-	struct rpc_call *call;           /* referenced */
-	int (*run)(struct store_tx *tx, struct core_job *job);  /* worker thread: touches the job only */
-	void (*done)(struct core_job *job);                     /* loop, only when run() succeeded; ends with core_job_free() at some time */
+	struct rpc_call *call;                                 /* referenced */
+	int (*run)(struct store_tx *tx, struct core_job *job); /* worker thread: touches the job only */
+	void (*done)(struct core_job *job);  /* loop, only when run() succeeded; ends with core_job_free() at some time */
 	void (*ended)(struct core_job *job); /* before it is freed, whatever happened; may be NULL */
-	char why[128];                   /* set by run() with its error: the cause for the user */
+	char why[128];                       /* set by run() with its error: the cause for the user */
 };
 /* NULL when memory is short (the call is then answered). */
 void *core_job_new(struct core *core, struct rpc_call *call, size_t size);

@@ -69,12 +69,12 @@ struct certificate_job {
 	struct core_job base;
 	int (*decide)(struct store_tx *tx, struct certificate_job *job); /* fills issue and the texts; -E_... with base.why */
 	murmesh_CheckedRequest request;
-	struct identity peer;     /* of a renewal */
+	struct identity peer; /* of a renewal */
 	struct id local_user;
 	murmesh_IssueRequest issue;
 	murmesh_Issued issued;
 	struct certificate_record record;
-	const char *action;       /* for audit */
+	const char *action; /* for audit */
 	char actor[128];
 };
 
@@ -91,7 +91,7 @@ static int keep_run(struct store_tx *tx, struct core_job *base)
 {
 	struct certificate_job *job = (struct certificate_job *)base;
 	const struct audit_event event = { str_from(job->actor), str_from(job->action), str_from(job->issue.common_name),
-					   str_from(identity_kind_name(job->record.kind)) };
+		                           str_from(identity_kind_name(job->record.kind)) };
 	int err = manager_check(tx, &job->record);
 	if (err == 0)
 		err = ca_certificate_add(tx, &job->record);
@@ -137,7 +137,8 @@ static void decide_done(struct core_job *base)
 	job->issue.key.size = job->request.key.size;
 	memcpy(job->issue.key.bytes, job->request.key.bytes, job->request.key.size);
 	job->issue.not_before = clock_wall_s() - BACKDATE_S;
-	job->issue.not_after = clock_wall_s() + (job->issue.kind == murmesh_CertificateKind_USER ? AUTHORITY_USER_S : AUTHORITY_LEAF_S);
+	job->issue.not_after =
+	        clock_wall_s() + (job->issue.kind == murmesh_CertificateKind_USER ? AUTHORITY_USER_S : AUTHORITY_LEAF_S);
 	int err = base->core->ca && base->core->described ? 0 : -E_BUSY;
 	if (err == 0)
 		err = rpc_unary(base->core->ca, &rpc_Ca_Issue, &job->issue, 10000, on_issued, job);
@@ -152,7 +153,7 @@ static int decide_run(struct store_tx *tx, struct core_job *base)
 }
 
 static struct certificate_job *certificate_job_new(struct core *core, struct rpc_call *call, const char *action,
-						   int (*decide)(struct store_tx *tx, struct certificate_job *job))
+                                                   int (*decide)(struct store_tx *tx, struct certificate_job *job))
 {
 	struct certificate_job *job = core_job_new(core, call, sizeof *job);
 	if (!job)
@@ -174,7 +175,8 @@ static void issue_for(struct certificate_job *job, murmesh_CertificateKind kind,
 	job->issue.names_count = kind == murmesh_CertificateKind_NODE;
 }
 
-static int proof_check(struct store_tx *tx, const murmesh_CheckedRequest *request, const struct enrolment *enrolment, const char *full_name)
+static int proof_check(struct store_tx *tx, const murmesh_CheckedRequest *request, const struct enrolment *enrolment,
+                       const char *full_name)
 {
 	struct join_key key;
 	uint8_t proof[HASH_SIZE];
@@ -190,8 +192,8 @@ static int device_make(struct store_tx *tx, const struct enrolment *enrolment, c
 {
 	struct device device = { .id = enrolment->device, .token = enrolment->number, .created = clock_wall_s() };
 	const struct device_inventory inventory = { .os = str_from(request->os),
-						    .arch = str_from(request->arch),
-						    .version = str_from(request->version) };
+		                                    .arch = str_from(request->arch),
+		                                    .version = str_from(request->version) };
 	str_copy(str_from(enrolment->name), device.name, sizeof device.name);
 	int err = fleet_device_add(tx, &device);
 	return err < 0 ? err : fleet_device_update(tx, &device.id, &inventory);
@@ -269,8 +271,8 @@ void core_enrol_certify(void *ctx, struct rpc_call *call, const void *message)
 {
 	const murmesh_CheckedRequest *request = message;
 	struct str peer = str_from(request->peer);
-	struct certificate_job *job = peer.len ? certificate_job_new(ctx, call, "certificate renewed", renew_decide) :
-						 certificate_job_new(ctx, call, "certificate issued", enrol_decide);
+	struct certificate_job *job = peer.len ? certificate_job_new(ctx, call, "certificate renewed", renew_decide)
+	                                       : certificate_job_new(ctx, call, "certificate issued", enrol_decide);
 	if (!job)
 		return;
 	job->request = *request;

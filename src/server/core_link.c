@@ -66,8 +66,8 @@ static int hello_run(struct store_tx *tx, struct core_job *job)
 	if (err == -E_NOT_FOUND || (err == 0 && device.retired))
 		return -E_REVOKED;
 	const struct device_inventory inventory = { .os = str_from(hello->hello.os),
-						    .arch = str_from(hello->hello.arch),
-						    .version = str_from(hello->hello.version) };
+		                                    .arch = str_from(hello->hello.arch),
+		                                    .version = str_from(hello->hello.version) };
 	if (err == 0)
 		err = fleet_device_update(tx, &hello->device, &inventory);
 	return err < 0 ? err : fleet_device_seen(tx, &hello->device, clock_wall_s());
@@ -136,7 +136,8 @@ static void on_message(void *ctx, const void *message)
 		break;
 	case murmesh_Frame_refusal_tag:
 		id_format(&link->device, device);
-		log_limited(LOG_INFO, "device %s refused a tunnel: %s", device, err_text((int)(frame->body.refusal.error & INT_MAX)));
+		log_limited(LOG_INFO, "device %s refused a tunnel: %s", device,
+		            err_text((int)(frame->body.refusal.error & INT_MAX)));
 		break;
 	default: /* of a newer version */
 		break;

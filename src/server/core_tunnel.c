@@ -91,9 +91,9 @@ static void on_grant_signed(void *ctx, int err, const char *why, const void *res
 	memcpy(announcement.pair, tunnel->reply.pair, sizeof announcement.pair);
 	hash_sha256(tunnel->reply.ticket, sizeof tunnel->reply.ticket, announcement.client_hash);
 	hash_sha256(tunnel->agent_ticket, sizeof tunnel->agent_ticket, announcement.agent_hash);
-	err = tunnel->base.core->relay ?
-		      rpc_unary(tunnel->base.core->relay, &rpc_Relay_Announce, &announcement, 5000, on_announced, tunnel) :
-		      -E_BUSY;
+	err = tunnel->base.core->relay
+	              ? rpc_unary(tunnel->base.core->relay, &rpc_Relay_Announce, &announcement, 5000, on_announced, tunnel)
+	              : -E_BUSY;
 	if (err < 0)
 		core_job_fail(&tunnel->base, err, NULL);
 }

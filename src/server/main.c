@@ -17,7 +17,6 @@
 #include "resolve/resolve.h"
 #include "server/server.h"
 
-
 static const struct priv_role roles[] = {
 	{ "front", server_front_main, PRIV_ALLOW_ACCEPT, NULL, false },
 	{ "link", server_link_main, 0, NULL, false },
@@ -34,9 +33,11 @@ static const struct priv_edge edges[] = {
 
 static const struct conf_option conf_options[] = {
 	{ "Server", "Port", CONF_PORT, "8443", "port of the front; 0 takes a free one", 0, 0 },
-	{ "Server", "Address", CONF_ADDRESS, NULL, "name or address that other machines reach this server by (else found out)", 0, 0 },
+	{ "Server", "Address", CONF_ADDRESS, NULL, "name or address that other machines reach this server by (else found out)", 0,
+	  0 },
 	/* A range that neither Debian nor systemd hands out. */
-	{ "Server", "RoleUid", CONF_UNSIGNED, "61100", "user id of the first role, when started as root; the others follow", 1000, 2000000000 },
+	{ "Server", "RoleUid", CONF_UNSIGNED, "61100", "user id of the first role, when started as root; the others follow", 1000,
+	  2000000000 },
 	{ "Server", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
 };
 static const struct conf_table conf_table = { "Server", conf_options, sizeof conf_options / sizeof *conf_options };
@@ -58,17 +59,17 @@ struct server {
 static int usage(void)
 {
 	fprintf(stderr, "usage: murmesh-server --dir DIR [--port PORT] [--address HOST[:PORT]] [--status-fd N]\n"
-			"Starts the server in the foreground.  `murmesh up` does it for you, with an agent for this machine.\n");
+	                "Starts the server in the foreground.  `murmesh up` does it for you, with an agent for this machine.\n");
 	return 64;
 }
 
 static int options_parse(int argc, char **argv, struct options *options)
 {
 	static const struct option names[] = { { "dir", required_argument, NULL, 'd' },
-					       { "port", required_argument, NULL, 'p' },
-					       { "address", required_argument, NULL, 'a' },
-					       { "status-fd", required_argument, NULL, 's' },
-					       { 0 } };
+		                               { "port", required_argument, NULL, 'p' },
+		                               { "address", required_argument, NULL, 'a' },
+		                               { "status-fd", required_argument, NULL, 's' },
+		                               { 0 } };
 	uint64_t number;
 	*options = (struct options){ .port = -1, .status_fd = -1 };
 	for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
@@ -154,7 +155,7 @@ static void settings_make(struct server *server)
 	if (stat(server->daemon.directory, &status) < 0)
 		status.st_uid = geteuid();
 	snprintf(server->settings, sizeof server->settings, "front_port=%u\naddress=%s\nowner=%u\n", server->port, server->address,
-		 (unsigned)status.st_uid);
+	         (unsigned)status.st_uid);
 }
 
 static void on_ready(void *ctx)
@@ -173,7 +174,8 @@ static int prepare(struct server *server)
 	int code = daemon_prepare(&server->daemon, "murmesh-server", server->options.directory, &conf_table);
 	if (code)
 		return code;
-	uint16_t port = server->options.port >= 0 ? (uint16_t)server->options.port : conf_port(server->daemon.conf, "Server", "Port");
+	uint16_t port =
+	        server->options.port >= 0 ? (uint16_t)server->options.port : conf_port(server->daemon.conf, "Server", "Port");
 	char what[64];
 	snprintf(what, sizeof what, "the server's port %u cannot be opened", port);
 	server->front = listen_front(port, &server->port);
@@ -191,11 +193,11 @@ int main(int argc, char **argv)
 	static const struct priv_monitor_events events = { on_ready, NULL, NULL };
 	static struct server server;
 	struct priv_program program = { .name = "murmesh-server",
-					.directory = server.daemon.directory,
-					.roles = roles,
-					.n_roles = sizeof roles / sizeof *roles,
-					.edges = edges,
-					.n_edges = sizeof edges / sizeof *edges };
+		                        .directory = server.daemon.directory,
+		                        .roles = roles,
+		                        .n_roles = sizeof roles / sizeof *roles,
+		                        .edges = edges,
+		                        .n_edges = sizeof edges / sizeof *edges };
 	fd_standard_open();
 	proc_title_init(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
@@ -211,6 +213,6 @@ int main(int argc, char **argv)
 		return code;
 	const struct priv_descriptor descriptors[] = { { "front", "front", server.front }, { "core.sock", "core", server.core } };
 	program.first_uid = (uid_t)conf_unsigned(server.daemon.conf, "Server", "RoleUid");
-	return daemon_run(&server.daemon, &program, str_from(server.settings), descriptors, sizeof descriptors / sizeof *descriptors, &events,
-			  &server);
+	return daemon_run(&server.daemon, &program, str_from(server.settings), descriptors,
+	                  sizeof descriptors / sizeof *descriptors, &events, &server);
 }

@@ -35,7 +35,7 @@ static void on_describe(void *ctx, struct rpc_call *call, const void *request)
 	(void)request;
 	reply = (murmesh_CertificateReply)murmesh_CertificateReply_init_zero;
 	int err = certificate_put(authority_intermediate(role->authority), reply.intermediate.bytes, &reply.intermediate.size,
-				  sizeof reply.intermediate.bytes);
+	                          sizeof reply.intermediate.bytes);
 	if (err == 0)
 		err = certificate_put(authority_root(role->authority), reply.root.bytes, &reply.root.size, sizeof reply.root.bytes);
 	if (err < 0)
@@ -54,13 +54,13 @@ static int issue(const struct ca_role *role, const murmesh_IssueRequest *request
 	for (pb_size_t i = 0; i < request->names_count; i++)
 		names[i] = str_from(request->names[i]);
 	struct certificate_order order = { .profile = CERTIFICATE_LEAF,
-					   .identity = { .mesh = *authority_mesh(role->authority),
-							 .kind = (enum identity_kind)request->kind },
-					   .common_name = str_from(request->common_name),
-					   .names = names,
-					   .n_names = request->names_count,
-					   .not_before = request->not_before,
-					   .not_after = request->not_after };
+		                           .identity = { .mesh = *authority_mesh(role->authority),
+		                                         .kind = (enum identity_kind)request->kind },
+		                           .common_name = str_from(request->common_name),
+		                           .names = names,
+		                           .n_names = request->names_count,
+		                           .not_before = request->not_before,
+		                           .not_after = request->not_after };
 	if (request->kind > murmesh_CertificateKind_COMPONENT || !utf8_valid(order.common_name))
 		return -E_MESSAGE;
 	memcpy(order.identity.id.bytes, request->id, sizeof request->id);
@@ -94,8 +94,8 @@ static void on_sign(void *ctx, struct rpc_call *call, const void *message)
 	const struct ca_role *role = ctx;
 	const murmesh_SignRequest *request = message;
 	size_t len;
-	int err = authority_sign(role->authority, (enum authority_purpose)request->purpose, request->document.bytes, request->document.size,
-				 reply.signature.bytes, &len);
+	int err = authority_sign(role->authority, (enum authority_purpose)request->purpose, request->document.bytes,
+	                         request->document.size, reply.signature.bytes, &len);
 	if (err < 0)
 		return rpc_call_finish(call, err, NULL);
 	reply.signature.size = (pb_size_t)len;
@@ -141,7 +141,8 @@ static int start_inside(void *ctx)
 	if (err < 0)
 		log_error("the certification manager's keys cannot be used: %s", err_text(err));
 	else if (created)
-		log_info("a new mesh root was made in the ca directory; move root.key to a safe place, the server does not need it to run");
+		log_info("a new mesh root was made in the ca directory; move root.key to a safe place, the server does not need it "
+		         "to run");
 	return err;
 }
 

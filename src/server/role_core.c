@@ -138,7 +138,7 @@ static int on_link_open(void *ctx, struct rpc_call *call)
 {
 	struct core *core = ctx;
 	const struct rpc_service *row =
-		rpc_service_find(link_services, sizeof link_services / sizeof *link_services, rpc_call_path(call));
+	        rpc_service_find(link_services, sizeof link_services / sizeof *link_services, rpc_call_path(call));
 	if (!row)
 		return -E_UNSUPPORTED;
 	return may_call(row->access, rpc_call_peer(call), &core->mesh_id) ? rpc_serve(row, call, core) : -E_DENIED;
@@ -156,7 +156,7 @@ static int on_local_open(void *ctx, struct rpc_call *call)
 {
 	struct local *local = ctx;
 	const struct rpc_service *row =
-		rpc_service_find(local_services, sizeof local_services / sizeof *local_services, rpc_call_path(call));
+	        rpc_service_find(local_services, sizeof local_services / sizeof *local_services, rpc_call_path(call));
 	return row ? rpc_serve(row, call, local->core) : -E_UNSUPPORTED;
 }
 
@@ -264,7 +264,9 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_events link_events = { on_link_open, NULL, on_link_closed };
 	static const struct rpc_connection_events ca_events = { NULL, NULL, on_ca_closed };
 	static const struct rpc_connection_events relay_events = { NULL, NULL, on_relay_closed };
-	static const struct rpc_connection_settings serve = { .server = true, .trusted_metadata = true, .max_streams = DEVICES_MAX };
+	static const struct rpc_connection_settings serve = { .server = true,
+		                                              .trusted_metadata = true,
+		                                              .max_streams = DEVICES_MAX };
 	static const struct rpc_connection_settings call = { .server = false };
 	struct core *core = ctx;
 	struct str what = str_from(name);

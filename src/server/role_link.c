@@ -14,11 +14,11 @@
 #include "services.h"
 #include "stream/stream.h"
 
-#define CLIENTS_MAX    15000
-#define STRANGERS_MAX  500    /* of these through their handshake without a certificate */
-#define STRANGER_MS    120000 /* for an enrolment */
-#define CALLS_MAX      4      /* at once, of all but users */
-#define RETRY_MS       50
+#define CLIENTS_MAX   15000
+#define STRANGERS_MAX 500    /* of these through their handshake without a certificate */
+#define STRANGER_MS   120000 /* for an enrolment */
+#define CALLS_MAX     4      /* at once, of all but users */
+#define RETRY_MS      50
 
 struct link_role {
 	struct priv_child *child;
@@ -27,7 +27,7 @@ struct link_role {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
 	struct rpc_connection *core;
 	struct key *key;
-	struct tls_context *tls;  /* connections made under an older one keep it */
+	struct tls_context *tls;                /* connections made under an older one keep it */
 	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
 	size_t n_clients, n_strangers;
 	struct io_timer *farewell; /* of strangers */
@@ -64,7 +64,8 @@ static void certify_done(void *ctx, int err, const char *why, const void *respon
 	mem_free(certify);
 }
 
-static void certify(struct link_role *role, struct rpc_call *call, const uint8_t *csr, size_t csr_len, murmesh_CheckedRequest *checked)
+static void certify(struct link_role *role, struct rpc_call *call, const uint8_t *csr, size_t csr_len,
+                    murmesh_CheckedRequest *checked)
 {
 	struct certify *certify = NULL;
 	size_t key_len;
@@ -217,7 +218,8 @@ static int client_room(struct link_role *role)
 		return 0;
 	if (!client)
 		client = client_oldest(&role->strangers);
-	log_limited(LOG_WARNING, "more than %d connections: %s was closed", CLIENTS_MAX, client ? "one without a certificate" : "a new one");
+	log_limited(LOG_WARNING, "more than %d connections: %s was closed", CLIENTS_MAX,
+	            client ? "one without a certificate" : "a new one");
 	if (!client)
 		return -E_LIMIT;
 	client_free(client);
@@ -227,7 +229,9 @@ static int client_room(struct link_role *role)
 static void client_add(struct link_role *role, int fd)
 {
 	static const struct rpc_connection_events events = { on_open, on_client_ready, on_client_closed };
-	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
+	static const struct rpc_connection_settings settings = {
+		.server = true, .max_streams = 100, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS
+	};
 	const struct stream_settings tls = { .fd = fd, .tls = role->tls };
 	static const struct stream_events none;
 	if (client_room(role) < 0) {
@@ -289,15 +293,15 @@ static int context_make(struct link_role *role, const murmesh_CertificateReply *
 		err = certificate_inspect(leaf, &info);
 	if (err == 0) {
 		const struct tls_settings settings = { .server = true,
-						       .verify = TLS_VERIFY_OPTIONAL,
-						       .leaf = leaf,
-						       .intermediate = intermediate,
-						       .root = root,
-						       .key = role->key,
-						       .send_root = true,
-						       .mesh = info.identity.mesh,
-						       .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
-						       .alpn = alpn };
+			                               .verify = TLS_VERIFY_OPTIONAL,
+			                               .leaf = leaf,
+			                               .intermediate = intermediate,
+			                               .root = root,
+			                               .key = role->key,
+			                               .send_root = true,
+			                               .mesh = info.identity.mesh,
+			                               .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
+			                               .alpn = alpn };
 		err = tls_context_new(&settings, &context);
 	}
 	if (err == 0) {

@@ -108,7 +108,7 @@ static void on_ended(void *ctx, const struct relay_report *report)
 {
 	(void)ctx;
 	log_debug("a pair ended: %s, %llu and %llu bytes", report->result ? err_text(report->result) : "cleanly",
-		  (unsigned long long)report->bytes[0], (unsigned long long)report->bytes[1]);
+	          (unsigned long long)report->bytes[0], (unsigned long long)report->bytes[1]);
 }
 
 int server_relay_main(struct priv_child *child)

@@ -248,7 +248,7 @@ def test_stock_tunnel(mesh, user):
             assert leg.recv(100) == b"hello"
 
 
-def test_grant_counts(mesh, user):
+def test_grant_counts(user):
     """For its targets, on its device, for its user, unchanged; and there has to be one."""
     with Echo() as echo, Echo() as other:
         web02 = user.device("web02")
@@ -324,9 +324,12 @@ def test_tickets(mesh, user):
     assert relay_answer(mesh, preamble(user.tunnel(web02, ":80").ticket, side=1)) == b""
     assert relay_answer(mesh, preamble(user.tunnel(web02, ":80").ticket, side=7)) == b""
     assert relay_answer(mesh, b"MMR1\2" + preamble(user.tunnel(web02, ":80").ticket)[5:]) == b""
-    tunnel = user.tunnel(web02, ":80")
-    with user.leg(tunnel):
-        assert relay_answer(mesh, preamble(tunnel.ticket)) == b""
+    with Echo() as echo:
+        tunnel = user.tunnel(web02, f":{echo.port}")
+        with user.leg(tunnel) as leg:
+            assert relay_answer(mesh, preamble(tunnel.ticket)) == b""
+            head, _ = connect(leg, f"localhost:{echo.port}", tunnel.grant)  # the first one is not disturbed
+            assert head.startswith("HTTP/1.1 200 ")
 
 
 # ---- orders ----
@@ -386,13 +389,13 @@ def test_order_runs_once(mesh, user, tmp_path):
     assert (tmp_path / "count").read_text() == "x\n"
 
 
-def test_order_counts(mesh, user, tmp_path):
+def test_order_counts(mesh, user, rogue, tmp_path):
     """For its devices, as it was signed, by the server."""
-    web02, rogue_id = user.device("web02"), user.device("rogue").id
+    web02, other = user.device("web02"), user.device(rogue.name)
     signed = order(user, web02, "touch", f"{tmp_path}/made")
     wrong = enrol.SignedDocument(document=signed.document.replace(b"touch", b"mkdir"), signature=signed.signature)
-    cases = [(wrong, None), (enrol.SignedDocument(document=signed.document), None), (enrol.SignedDocument(), None), (signed, rogue_id), (signed, web02.id * 2),
-             (signed, b""), (user.tunnel(web02, ":80").grant, None)]
+    cases = [(wrong, None), (enrol.SignedDocument(document=signed.document), None), (enrol.SignedDocument(), None), (signed, other.id), (signed, web02.id * 2),
+             (signed, b""), (user.tunnel(web02, ":80").grant, None), (order(user, other, "touch", f"{tmp_path}/made"), other.id)]
     for document, devices in cases:
         refusal(lambda: carry_out(mesh, user, web02, document, devices))
     assert not (tmp_path / "made").exists()

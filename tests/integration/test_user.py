@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import AGENT_ROLES, IS_ROOT, PATIENCE, PROGRAMS, SANITIZED, SERVER_ROLES, Agent, Echo, Mesh, die_with_tests, family, gone, until
+from harness import AGENT_ROLES, IS_ROOT, PATIENCE, PROGRAMS, SANITIZED, SERVER_ROLES, Agent, Echo, Mesh, Program, die_with_tests, family, gone, until
 
 NOBODY = 65534
 
@@ -95,12 +95,11 @@ def test_folder_of_its_own(user):
     """Without --dir: below the user's home."""
     folder, options = user
     command = [folder / "bin" / "murmesh", "up", "--port", "0", "--address", "127.0.0.1", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=options["before"], env=options["env"], cwd=folder / "home") as up:
-        assert str(folder / "home" / ".local/share/murmesh") in up.stdout.readline().decode()
+    with Program(command, folder / "log", before=options["before"], env=options["env"], cwd=folder / "home") as up:
+        assert str(folder / "home" / ".local/share/murmesh") in up.process.stdout.readline().decode()
         listed = subprocess.run([folder / "bin" / "murmesh", "ls", "--json"], capture_output=True, text=True, preexec_fn=options["before"], env=options["env"])
         assert listed.returncode == 0 and '"online":true' in listed.stdout
-        up.terminate()
-        assert up.wait(10 * PATIENCE) == 0
+        assert up.stop() == 0
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs two users")

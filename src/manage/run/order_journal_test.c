@@ -193,6 +193,7 @@ static void test_faults_everywhere(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = { TEST(test_orders), TEST(test_prune), TEST(test_far_ahead), TEST(test_kill), TEST(test_faults_everywhere) };
+	const struct CMUnitTest tests[] = { TEST(test_orders), TEST(test_prune), TEST(test_far_ahead), TEST(test_kill),
+		                            TEST(test_faults_everywhere) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
