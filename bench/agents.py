@@ -30,7 +30,7 @@ def main():
         report("enrolment", agents=N, seconds=seconds, cpu_ms=sum(cpu.spent().values()) * 1e3 / N)
         mesh.stop()
 
-        mesh = lab.mesh(port=mesh.port)  # a new heap, that enrolments have not left holes in
+        mesh = lab.mesh()  # a new heap, that enrolments have not left holes in
         roles = {name: pid for name, pid in mesh.roles().items() if name.startswith("server ")}
         time.sleep(SETTLE_S)
         memory, slab, cpu = private_kb(roles), slab_kb(), Cpu(roles)

@@ -111,8 +111,8 @@ class Lab(contextlib.ExitStack):
                 f.write(made.stdout)
         return path
 
-    def mesh(self, directory="mesh", port=0):
-        return Mesh(self, f"{self.folder}/{directory}", port)
+    def mesh(self, directory="mesh"):
+        return Mesh(self, f"{self.folder}/{directory}")
 
 
 def stop(process):
@@ -132,13 +132,13 @@ def ends(*words):
 
 
 class Mesh:
-    """`murmesh up` with its server and this machine's agent.  Later starts in the same directory need the port of the first."""
+    """`murmesh up` with its server and this machine's agent."""
 
-    def __init__(self, lab, directory, port):
+    def __init__(self, lab, directory):
         self.lab, self.directory = lab, directory
         begin = time.monotonic()
         with open(f"{lab.folder}/log", "a", encoding="utf-8") as log:
-            self.process, line = lab.start_printing(f"{BIN}/murmesh", "--dir", directory, "up", "--port", port, "--address", "127.0.0.1",
+            self.process, line = lab.start_printing(f"{BIN}/murmesh", "--dir", directory, "up", "--port", 0, "--address", "127.0.0.1",
                                                     "--json", stderr=log)
         self.start_s = time.monotonic() - begin
         self.port = json.loads(line)["ports"]["front"]

@@ -160,12 +160,16 @@ static pid_t hop_start(const char *path, struct sockaddr_in *ret_in, const struc
 
 static void report(enum what what, const char *engine, double cpu, double seconds)
 {
+	double gb = (double)stream_bytes * 1e-9, load = 0;
+	getloadavg(&load, 1);
 	if (what == BLAST)
-		printf("{\"bench\":\"relay_blast\",\"engine\":\"%s\",\"gb_per_s\":%.2f,\"cpu_s_per_gb\":%.4f}\n", engine,
-		       (double)stream_bytes * 1e-9 / seconds, cpu / ((double)stream_bytes * 1e-9));
+		printf("{\"result\": \"relay_blast\", \"engine\": \"%s\", \"gb_per_s\": %.2f, \"cpu_s_per_gb\": %.4f, \"load\": "
+		       "%.2f}\n",
+		       engine, gb / seconds, cpu / gb, load);
 	else
-		printf("{\"bench\":\"relay_echo\",\"engine\":\"%s\",\"round_trip_us\":%.1f,\"cpu_us_per_echo\":%.2f}\n", engine,
-		       seconds * 1e6 / ECHOES, cpu * 1e6 / ECHOES);
+		printf("{\"result\": \"relay_echo\", \"engine\": \"%s\", \"round_trip_us\": %.1f, \"cpu_us_per_echo\": %.2f, "
+		       "\"load\": %.2f}\n",
+		       engine, seconds * 1e6 / ECHOES, cpu * 1e6 / ECHOES, load);
 	fflush(stdout);
 }
 

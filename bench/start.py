@@ -8,10 +8,8 @@ def main():
     with Lab() as lab:
         first, again = [], []
         for i in range(ROUNDS):
-            port = 0
             for times in (first, again):
-                mesh = lab.mesh(f"mesh{i}", port)
-                port = mesh.port
+                mesh = lab.mesh(f"mesh{i}")
                 times.append(mesh.start_s)
                 mesh.stop()
     report("start", rounds=ROUNDS, first_s=median(first), again_s=median(again), worst_s=max(first + again))

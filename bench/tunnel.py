@@ -41,6 +41,7 @@ def main():
         report("tunnel", path=name, rounds=ROUNDS, **figures)
     ours, tls, plain = (middle[name] for name in ("murmesh", "e2e-splice-opt", "splice"))
     report("tunnel_ratios", throughput_to_e2e=ours["gb_per_s"] / tls["gb_per_s"], cpu_to_e2e=ours["cpu_s_per_gb"] / tls["cpu_s_per_gb"],
+           relay_cpu_to_e2e_hop=ours["relay_cpu_s_per_gb"] / tls["relay_cpu_s_per_gb"],
            relay_cpu_to_splice_hop=ours["relay_cpu_s_per_gb"] / plain["relay_cpu_s_per_gb"])
 
 

@@ -299,6 +299,8 @@ int tls_handshake(struct tls *tls)
 	if (done != 1)
 		err = failure(tls, done);
 	tls->established = done == 1;
+	if (tls->established)
+		tls_slim(tls->ssl);
 	int sent = output_send(tls, start);
 	return err && err != -EAGAIN ? err : sent ? sent : err;
 }
@@ -414,24 +416,4 @@ struct str tls_alpn(const struct tls *tls)
 const char *tls_error_detail(const struct tls *tls)
 {
 	return tls->detail;
-}
-
-void tls_slim(struct tls *tls)
-{
-	static struct key *shared; /* any will do: nobody asks the certificate for its key again */
-	X509 *x509 = SSL_get0_peer_certificate(tls->ssl);
-	X509_NAME *empty = x509 ? X509_NAME_new() : NULL;
-	STACK_OF(X509) *sent = SSL_get_peer_cert_chain(tls->ssl);
-	while (sk_X509_num(sent) > 0)
-		X509_free(sk_X509_pop(sent));
-	if (!shared)
-		shared = key_generate();
-	if (empty && shared) {
-		X509_set_pubkey(x509, shared->pkey);
-		while (X509_get_ext_count(x509) > 0)
-			X509_EXTENSION_free(X509_delete_ext(x509, 0));
-		X509_set_subject_name(x509, empty);
-		X509_set_issuer_name(x509, empty);
-	}
-	X509_NAME_free(empty);
 }

@@ -278,24 +278,26 @@ static void test_key_renewed(void **state)
 	pair_done(&pair);
 }
 
-static void test_slim(void **state)
+static void assert_forgotten(const struct tls *tls)
+{
+	X509 *peer = SSL_get0_peer_certificate(tls->ssl);
+	assert_int_equal(X509_get_ext_count(peer), 0);
+	assert_int_equal(X509_NAME_entry_count(X509_get_subject_name(peer)), 0);
+	assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(tls->ssl)), 0);
+}
+
+/* An open connection keeps of its peer's certificate what tls_peer() tells. */
+static void test_peer_forgotten(void **state)
 {
 	struct pair pair = pair_of();
 	(void)state;
 	pair_open(&pair);
-	for (unsigned i = 0; i < 2; i++) {
-		tls_slim(pair.client.tls);
-		tls_slim(pair.server.tls);
-		assert_passes(&pair);
-		assert_true(identity_equal(&tls_peer(pair.server.tls)->identity, &world.node.identity));
-	}
-	pair_done(&pair);
-	pair = pair_of();
-	pair.server.settings.verify = TLS_VERIFY_OPTIONAL;
-	pair.client.settings.leaf = NULL;
-	pair.client.settings.key = NULL;
-	pair_open(&pair);
-	tls_slim(pair.server.tls); /* there is nothing */
+	assert_forgotten(pair.client.tls);
+	assert_forgotten(pair.server.tls);
+	assert_ptr_equal(X509_get0_pubkey(SSL_get0_peer_certificate(pair.client.tls->ssl)),
+	                 X509_get0_pubkey(SSL_get0_peer_certificate(pair.server.tls->ssl)));
+	assert_true(identity_equal(&tls_peer(pair.client.tls)->identity, &world.component.identity));
+	assert_true(identity_equal(&tls_peer(pair.server.tls)->identity, &world.node.identity));
 	assert_passes(&pair);
 	pair_done(&pair);
 }
@@ -413,7 +415,7 @@ int main(void)
 		cmocka_unit_test(test_write_backs_up),   cmocka_unit_test(test_handshake_by_bytes),
 		cmocka_unit_test(test_pending),          cmocka_unit_test(test_tampered),
 		cmocka_unit_test(test_key_updates),      cmocka_unit_test(test_key_updates_with_data),
-		cmocka_unit_test(test_key_renewed),      cmocka_unit_test(test_slim),
+		cmocka_unit_test(test_key_renewed),      cmocka_unit_test(test_peer_forgotten),
 		cmocka_unit_test(test_nested),           cmocka_unit_test(test_idle_memory),
 		cmocka_unit_test(test_no_memory),
 	};

@@ -194,12 +194,8 @@ static void on_timer(void *ctx)
 		fail(connection, -E_CLOSED);
 	else if (connection->quiet_ms && io_loop_now_ms(connection->loop) - connection->heard_ms >= connection->quiet_ms)
 		fail(connection, -E_TIMEOUT);
-	else {
+	else
 		h2_ping(connection->session);
-		if (connection->server && !connection->slim)
-			stream_slim(connection->stream);
-		connection->slim = true;
-	}
 }
 
 static int on_request(void *ctx, struct h2_stream *stream, const struct h2_head *head)

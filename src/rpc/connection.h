@@ -25,7 +25,7 @@ struct rpc_connection {
 	uint64_t heard_ms;
 	size_t n_calls;
 	unsigned quiet_ms, inside; /* inside: depth of h2 calls, during which the session must live */
-	bool server, trusted_metadata, dying, failed, finished, slim;
+	bool server, trusted_metadata, dying, failed, finished;
 };
 
 struct rpc_call {

@@ -39,8 +39,8 @@ static int world_connect_proxy(struct world *world)
 	static const struct rpc_connection_events proxy_events = { on_proxy_open, NULL, world_on_server_lost };
 	static const struct rpc_connection_events near_events = { NULL, NULL, on_target_lost };
 	static const struct rpc_connection_events target_events = { world_on_open, NULL, on_target_gone };
-	static const struct rpc_connection_settings client = { 0 }, trusting = { .server = true, .trusted_metadata = true };
-	const struct rpc_connection_settings near_settings = { .server = true, .ping_ms = world->ping_ms };
+	static const struct rpc_connection_settings client = { 0 }, server = { .server = true },
+	                                            trusting = { .server = true, .trusted_metadata = true };
 	int pair[2], target[2];
 	int err = fd_pair_stream(pair);
 	if (err < 0)
@@ -51,7 +51,7 @@ static int world_connect_proxy(struct world *world)
 	struct stream *stream = stream_new(world->loop, &near, &none, NULL);
 	world->client = stream ? rpc_connection_new(world->loop, stream, &client, &client_events, world) : NULL;
 	stream = stream_new(world->loop, &far, &none, NULL);
-	world->server = stream ? rpc_connection_new(world->loop, stream, &near_settings, &proxy_events, world) : NULL;
+	world->server = stream ? rpc_connection_new(world->loop, stream, &server, &proxy_events, world) : NULL;
 	err = fd_pair_stream(target);
 	if (err < 0)
 		return err;
@@ -99,28 +99,6 @@ static void test_proxy_unary(void **state)
 	assert_int_equal(rpc_unary(w.client, &longer, &request, 0, world_on_answer, &w), 0);
 	world_run(&w, answered);
 	assert_int_equal(w.answer_err, -E_UNSUPPORTED);
-	world_close(&w);
-}
-
-/* What TLS frees of an old connection's peer is not needed any more. */
-static void test_old_connection(void **state)
-{
-	(void)state;
-	struct world w;
-	char identity[IDENTITY_TEXT_SIZE];
-	assert_int_equal(world_init(&w), 0);
-	w.ping_ms = 1;
-	assert_int_equal(world_connect_proxy(&w), 0);
-	assert_int_equal(world_ask(&w, "never", 30), 0);
-	world_run(&w, answered);
-	assert_int_equal(w.answer_err, -E_TIMEOUT);
-	w.peer[0] = 0;
-	w.answers = 0;
-	assert_int_equal(world_ask(&w, "web01", 0), 0);
-	world_run(&w, answered);
-	assert_int_equal(w.answer_err, 0);
-	identity_format(&client_leaf.identity, identity);
-	assert_string_equal(w.peer, identity);
 	world_close(&w);
 }
 
@@ -322,9 +300,11 @@ static void test_faults(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_proxy_unary),   cmocka_unit_test(test_old_connection),
-		cmocka_unit_test(test_proxy_streams), cmocka_unit_test(test_proxy_back_pressure),
-		cmocka_unit_test(test_proxy_ends),    cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_proxy_unary),
+		cmocka_unit_test(test_proxy_streams),
+		cmocka_unit_test(test_proxy_back_pressure),
+		cmocka_unit_test(test_proxy_ends),
+		cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -44,7 +44,6 @@ struct world {
 	unsigned answers;
 	int answer_err;
 	char answer_why[600], answer[64];
-	unsigned ping_ms; /* of the server behind TLS */
 	int peer_fd;
 	struct io_watch *peer_watch;
 	bool hung, ignores;

@@ -260,12 +260,6 @@ const struct tls *stream_tls(const struct stream *stream)
 	return stream->tls;
 }
 
-void stream_slim(struct stream *stream)
-{
-	if (stream->tls)
-		tls_slim(stream->tls);
-}
-
 int stream_fd(const struct stream *stream)
 {
 	return stream->fd;

@@ -53,6 +53,5 @@ void stream_reset(struct stream *stream);        /* stream_free(), or the death 
 void stream_reset_not(struct stream *stream);    /* takes that back */
 
 const struct tls *stream_tls(const struct stream *stream); /* NULL when plain */
-void stream_slim(struct stream *stream); /* of a long-lived stream that is idle: tls_slim(), 3 kB less; costs 0.2 ms */
 int stream_fd(const struct stream *stream);
 #endif

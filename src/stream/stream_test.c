@@ -625,33 +625,6 @@ static void test_new_owner(void **state)
 	trial_close(&t);
 }
 
-/* A stream that became slimmer works as before. */
-static void test_slim(void **state)
-{
-	(void)state;
-	for (unsigned kind = 0; kind < 2; kind++) {
-		struct trial t;
-		trial_start(&t, kind);
-		run(&t, both_ready);
-		stream_slim(t.near.stream);
-		stream_slim(t.far.stream);
-		stream_slim(t.far.stream);
-		if (kind & TLS)
-			assert_true(identity_equal(&tls_peer(stream_tls(t.far.stream))->identity, &client_leaf.identity));
-		t.near.out = t.far.out = large;
-		t.near.out_len = t.far.out_len = 100000;
-		t.near.closes = t.far.closes = true;
-		end_write(&t.near);
-		end_want(&t.near);
-		end_write(&t.far);
-		end_want(&t.far);
-		run(&t, both_ended);
-		assert_true(is_large(&t.near.in, 100000));
-		assert_true(is_large(&t.far.in, 100000));
-		trial_close(&t);
-	}
-}
-
 static void test_chat(void **state)
 {
 	(void)state;
@@ -871,7 +844,6 @@ int main(void)
 		cmocka_unit_test(test_free_inside),
 		cmocka_unit_test(test_new_owner),
 		cmocka_unit_test(test_preamble),
-		cmocka_unit_test(test_slim),
 		cmocka_unit_test(test_long_preamble),
 		cmocka_unit_test(test_faults),
 	};
