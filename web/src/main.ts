@@ -1,0 +1,10 @@
+import './styles/tokens.css';
+import './styles/base.css';
+import { mount } from 'svelte';
+import App from './app.svelte';
+import { startRouter } from './router.svelte';
+import { startTheme } from './theme.svelte';
+
+startTheme();
+startRouter();
+mount(App, { target: document.getElementById('app')! });
