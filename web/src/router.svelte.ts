@@ -49,7 +49,7 @@ export function navigate(to: string, { replace = false } = {}): void {
 	history[replace ? 'replaceState' : 'pushState'](null, '', to);
 	const before = here.path;
 	here.read();
-	if (here.path !== before) scrollTo(0, 0);
+	if (here.path !== before) document.getElementById('main')?.scrollTo(0, 0);
 }
 
 /** Sets or (value "") removes parameters of the address without a new entry in the history. */
