@@ -16,6 +16,7 @@ export interface Marks {
 const FONT = '11px system-ui, sans-serif';
 const MOST_LABELS = 120;
 const LONGEST = 28;
+const SQUARE = 48; // pixels
 /** Pixels that dashes of a connection with traffic go in a second. */
 const FLOW = 26;
 
@@ -25,8 +26,8 @@ const colorOf = (colors: Colors, node: LiveNode) =>
 /** 1 pixel without traffic, 7 at 100 MB/s and more. */
 export const widthOf = (edge: LiveEdge) => 1 + Math.min(6, Math.max(0, Math.log10(1 + edge.rate / 100)));
 
-export function shape(context: CanvasRenderingContext2D, kind: LiveNode['kind'], { x, y }: Point, radius: number): void {
-	context.beginPath();
+/** Adds to the path. */
+function shape(context: CanvasRenderingContext2D, kind: LiveNode['kind'], { x, y }: Point, radius: number): void {
 	if (kind === 'device') context.roundRect(x - radius, y - radius, 2 * radius, 2 * radius, 4);
 	else if (kind === 'address') {
 		context.moveTo(x, y - radius);
@@ -34,7 +35,17 @@ export function shape(context: CanvasRenderingContext2D, kind: LiveNode['kind'],
 		context.lineTo(x, y + radius);
 		context.lineTo(x - radius, y);
 		context.closePath();
-	} else context.arc(x, y, radius, 0, 2 * Math.PI);
+	} else {
+		context.moveTo(x + radius, y);
+		context.arc(x, y, radius, 0, 2 * Math.PI);
+	}
+}
+
+interface Seen {
+	spot: Spot;
+	at: Point;
+	marked: boolean;
+	alpha: number;
 }
 
 interface Box {
@@ -46,6 +57,31 @@ interface Box {
 
 const boxAround = ({ x, y }: Point, radius: number): Box => ({ left: x - radius, right: x + radius, top: y - radius, bottom: y + radius });
 const overlap = (one: Box, other: Box) => one.left < other.right && one.right > other.left && one.top < other.bottom && one.bottom > other.top;
+
+/** Boxes by the squares that they touch, so that each new one meets few others. */
+class Taken {
+	#squares = new Map<number, Box[]>();
+
+	meets(box: Box): boolean {
+		for (const square of this.#touched(box)) if (this.#squares.get(square)?.some((other) => overlap(box, other))) return true;
+		return false;
+	}
+
+	take(box: Box): void {
+		for (const square of this.#touched(box)) {
+			const boxes = this.#squares.get(square);
+			if (boxes) boxes.push(box);
+			else this.#squares.set(square, [box]);
+		}
+	}
+
+	#touched({ left, right, top, bottom }: Box): number[] {
+		const squares: number[] = [];
+		for (let x = Math.floor(left / SQUARE); x <= Math.floor(right / SQUARE); x++)
+			for (let y = Math.floor(top / SQUARE); y <= Math.floor(bottom / SQUARE); y++) squares.push(x * 1000 + y);
+		return squares;
+	}
+}
 
 const widths = new Map<string, number>();
 
@@ -75,19 +111,18 @@ export class Painter {
 
 	paint(context: CanvasRenderingContext2D, colors: Colors, marks: Marks): void {
 		const { width, height } = this.scene;
+		context.globalAlpha = 1;
 		context.fillStyle = colors.surface;
 		context.fillRect(0, 0, width, height);
-		for (const line of this.scene.lines) this.#line(context, colors, marks, line);
-		context.globalAlpha = 1;
-		context.setLineDash([]);
-		const labels: { spot: Spot; at: Point; first: boolean }[] = [];
+		this.#lines(context, colors, marks);
+		const seen: Seen[] = [];
 		for (const spot of this.scene.spots.values()) {
 			const at = this.scene.toScreen(spot);
 			if (at.x < -40 || at.y < -20 || at.x > width + 40 || at.y > height + 20) continue;
-			this.#node(context, colors, marks, spot, at);
-			labels.push({ spot, at, first: this.#marked(marks, spot.node) });
+			seen.push({ spot, at, marked: this.#marked(marks, spot.node), alpha: spot.alpha * this.#faint(marks, spot.node) });
 		}
-		this.#labels(context, colors, marks, labels);
+		this.#nodes(context, colors, marks, seen);
+		this.#labels(context, colors, seen);
 		context.globalAlpha = 1;
 	}
 
@@ -99,70 +134,102 @@ export class Painter {
 		return marks.found && !marks.found.has(node.id) ? 0.25 : 1;
 	}
 
-	#line(context: CanvasRenderingContext2D, colors: Colors, marks: Marks, { edge, from, to }: Line): void {
-		const start = this.scene.toScreen(from);
-		const end = this.scene.toScreen(to);
-		const near = marks.selected !== '' && (from.node.id === marks.selected || to.node.id === marks.selected);
-		const busy = edge.rate > 0;
-		context.globalAlpha = Math.min(from.alpha, to.alpha) * Math.min(this.#faint(marks, from.node), this.#faint(marks, to.node)) * (near ? 1 : busy ? 0.85 : 0.45);
-		context.strokeStyle = near ? colors.focus : busy ? colors.blue : colors['line-strong'];
-		context.lineWidth = edge.kind === 'child' ? 1 : widthOf(edge);
-		context.setLineDash(edge.kind === 'child' ? [3, 3] : busy && !this.scene.still ? [10, 5] : []);
-		context.lineDashOffset = busy ? -((this.time * FLOW) / 1000) % 15 : 0;
-		context.beginPath();
-		context.moveTo(start.x, start.y);
-		context.lineTo(end.x, end.y);
-		context.stroke();
+	/** What looks alike is one path: a stroke for each line would take most of a frame. */
+	#lines(context: CanvasRenderingContext2D, colors: Colors, marks: Marks): void {
+		const alike = new Map<string, { alpha: number; color: string; width: number; dash: boolean; lines: Line[] }>();
+		for (const line of this.scene.lines) {
+			const { edge, from, to } = line;
+			const near = marks.selected !== '' && (from.node.id === marks.selected || to.node.id === marks.selected);
+			const busy = edge.rate > 0;
+			const alpha = Math.min(from.alpha, to.alpha) * Math.min(this.#faint(marks, from.node), this.#faint(marks, to.node)) * (near ? 1 : busy ? 0.85 : 0.4);
+			const style = {
+				alpha: Math.round(alpha * 20) / 20,
+				color: near ? colors.focus : busy ? colors.blue : colors['line-strong'],
+				width: edge.kind === 'child' ? 1 : Math.round(widthOf(edge) * 2) / 2,
+				dash: busy && !this.scene.still,
+			};
+			const key = `${style.alpha} ${style.color} ${style.width} ${style.dash}`;
+			const group = alike.get(key);
+			if (group) group.lines.push(line);
+			else alike.set(key, { ...style, lines: [line] });
+		}
+		context.lineDashOffset = -((this.time * FLOW) / 1000) % 15;
+		for (const { alpha, color, width, dash, lines } of alike.values()) {
+			context.globalAlpha = alpha;
+			context.strokeStyle = color;
+			context.lineWidth = width;
+			context.setLineDash(dash ? [10, 5] : []);
+			context.beginPath();
+			for (const { from, to } of lines) {
+				const start = this.scene.toScreen(from);
+				const end = this.scene.toScreen(to);
+				context.moveTo(start.x, start.y);
+				context.lineTo(end.x, end.y);
+			}
+			context.stroke();
+		}
+		context.setLineDash([]);
 	}
 
-	#node(context: CanvasRenderingContext2D, colors: Colors, marks: Marks, { node, alpha }: Spot, at: Point): void {
-		const radius = radiusOf(node);
-		context.globalAlpha = alpha * this.#faint(marks, node);
-		shape(context, node.kind, at, radius);
-		context.fillStyle = colorOf(colors, node);
-		context.fill();
-		context.lineWidth = 1.5;
-		context.strokeStyle = colors.surface;
-		context.stroke();
-		if (node.kind === 'more') {
-			shape(context, node.kind, at, radius + 3);
+	#nodes(context: CanvasRenderingContext2D, colors: Colors, marks: Marks, seen: Seen[]): void {
+		const alike = new Map<string, Seen[]>();
+		for (const one of seen) {
+			const key = `${one.spot.node.kind} ${Math.round(one.alpha * 20) / 20}`;
+			const group = alike.get(key);
+			if (group) group.push(one);
+			else alike.set(key, [one]);
+		}
+		for (const group of alike.values()) {
+			const { spot, alpha } = group[0]!;
+			context.globalAlpha = alpha;
+			context.beginPath();
+			for (const { spot: each, at } of group) shape(context, each.node.kind, at, radiusOf(each.node));
+			context.fillStyle = colorOf(colors, spot.node);
+			context.fill();
+			if (spot.node.kind !== 'more') continue;
+			context.beginPath();
+			for (const { spot: each, at } of group) shape(context, each.node.kind, at, radiusOf(each.node) + 3);
+			context.lineWidth = 1.5;
 			context.strokeStyle = colors.idle;
 			context.stroke();
 		}
-		if (node.id === marks.selected || node.id === marks.hovered) {
-			shape(context, node.kind, at, radius + 4);
-			context.lineWidth = 2;
-			context.strokeStyle = node.id === marks.selected ? colors.focus : colors['text-soft'];
+		context.globalAlpha = 1;
+		context.lineWidth = 2;
+		for (const { spot, at } of seen) {
+			const chosen = spot.node.id === marks.selected;
+			if (!chosen && spot.node.id !== marks.hovered) continue;
+			context.beginPath();
+			shape(context, spot.node.kind, at, radiusOf(spot.node) + 4);
+			context.strokeStyle = chosen ? colors.focus : colors['text-soft'];
 			context.stroke();
 		}
 	}
 
 	/** Marked ones and devices first; one that would lie on another label or on a node is left out, a device's only for another label. */
-	#labels(context: CanvasRenderingContext2D, colors: Colors, marks: Marks, labels: { spot: Spot; at: Point; first: boolean }[]): void {
-		const rank = ({ spot, first }: { spot: Spot; first: boolean }) => (first ? 0 : spot.node.kind === 'device' ? 1 : spot.node.kind === 'more' ? 2 : 3);
-		labels.sort((a, b) => rank(a) - rank(b));
-		const taken = labels.map(({ spot, at }) => boxAround(at, radiusOf(spot.node)));
-		const written: Box[] = [];
+	#labels(context: CanvasRenderingContext2D, colors: Colors, seen: Seen[]): void {
+		const rank = ({ spot, marked }: Seen) => (marked ? 0 : spot.node.kind === 'device' ? 1 : spot.node.kind === 'more' ? 2 : 3);
+		const nodes = new Taken();
+		const labels = new Taken();
+		for (const { spot, at } of seen) nodes.take(boxAround(at, radiusOf(spot.node)));
+		let written = 0;
 		context.font = FONT;
 		context.textBaseline = 'middle';
-		context.lineJoin = 'round';
-		context.lineWidth = 3;
-		for (const { spot, at } of labels) {
-			if (written.length >= MOST_LABELS) return;
+		for (const { spot, at, marked, alpha } of seen.sort((a, b) => rank(a) - rank(b))) {
+			if (written >= MOST_LABELS) return;
 			let text = visible(this.labelOf(spot.node));
 			if (text.length > LONGEST) text = `${text.slice(0, LONGEST)}…`;
 			const beside = radiusOf(spot.node) + 5;
 			const width = labelWidth(context, text);
 			const left = at.x + beside + width > this.scene.width ? at.x - beside - width : at.x + beside;
 			const box: Box = { left, right: left + width, top: at.y - 7, bottom: at.y + 7 };
-			const others = spot.node.kind === 'device' ? written : taken;
-			if (!this.#marked(marks, spot.node) && others.some((other) => overlap(box, other))) continue;
-			written.push(box);
-			taken.push(box);
-			context.globalAlpha = spot.alpha * this.#faint(marks, spot.node);
-			context.strokeStyle = colors.surface;
-			context.strokeText(text, left, at.y);
-			context.fillStyle = this.#marked(marks, spot.node) || spot.node.kind === 'device' ? colors.text : colors['text-soft'];
+			if (!marked && (labels.meets(box) || (spot.node.kind !== 'device' && nodes.meets(box)))) continue;
+			labels.take(box);
+			written++;
+			context.globalAlpha = 0.75 * alpha;
+			context.fillStyle = colors.surface;
+			context.fillRect(left - 2, at.y - 7, width + 4, 14);
+			context.globalAlpha = alpha;
+			context.fillStyle = marked || spot.node.kind === 'device' ? colors.text : colors['text-soft'];
 			context.fillText(text, left, at.y);
 		}
 	}
