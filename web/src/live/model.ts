@@ -29,8 +29,8 @@ export class Model {
 	sources = new Map<string, Source>();
 	/** The snapshot is whole. */
 	complete = false;
-	/** Nodes that found no place. */
-	left = 0;
+	/** There were more nodes than there is room for. */
+	full = false;
 
 	apply(batch: Batch<LiveChange>): void {
 		if (batch.reset) this.#reset();
@@ -44,7 +44,7 @@ export class Model {
 		this.missing.clear();
 		this.sources.clear();
 		this.complete = false;
-		this.left = 0;
+		this.full = false;
 	}
 
 	#change({ node, node_removed, edge, edge_removed, row, missing, source, complete }: LiveChange): void {
@@ -61,7 +61,7 @@ export class Model {
 	#node(node: LiveNode): void {
 		if (node.id.length > LONGEST) return;
 		if (!this.nodes.has(node.id) && this.nodes.size >= MOST_NODES) {
-			this.left++;
+			this.full = true;
 			return;
 		}
 		this.nodes.set(node.id, {

@@ -23,7 +23,7 @@ export const live = {
 	zoomOut: 'Zoom out',
 	fit: 'Show all',
 	picture: 'Save as PNG',
-	unseen: (count: number) => `${some(count, 'node is', 'nodes are')} not drawn.`,
+	full: 'There is more than the picture has room for: some nodes are not drawn.',
 	missing: (events: number, since: string) => `${some(events, 'event', 'events')} missing since ${since}`,
 	missingOn: (device: string) => `on ${device}`,
 	missingMore: (devices: number) => `and on ${some(devices, 'more device', 'more devices')}`,
