@@ -28,10 +28,11 @@ enum { GG_NOTICE_SOURCE, GG_NOTICE_INFORMATION, GG_NOTICE_WARNING };            
 /* Why bytes were refused; a receiver keeps a counter for each. */
 #define GG_REASONS(X)                                                                                                              \
 	X(SHORT, "short")                                                                                                          \
-	X(LONG, "long") X(VERSION, "version") X(MODULE, "module") X(FLAGS, "flags") X(HEADER, "header") X(SESSION, "session")      \
-	        X(LENGTH, "length") X(TRAILING, "trailing") X(RECORDS, "records") X(VARINT, "varint") X(TYPE, "type")              \
-	                X(BODY, "body") X(TEXT, "text") X(LIMIT, "limit") X(INDEX, "index") X(COMPRESSED, "compressed")            \
-	                        X(KEYFRAME, "keyframe") X(REPLAY, "replay") X(OLD, "old")
+	X(LONG, "long")                                                                                                            \
+	X(VERSION, "version") X(MODULE, "module") X(FLAGS, "flags") X(HEADER, "header") X(SESSION, "session") X(LENGTH, "length")  \
+	        X(TRAILING, "trailing") X(RECORDS, "records") X(VARINT, "varint") X(TYPE, "type") X(BODY, "body") X(TEXT, "text")  \
+	                X(LIMIT, "limit") X(INDEX, "index") X(COMPRESSED, "compressed") X(KEYFRAME, "keyframe")                    \
+	                        X(REPLAY, "replay") X(OLD, "old")
 enum gg_bad {
 	GG_OK,
 #define GG_REASON(name, text) GG_BAD_##name,

@@ -26,10 +26,10 @@ void gg_order_commit(struct gg_order *order, uint64_t sequence)
 {
 	if (!order->highest)
 		order->lowest = sequence;
-	if (sequence > order->highest + GG_WINDOW)
+	if (sequence > order->highest && sequence - order->highest > GG_WINDOW)
 		memset(order->seen, 0, sizeof order->seen);
-	else
-		for (uint64_t n = order->highest + 1; n < sequence; n++)
+	else if (sequence > order->highest)
+		for (uint64_t n = sequence - 1; n > order->highest; n--)
 			order->seen[n % GG_WINDOW / 64] &= ~(1ull << n % 64);
 	bit_set(order->seen, sequence % GG_WINDOW);
 	if (sequence > order->highest)

@@ -190,10 +190,11 @@ static void flow_write(struct gg_body *body, const struct gg_flow *flow, bool v6
 
 static int string_write(struct gg_body *body, struct str text, size_t max)
 {
-	if (text.len > max)
+	if (text.len > max) {
 		text.len = max;
-	for (unsigned i = 0; i < 4 && !utf8_valid(text) && text.len; i++) /* a character was cut */
-		text.len--;
+		for (unsigned i = 0; i < 3 && !utf8_valid(text); i++) /* a character was cut */
+			text.len--;
+	}
 	if (!utf8_valid(text) || str_has(text, 0))
 		return -E_UTF8;
 	gg_body_varint(body, text.len);
