@@ -50,7 +50,7 @@ static int wrong(struct parser *p, size_t at, const char *what)
 
 static bool is_blank(char c)
 {
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
 /* What stands next behind blanks; 0 at the end. */
@@ -75,14 +75,6 @@ static bool next_is(struct parser *p, const char *keyword)
 	return str_is(word_at(p, p->at), keyword);
 }
 
-static bool take(struct parser *p, const char *keyword)
-{
-	bool there = next_is(p, keyword);
-	if (there)
-		p->at += strlen(keyword);
-	return there;
-}
-
 static uint8_t node_add(struct parser *p, uint8_t kind, uint8_t left, uint8_t right)
 {
 	p->query->nodes[p->query->n_nodes] = (struct fleet_query_node){ kind, left, right, false };
@@ -105,7 +97,7 @@ static bool time_read(struct str value, struct fleet_query_term *term)
 	static const struct {
 		char unit;
 		int seconds;
-	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 }, { 'w', 604800 } };
 	uint64_t number;
 	if (value.len < 3 || value.len > 11 || !strchr("<>", value.ptr[0]) ||
 	    str_to_u64((struct str){ value.ptr + 1, value.len - 2 }, UINT32_MAX, &number) < 0)
@@ -119,15 +111,16 @@ static bool time_read(struct str value, struct fleet_query_term *term)
 	return false;
 }
 
-static int term_check(struct parser *p, struct fleet_query_term *term, bool quoted)
+/* at: of the value, with its quote. */
+static int term_check(struct parser *p, struct fleet_query_term *term, size_t at, bool quoted)
 {
 	struct str value = { p->text.ptr + term->start, term->len };
 	term->match = fields[term->field].match;
 	p->query->presence |= term->field == ONLINE || term->field == SEEN;
 	if (term->field == ONLINE && !str_is(value, "yes") && !str_is(value, "no"))
-		return wrong(p, term->start, "write online:yes or online:no");
+		return wrong(p, at, "write online:yes or online:no");
 	if (term->field == SEEN && !time_read(value, term))
-		return wrong(p, term->start, "write a time like seen:<2h or seen:>7d");
+		return wrong(p, at, "write a time like seen:<2h or seen:>7d");
 	if (term->field != ONLINE && term->field != SEEN && !quoted && str_has(value, '*'))
 		term->match = PATTERN;
 	return 0;
@@ -136,39 +129,50 @@ static int term_check(struct parser *p, struct fleet_query_term *term, bool quot
 /* p->at is at the opening quote. */
 static int quoted_parse(struct parser *p, struct fleet_query_term *term)
 {
-	size_t open = p->at++;
-	const char *end = memchr(p->text.ptr + p->at, '"', p->text.len - p->at);
+	size_t start = p->at + 1;
+	const char *end = memchr(p->text.ptr + start, '"', p->text.len - start);
 	if (!end)
-		return wrong(p, open, "the closing quote is missing");
-	term->start = (uint16_t)p->at;
-	term->len = (uint16_t)(end - p->text.ptr - term->start);
-	p->at += term->len + 1u;
-	if (p->at < p->text.len && !is_blank(p->text.ptr[p->at]) && !strchr("()", p->text.ptr[p->at]))
-		return wrong(p, p->at, "a blank is missing behind the quote");
+		return wrong(p, p->at, "the closing quote is missing");
+	term->start = (uint16_t)start;
+	term->len = (uint16_t)((size_t)(end - p->text.ptr) - start);
+	p->at = start + term->len + 1;
+	return 0;
+}
+
+/* Leaves p->at at the value. */
+static int field_parse(struct parser *p, struct fleet_query_term *term)
+{
+	struct str rest, word = word_at(p, p->at), name = str_cut(word, ':', &rest);
+	if (name.len == word.len)
+		return 0;
+	if (field_find(name, &term->field) < 0)
+		return wrong(p, p->at, "there is no such field; put quotes around a text with a colon");
+	p->at += name.len + 1;
 	return 0;
 }
 
 static int term_parse(struct parser *p, uint8_t *ret)
 {
 	struct fleet_query_term term = { .field = ANY };
-	struct str value, word = word_at(p, p->at), name = str_cut(word, ':', &value);
-	bool has_field = name.len < word.len;
 	if (p->query->n_terms == FLEET_QUERY_TERMS)
 		return wrong(p, p->at, "too many terms");
-	if (has_field && field_find(name, &term.field) < 0)
-		return wrong(p, p->at, "there is no such field; put quotes around a text with a colon");
-	size_t start = p->at + (has_field ? name.len + 1 : 0), end = p->at + word.len;
-	bool quoted = start == end && end < p->text.len && p->text.ptr[end] == '"';
-	if (!quoted && end < p->text.len && p->text.ptr[end] == '"')
-		return wrong(p, end, "a quote inside a word");
-	if (!quoted && start == end)
-		return wrong(p, start, "a value is missing");
-	term.start = (uint16_t)start;
-	term.len = (uint16_t)(end - start);
-	p->at = end;
-	int err = quoted ? quoted_parse(p, &term) : 0;
+	int err = field_parse(p, &term);
+	if (err < 0)
+		return err;
+	size_t value = p->at;
+	struct str word = word_at(p, value);
+	bool quoted = !word.len && value < p->text.len && p->text.ptr[value] == '"';
+	if (!quoted && !word.len)
+		return wrong(p, value, "a value is missing");
+	if (quoted)
+		err = quoted_parse(p, &term);
+	else {
+		term.start = (uint16_t)value;
+		term.len = (uint16_t)word.len;
+		p->at += word.len;
+	}
 	if (err == 0)
-		err = term_check(p, &term, quoted);
+		err = term_check(p, &term, value, quoted);
 	if (err < 0)
 		return err;
 	p->query->terms[p->query->n_terms] = term;
@@ -176,21 +180,15 @@ static int term_parse(struct parser *p, uint8_t *ret)
 	return 0;
 }
 
-static int deeper(struct parser *p)
-{
-	return p->depth++ < FLEET_QUERY_DEPTH ? 0 : wrong(p, p->at, "too deep");
-}
-
 static int or_parse(struct parser *p, uint8_t *ret);
 
+/* p->at is at the opening parenthesis. */
 static int group_parse(struct parser *p, uint8_t *ret)
 {
-	size_t open = p->at;
-	int err = deeper(p);
-	if (err < 0)
-		return err;
-	p->at++;
-	err = or_parse(p, ret);
+	size_t open = p->at++;
+	if (p->depth++ == FLEET_QUERY_DEPTH)
+		return wrong(p, open, "too deep");
+	int err = or_parse(p, ret);
 	if (err == 0 && next(p) != ')')
 		err = wrong(p, open, "the closing parenthesis is missing");
 	p->at++;
@@ -200,25 +198,18 @@ static int group_parse(struct parser *p, uint8_t *ret)
 
 static int not_parse(struct parser *p, uint8_t *ret)
 {
-	char c = next(p);
-	size_t start = p->at;
-	bool negated = take(p, "not");
-	if (negated || c == '-') {
-		p->at = start;
-		int err = deeper(p);
-		p->at = start + (negated ? 3 : 1);
-		if (err == 0)
-			err = not_parse(p, ret);
-		if (err == 0)
-			p->query->nodes[*ret].negated = !p->query->nodes[*ret].negated;
-		p->depth--;
-		return err;
+	bool negated = false;
+	char c;
+	while ((c = next(p)) == '-' || next_is(p, "not")) {
+		p->at += c == '-' ? 1 : 3;
+		negated = !negated;
 	}
-	if (c == '(')
-		return group_parse(p, ret);
 	if (!c || c == ')' || next_is(p, "and") || next_is(p, "or"))
 		return wrong(p, p->at, "something is missing here");
-	return term_parse(p, ret);
+	int err = c == '(' ? group_parse(p, ret) : term_parse(p, ret);
+	if (err == 0)
+		p->query->nodes[*ret].negated ^= negated;
+	return err;
 }
 
 static int and_parse(struct parser *p, uint8_t *ret)
@@ -226,7 +217,8 @@ static int and_parse(struct parser *p, uint8_t *ret)
 	uint8_t right;
 	int err = not_parse(p, ret);
 	while (err == 0 && next(p) && next(p) != ')' && !next_is(p, "or")) {
-		take(p, "and");
+		if (next_is(p, "and"))
+			p->at += 3;
 		err = not_parse(p, &right);
 		if (err == 0)
 			*ret = node_add(p, AND, *ret, right);
@@ -238,7 +230,8 @@ static int or_parse(struct parser *p, uint8_t *ret)
 {
 	uint8_t right;
 	int err = and_parse(p, ret);
-	while (err == 0 && take(p, "or")) {
+	while (err == 0 && next_is(p, "or")) {
+		p->at += 2;
 		err = and_parse(p, &right);
 		if (err == 0)
 			*ret = node_add(p, OR, *ret, right);
@@ -251,8 +244,9 @@ int fleet_query_parse(struct str text, struct fleet_query *ret, struct fleet_que
 	struct parser p = { .query = ret, .error = reterr };
 	uint8_t top; /* the last node */
 	*ret = (struct fleet_query){ 0 };
+	*reterr = (struct fleet_query_error){ FLEET_QUERY_MAX + 1, "too long" };
 	if (text.len > FLEET_QUERY_MAX)
-		return wrong(&p, 0, "too long");
+		return -E_QUERY;
 	if (!utf8_valid(text) || str_has(text, 0))
 		return wrong(&p, 0, "not a text");
 	for (size_t i = 0; i < text.len; i++)
@@ -325,8 +319,6 @@ static bool tags_match(uint8_t match, struct str value, const char *tags)
 {
 	char tag[FLEET_TAGS_SIZE];
 	struct str rest = str_from(tags);
-	if (!value.len && match == EXACT)
-		return !rest.len;
 	while (rest.len)
 		if (str_copy(str_cut(rest, ' ', &rest), tag, sizeof tag) == 0 && text_matches(match, value, tag))
 			return true;

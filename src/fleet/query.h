@@ -4,7 +4,7 @@
  *   query = or            all devices when it is empty
  *   or    = and { "or" and }
  *   and   = not { [ "and" ] not }
- *   not   = ( "not" | "-" ) not | "(" or ")" | term
+ *   not   = { "not" | "-" } ( "(" or ")" | term )
  *   term  = [ field ":" ] value
  *   value = word | '"' anything but '"' '"'
  * A word ends at a blank, a parenthesis or a quote.  Upper and lower case (of ASCII) are the same everywhere.
@@ -15,10 +15,10 @@
  * | name | is part of its name or full name |
  * | os, version | is part of it |
  * | group, arch | is it; `group:""`: it is in none |
- * | tag | is one of its tags; `tag:""`: it has none |
+ * | tag | is one of its tags (`not tag:*`: it has none) |
  * | id, parent | begins it; the parent is an id, or "server" |
  * | online | is `yes` and it is, or `no` and it is not |
- * | seen | is `<` or `>` and a time as `90s`, `15m`, `2h`, `7d` (9 digits at most), and it was last seen less, or more, than that ago;
+ * | seen | is `<` or `>` and a time as `90s`, `15m`, `2h`, `7d`, `4w` (9 digits at most), and it was last seen less, or more, than that ago;
  *          a device that is online is seen now, one that never was, longer ago than anything |
  * In a word `*` stands for any characters, and the whole has to fit: `name:web*`.  Between quotes it is itself. */
 #ifndef FLEET_QUERY_H
@@ -29,7 +29,7 @@
 
 #define FLEET_QUERY_MAX   1024 /* bytes */
 #define FLEET_QUERY_TERMS 64
-#define FLEET_QUERY_DEPTH 16 /* of parentheses and negations */
+#define FLEET_QUERY_DEPTH 16 /* of parentheses */
 
 /* Plain data, which may be copied; of interest to query.c only. */
 struct fleet_query {

@@ -80,46 +80,81 @@ static bool lists(const json_t *names, const char *name)
 	return false;
 }
 
-static void test_matches(void **state)
+static void matches(const struct vectors *vectors, const struct fleet_query *query, const json_t *vector)
 {
-	const struct vectors *vectors = *state;
-	const json_t *all = json_object_get(vectors->root, "matches");
-	struct fleet_query_error error = { 0 };
-	struct fleet_query query;
-	size_t at;
-	json_t *vector;
-	assert_true(json_array_size(all) > 50);
-	json_array_foreach(all, at, vector)
-	{
-		const char *text = text_of(vector, "query");
-		if (fleet_query_parse(str_from(text), &query, &error) < 0)
-			fail_msg("%s: %s at %u", text, error.what, error.column);
-		for (size_t i = 0; i < vectors->n; i++) {
-			char name[FLEET_FULL_NAME];
-			fleet_full_name(&vectors->devices[i], name);
-			bool expected = lists(json_object_get(vector, "devices"), name);
-			if (fleet_query_matches(&query, &vectors->devices[i], vectors->online[i], vectors->now) != expected)
-				fail_msg("%s: %s", text, name);
-		}
+	for (size_t i = 0; i < vectors->n; i++) {
+		char name[FLEET_FULL_NAME];
+		fleet_full_name(&vectors->devices[i], name);
+		bool expected = lists(json_object_get(vector, "match"), name);
+		if (fleet_query_matches(query, &vectors->devices[i], vectors->online[i], vectors->now) != expected)
+			fail_msg("%s: %s", text_of(vector, "query"), name);
 	}
 }
 
-static void test_errors(void **state)
+static void test_vectors(void **state)
 {
 	const struct vectors *vectors = *state;
-	const json_t *all = json_object_get(vectors->root, "errors");
+	const json_t *all = json_object_get(vectors->root, "vectors");
 	size_t at;
 	json_t *vector;
-	assert_true(json_array_size(all) > 40);
+	assert_true(json_array_size(all) > 100);
 	json_array_foreach(all, at, vector)
 	{
 		struct fleet_query_error error = { 0 };
 		struct fleet_query query;
 		const char *text = text_of(vector, "query");
-		if (fleet_query_parse(str_from(text), &query, &error) != -E_QUERY)
-			fail_msg("%s: accepted", text);
-		if (error.column != json_integer_value(json_object_get(vector, "column")) || !error.what)
-			fail_msg("%s: column %u, %s", text, error.column, error.what);
+		const json_t *column = json_object_get(vector, "error_column");
+		int err = fleet_query_parse(str_from(text), &query, &error);
+		if (err != (column ? -E_QUERY : 0) || (column && error.column != json_integer_value(column)))
+			fail_msg("%s: %d, column %u: %s", text, err, error.column, error.what);
+		if (!column)
+			matches(vectors, &query, vector);
+	}
+}
+
+/* What the console has no use for, or says in other words. */
+static void test_details(void **state)
+{
+	static const struct {
+		const char *query;
+		unsigned column; /* 0 = good */
+		bool matches;
+	} cases[] = {
+		{ "q\"b\"", 0, false },
+		{ "web\"web\"", 0, true },
+		{ "\"web\"web", 0, true },
+		{ "not\"web\"", 0, false },
+		{ "\tweb\v\f\r\n", 0, true },
+		{ "and:", 1, false },
+		{ "name:\"", 6, false },
+		{ "a or \"", 6, false },
+		{ "name:web**1", 0, true },
+		{ "name:*e*1", 0, true },
+		{ "name:e*1", 0, false },
+		{ "name:*eb", 0, false },
+		{ "tag:\"\"", 0, false },
+		{ "os:\"\"", 0, true },
+		{ "\xc3\xbc\xc3\xbc colour:red", 4, false },
+		{ "online:y*", 8, false },
+		{ "online:", 8, false },
+		{ "online:\"\"", 8, false },
+		{ "seen:<1000000000s", 6, false },
+		{ "seen:<999999999s", 0, true },
+		{ "seen:<-2h", 6, false },
+		{ "seen:<2ms", 6, false },
+		{ "seen:\"<2h\"", 0, true },
+		{ "- - -not web", 0, true },
+		{ "a))", 2, false },
+	};
+	const struct vectors *vectors = *state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct fleet_query_error error = { 0 };
+		struct fleet_query query;
+		int err = fleet_query_parse(str_from(cases[i].query), &query, &error);
+		bool found = err == 0 && fleet_query_matches(&query, &vectors->devices[0], true, vectors->now);
+		if (err != (cases[i].column ? -E_QUERY : 0) || (err < 0 && error.column != cases[i].column) ||
+		    found != cases[i].matches)
+			fail_msg("%s: %d, column %u, %d", cases[i].query, err, error.column, found);
 	}
 }
 
@@ -151,8 +186,8 @@ static void test_presence(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_matches),
-		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_vectors),
+		cmocka_unit_test(test_details),
 		cmocka_unit_test(test_not_a_text),
 		cmocka_unit_test(test_presence),
 	};
