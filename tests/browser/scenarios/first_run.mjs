@@ -30,7 +30,7 @@ await scenario(async (browser) => {
 	const other = await open(browser, { expected: [/status of 40\d/] });
 	await other.goto(given.login);
 	await other.getByRole('heading', { name: 'The link does not work' }).waitFor();
-	await other.getByText('murmesh login-link').waitFor();
+	await other.getByRole('group').getByText('murmesh login-link').waitFor();
 
 	await page.getByRole('button', { name: 'Account' }).click();
 	await press('Log out');
