@@ -89,6 +89,15 @@ static int decode_id(const struct field *field, const json_t *value, uint8_t *at
 	return 0;
 }
 
+static bool is_choice(const char *choices, const char *text)
+{
+	struct str rest = str_from(choices);
+	while (rest.len)
+		if (str_is(str_cut(rest, ' ', &rest), text))
+			return true;
+	return false;
+}
+
 static int decode_one(const struct field *field, const json_t *value, uint8_t *at, char why[JSON_WHY_SIZE])
 {
 	switch (field->kind) {
@@ -97,7 +106,9 @@ static int decode_one(const struct field *field, const json_t *value, uint8_t *a
 			return wrong(why, field->name, "has to be text");
 		if (str_copy((struct str){ json_string_value(value), json_string_length(value) }, (char *)at, field->size) < 0)
 			return wrong(why, field->name, "is too long");
-		return 0;
+		return !field->choices || is_choice(field->choices, (const char *)at)
+		               ? 0
+		               : wrong(why, field->name, "is none of the words known");
 	case FIELD_FLAG:
 		if (!json_is_boolean(value))
 			return wrong(why, field->name, "has to be true or false");
@@ -241,8 +252,6 @@ static json_t *encode_one(const struct field *field, const uint8_t *at)
 		return bytes->size == 16 ? encode_id(bytes->bytes) : json_null();
 	case FIELD_HARDWARE:
 		return encode_hardware(bytes);
-	case FIELD_ERROR:
-		return *(const uint32_t *)at ? json_string(err_name((int)*(const uint32_t *)at)) : json_null();
 	case FIELD_OBJECT:
 		return schema_encode(field->schema, at);
 	}

@@ -26,7 +26,6 @@ enum field_kind {
 	FIELD_ID,       /* 16 bytes: 32 hex digits */
 	FIELD_BYTES_ID, /* pb_bytes_array of 0 or 16 bytes; 0 = null */
 	FIELD_HARDWARE, /* pb_bytes_array of 0 or 6 bytes: "00:11:22:33:44:55" or "" */
-	FIELD_ERROR,    /* uint32_t of base/err.def: "E1019", 0 = null */
 	FIELD_OBJECT,   /* a message of its own */
 };
 
@@ -39,6 +38,7 @@ struct field {
 	size_t count, max;   /* list: offset of its pb_size_t, and how many there may be */
 	size_t mark; /* offset of a bool: set when the field came in; an object that goes out is null without it; 0 = none */
 	const struct schema *schema; /* FIELD_OBJECT */
+	const char *choices;         /* FIELD_TEXT: the words that there are, with blanks between; NULL = any text */
 };
 struct schema {
 	const char *name; /* in the API's description */

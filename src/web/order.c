@@ -12,8 +12,8 @@ struct order {
 };
 
 static const struct field order_fields[] = {
-	FIELD("op", FIELD_TEXT, struct order, op),
-	FIELD("channel", FIELD_TEXT, struct order, channel),
+	FIELD("op", FIELD_TEXT, struct order, op, .choices = "subscribe unsubscribe"),
+	FIELD("channel", FIELD_TEXT, struct order, channel, .choices = "fleet tasks live"),
 	FIELD("device", FIELD_BYTES_ID, struct order, device, .optional = true),
 	FIELD("since", FIELD_U64, struct order, since, .optional = true, .mark = offsetof(struct order, has_since)),
 	FIELD("epoch", FIELD_TEXT, struct order, epoch, .optional = true),

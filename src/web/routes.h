@@ -13,6 +13,7 @@ enum route_access {
 };
 
 struct route {
+	const char *name;          /* of the function that clients call */
 	const char *method, *path; /* "/api/devices/{id}" */
 	enum route_access access;
 	const char *right;             /* the least role: "viewer", "operator", "administrator"; NULL = none is needed */
@@ -42,6 +43,7 @@ extern const size_t n_routes;
 int route_find(struct str method, struct str path, const struct route **ret, struct str *ret_id, char ret_allow[ROUTE_ALLOW_SIZE]);
 
 /* ---- schemas.c: messages as JSON ---- */
+#define ROLES "viewer operator administrator"
 extern const struct schema schema_account, schema_login, schema_totp, schema_session, schema_device, schema_detail, schema_changed,
         schema_key, schema_user, schema_user_link, schema_link, schema_audit, schema_verdict, schema_task, schema_task_row,
         schema_live_node, schema_live_edge, schema_live_row, schema_live_missing, schema_live_source;

@@ -5,7 +5,7 @@
 static const struct field account_fields[] = {
 	FIELD("id", FIELD_ID, murmesh_Account, id),
 	FIELD("name", FIELD_TEXT, murmesh_Account, name),
-	FIELD("role", FIELD_TEXT, murmesh_Account, role),
+	FIELD("role", FIELD_TEXT, murmesh_Account, role, .choices = ROLES),
 	FIELD("all_groups", FIELD_FLAG, murmesh_Account, all_groups),
 	FIELD_LIST("groups", FIELD_TEXT, murmesh_Account, groups),
 	FIELD("setup_wanted", FIELD_FLAG, murmesh_Account, setup_wanted),
@@ -107,7 +107,7 @@ const struct schema schema_key = SCHEMA("JoinKey", key_fields);
 static const struct field user_fields[] = {
 	FIELD("id", FIELD_ID, murmesh_User, id),
 	FIELD("name", FIELD_TEXT, murmesh_User, name),
-	FIELD("role", FIELD_TEXT, murmesh_User, role),
+	FIELD("role", FIELD_TEXT, murmesh_User, role, .choices = ROLES),
 	FIELD("all_groups", FIELD_FLAG, murmesh_User, all_groups),
 	FIELD_LIST("groups", FIELD_TEXT, murmesh_User, groups),
 	FIELD("totp", FIELD_FLAG, murmesh_User, totp),
@@ -154,16 +154,19 @@ static const struct field task_fields[] = {
 	FIELD("total", FIELD_U32, murmesh_Task, total),
 	FIELD("done", FIELD_U32, murmesh_Task, done),
 	FIELD("failed", FIELD_U32, murmesh_Task, failed),
-	FIELD("state", FIELD_TEXT, murmesh_Task, state),
+	FIELD("state", FIELD_TEXT, murmesh_Task, state, .choices = "running done cancelled interrupted"),
 };
 const struct schema schema_task = SCHEMA("Task", task_fields);
 
 static const struct field task_row_fields[] = {
-	FIELD("device", FIELD_ID, murmesh_TaskRow, device),  FIELD("name", FIELD_TEXT, murmesh_TaskRow, name),
-	FIELD("state", FIELD_TEXT, murmesh_TaskRow, state),  FIELD("code", FIELD_I32, murmesh_TaskRow, code),
-	FIELD("error", FIELD_ERROR, murmesh_TaskRow, error), FIELD("output", FIELD_LINES, murmesh_TaskRow, output),
+	FIELD("device", FIELD_ID, murmesh_TaskRow, device),
+	FIELD("name", FIELD_TEXT, murmesh_TaskRow, name),
+	FIELD("state", FIELD_TEXT, murmesh_TaskRow, state, .choices = "waiting running done failed cancelled interrupted"),
+	FIELD("code", FIELD_I32, murmesh_TaskRow, code),
+	FIELD("error", FIELD_U32, murmesh_TaskRow, error),
+	FIELD("output", FIELD_LINES, murmesh_TaskRow, output),
 };
-const struct schema schema_task_row = SCHEMA("TaskDevice", task_row_fields);
+const struct schema schema_task_row = SCHEMA("TaskRow", task_row_fields);
 
 /* ---- what happens now ---- */
 
