@@ -18,8 +18,13 @@ enum { ACCEPT_BATCH = 64, RETRY_MS = 5 };
 
 /* A client address, while connections from it wait. */
 struct source {
+<<<<<<< HEAD
 	struct socket_source from;
 	size_t count;
+=======
+	uint8_t key[SOCKET_ORIGIN_MAX];
+	size_t key_len, count;
+>>>>>>> main
 };
 
 struct target {
@@ -63,6 +68,21 @@ const struct front_settings front_settings_default = {
 
 /* ---- who waits ---- */
 
+<<<<<<< HEAD
+=======
+static int source_key(int fd, struct source *ret, bool *ret_loopback)
+{
+	struct socket_address peer;
+	int err = socket_peer(fd, &peer);
+	if (err < 0)
+		return err;
+	ret->key_len = socket_address_origin(&peer, ret->key);
+	*ret_loopback =
+	        ret->key_len == 4 ? ret->key[0] == 127 : IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&peer.storage)->sin6_addr);
+	return 0;
+}
+
+>>>>>>> main
 /* Counts one more from the client's address.  -E_LIMIT counts it too. */
 static int source_take(struct front *front, int fd, struct source **ret)
 {
