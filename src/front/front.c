@@ -1,7 +1,6 @@
 #include "front/front.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -19,8 +18,13 @@ enum { ACCEPT_BATCH = 64, RETRY_MS = 5 };
 
 /* A client address, while connections from it wait. */
 struct source {
-	uint8_t key[8]; /* IPv4 address, or the first half of an IPv6 one: its lower half is the client's to choose */
+<<<<<<< HEAD
+	struct socket_source from;
+	size_t count;
+=======
+	uint8_t key[SOCKET_ORIGIN_MAX];
 	size_t key_len, count;
+>>>>>>> main
 };
 
 struct target {
@@ -64,41 +68,35 @@ const struct front_settings front_settings_default = {
 
 /* ---- who waits ---- */
 
+<<<<<<< HEAD
+=======
 static int source_key(int fd, struct source *ret, bool *ret_loopback)
 {
 	struct socket_address peer;
 	int err = socket_peer(fd, &peer);
 	if (err < 0)
 		return err;
-	const struct in6_addr *v6 = &((struct sockaddr_in6 *)&peer.storage)->sin6_addr;
-	const void *key = v6;
-	ret->key_len = 8;
-	if (peer.storage.ss_family == AF_INET || IN6_IS_ADDR_V4MAPPED(v6)) {
-		key = peer.storage.ss_family == AF_INET ? (void *)&((struct sockaddr_in *)&peer.storage)->sin_addr
-		                                        : &v6->s6_addr[12];
-		ret->key_len = 4;
-	}
-	memcpy(ret->key, key, ret->key_len);
-	*ret_loopback = ret->key_len == 4 ? ret->key[0] == 127 : IN6_IS_ADDR_LOOPBACK(v6);
+	ret->key_len = socket_address_origin(&peer, ret->key);
+	*ret_loopback =
+	        ret->key_len == 4 ? ret->key[0] == 127 : IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&peer.storage)->sin6_addr);
 	return 0;
 }
 
+>>>>>>> main
 /* Counts one more from the client's address.  -E_LIMIT counts it too. */
 static int source_take(struct front *front, int fd, struct source **ret)
 {
-	struct source key;
-	bool loopback;
-	int err = source_key(fd, &key, &loopback);
+	struct socket_source from;
+	int err = socket_source(fd, &from);
 	if (err < 0)
 		return -E_CLOSED;
-	struct source *source = map_get(front->sources, key.key, key.key_len);
+	struct source *source = map_get(front->sources, from.key, from.len);
 	if (!source) {
 		source = mem_alloc(sizeof *source);
 		if (!source)
 			return -E_NO_MEMORY;
-		*source = key;
-		source->count = 0;
-		err = map_put(front->sources, key.key, key.key_len, source);
+		source->from = from;
+		err = map_put(front->sources, from.key, from.len, source);
 		if (err < 0) {
 			mem_free(source);
 			return err;
@@ -106,14 +104,14 @@ static int source_take(struct front *front, int fd, struct source **ret)
 	}
 	source->count++;
 	*ret = source;
-	return source->count > (loopback ? front->settings.max_loopback : front->settings.max_per_address) ? -E_LIMIT : 0;
+	return source->count > (from.loopback ? front->settings.max_loopback : front->settings.max_per_address) ? -E_LIMIT : 0;
 }
 
 static void source_release(struct front *front, struct source *source)
 {
 	if (!source || --source->count > 0)
 		return;
-	map_remove(front->sources, source->key, source->key_len);
+	map_remove(front->sources, source->from.key, source->from.len);
 	mem_free(source);
 }
 

@@ -79,6 +79,25 @@ uint16_t socket_address_port(const struct socket_address *address)
 	}
 }
 
+size_t socket_address_origin(const struct socket_address *address, uint8_t ret[SOCKET_ORIGIN_MAX])
+{
+	const struct in6_addr *v6 = &ip6(address)->sin6_addr;
+	switch (address->storage.ss_family) {
+	case AF_INET:
+		memcpy(ret, &ip4(address)->sin_addr, 4);
+		return 4;
+	case AF_INET6:
+		if (IN6_IS_ADDR_V4MAPPED(v6)) {
+			memcpy(ret, &v6->s6_addr[12], 4);
+			return 4;
+		}
+		memcpy(ret, v6, SOCKET_ORIGIN_MAX);
+		return SOCKET_ORIGIN_MAX;
+	default:
+		return 0;
+	}
+}
+
 static int socket_new(int family)
 {
 	return OS_CALL(EMFILE, socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -130,6 +149,27 @@ int socket_peer(int fd, struct socket_address *ret)
 	if (err == 0)
 		*ret = address;
 	return err;
+}
+
+int socket_source(int fd, struct socket_source *ret)
+{
+	struct socket_address peer;
+	int err = socket_peer(fd, &peer);
+	if (err < 0)
+		return err;
+	const struct in6_addr *v6 = &ip6(&peer)->sin6_addr;
+	*ret = (struct socket_source){ 0 };
+	if (peer.storage.ss_family == AF_INET || (peer.storage.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6))) {
+		const void *v4 = peer.storage.ss_family == AF_INET ? (const void *)&ip4(&peer)->sin_addr : &v6->s6_addr[12];
+		ret->len = 4;
+		memcpy(ret->key, v4, ret->len);
+		ret->loopback = ret->key[0] == 127;
+	} else if (peer.storage.ss_family == AF_INET6) {
+		ret->len = 8;
+		memcpy(ret->key, v6, ret->len);
+		ret->loopback = IN6_IS_ADDR_LOOPBACK(v6);
+	}
+	return 0;
 }
 
 int socket_accept(int fd)

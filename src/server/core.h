@@ -31,7 +31,7 @@ struct core {
 	struct id local_user;
 	uid_t owner;
 	uint16_t front_port;
-	char address[128];
+	char address[128], domain[128];
 	int local_fd;
 	bool described;
 };

@@ -45,6 +45,7 @@ struct console_job *core_console_job(struct core *core, struct rpc_call *call, c
 }
 
 static const struct rpc_service services[] = {
+	{ &rpc_Core_ComponentCertificate, 0, core_enrol_component, NULL },
 	{ &rpc_Console_LoginByLink, 0, core_console_by_link, NULL },
 	{ &rpc_Console_LoginByPassword, 0, core_console_by_password, NULL },
 	{ &rpc_Console_Logout, 0, core_console_logout, NULL },
