@@ -60,8 +60,9 @@ def main(dist, fallback, output, depfile=None):
                             "\nconst struct asset assets[] = {\n" + "".join(rows) +
                             "};\nconst size_t n_assets = sizeof assets / sizeof *assets;\n")
     if depfile:
-        seen = [str(path) for path in dist.rglob("*")] if dist.is_dir() else []
-        Path(depfile).write_text(f"{output}: " + " ".join(path.replace(" ", "\\ ") for path in seen + [str(fallback)]) + "\n")
+        # Folders too: their time changes when files come or go; that of web/ when dist does.
+        seen = [path for path in [dist.parent, dist, *dist.rglob("*")] if path.exists()]
+        Path(depfile).write_text(f"{output}: " + " ".join(str(path).replace(" ", "\\ ") for path in seen) + "\n")
 
 
 main(*sys.argv[1:])
