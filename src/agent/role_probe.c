@@ -11,7 +11,8 @@
 #include "services.h"
 
 #define RETRY_LEAST_MS 200
-#define RETRY_MOST_MS  5000
+#define RETRY_MOST_MS  15000
+#define SETTLE_MS      300 /* a stream that is not refused by then is taken */
 #define OWNERS_MS      5000
 
 struct probe_role {
@@ -19,7 +20,7 @@ struct probe_role {
 	struct probe *probe;
 	struct rpc_connection *net, *exec;
 	struct rpc_call *reports; /* NULL = not open */
-	struct io_timer *retry;
+	struct io_timer *retry, *settle;
 	uint64_t pause_ms;
 	murmesh_Report report; /* being sent; not on the stack */
 	bool owners_asked;
@@ -46,7 +47,7 @@ static void on_report(void *ctx, const void *message)
 {
 	struct probe_role *role = ctx;
 	const murmesh_Report *report = message;
-	role->pause_ms = RETRY_LEAST_MS;
+	probe_linked(role->probe, true);
 	probe_receive(role->probe, (struct str){ (const char *)report->datagrams.bytes, report->datagrams.size });
 }
 
@@ -54,6 +55,7 @@ static void on_report(void *ctx, const void *message)
 static void reports_later(struct probe_role *role)
 {
 	role->reports = NULL;
+	io_timer_stop(role->settle);
 	probe_linked(role->probe, false);
 	io_timer_start(role->retry, role->pause_ms, 0);
 	role->pause_ms = role->pause_ms * 2 < RETRY_MOST_MS ? role->pause_ms * 2 : RETRY_MOST_MS;
@@ -74,6 +76,13 @@ static void on_retry(void *ctx)
 	role->reports = rpc_call_open(role->net, &rpc_Reports_Send, NULL, 0, &events, role);
 	if (!role->reports)
 		return reports_later(role);
+	io_timer_start(role->settle, SETTLE_MS, 0);
+}
+
+static void on_settled(void *ctx)
+{
+	struct probe_role *role = ctx;
+	role->pause_ms = RETRY_LEAST_MS;
 	probe_linked(role->probe, true);
 }
 
@@ -161,7 +170,8 @@ int agent_probe_main(struct priv_child *child)
 	role.pause_ms = RETRY_LEAST_MS;
 	role.retry = io_timer_new(priv_child_loop(child), on_retry, &role);
 	role.probe = setting_is(child, "probe") ? probe_new(priv_child_loop(child), &settings) : NULL;
-	if (!role.retry || (!role.probe && setting_is(child, "probe")))
+	role.settle = io_timer_new(priv_child_loop(child), on_settled, &role);
+	if (!role.retry || !role.settle || (!role.probe && setting_is(child, "probe")))
 		return 75;
 	if (role.probe)
 		priv_child_listen(child, &events, &role);
@@ -171,10 +181,10 @@ int agent_probe_main(struct priv_child *child)
 		probe_start(role.probe);
 	priv_child_ready(child);
 	int code = priv_child_run(child);
-	io_timer_stop(role.retry);
+	role.net = rpc_connection_free(role.net); /* its streams' ends still need the probe */
+	role.exec = rpc_connection_free(role.exec);
 	role.probe = probe_free(role.probe);
-	drop(&role.net);
-	drop(&role.exec);
 	io_timer_free(role.retry);
+	io_timer_free(role.settle);
 	return code;
 }

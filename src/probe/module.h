@@ -11,7 +11,7 @@ struct probe_module {
 	void (*start)(void *module);    /* confined */
 	void (*keyframe)(void *module); /* writes everything as it is */
 	void (*owner)(void *module, uint64_t inode, const struct gg_process *process, struct str command); /* may be NULL */
-	void *(*close)(void *module);                                                                    /* accepts NULL, returns NULL */
+	void *(*close)(void *module); /* accepts NULL, returns NULL */
 };
 extern const struct probe_module probe_process, probe_network;
 

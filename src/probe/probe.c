@@ -15,7 +15,7 @@
 #define QUEUE_LINKED ((size_t)1 << 20)
 #define QUEUE_AWAY   ((size_t)128 << 10)
 
-static const struct probe_module *const modules[] = { &probe_process, &probe_network };
+static const struct probe_module *const modules[] = { &probe_process };
 #define MODULES (sizeof modules / sizeof *modules)
 
 struct port {
@@ -277,7 +277,7 @@ struct probe *probe_new(struct io_loop *loop, const struct probe_settings *setti
 		gg_writer_init(&probe->ports[i].writer, &probe->datagrams, modules[i]->id);
 	}
 	for (size_t i = 0; i < MODULES && ok; i++) {
-		if (modules[i] == &probe_network && !settings->network)
+		if (modules[i]->id == GG_MODULE_NETWORK && !settings->network)
 			continue;
 		probe->ports[i].module = modules[i]->open(probe);
 		ok = probe->ports[i].module != NULL;

@@ -18,11 +18,11 @@ struct probe;
 #define PROBE_OWNERS_MAX 64
 
 struct probe_settings {
-	int proc;            /* descriptor of /proc; the caller's */
-	bool network;        /* the module of this name; processes are always there */
-	bool packets;        /* see them, where that is allowed; else only what the kernel's tables of sockets say */
-	bool arguments;      /* send the arguments of processes */
-	bool polling;        /* do not use the process connector: for tests */
+	int proc;       /* descriptor of /proc; the caller's */
+	bool network;   /* the module of this name; processes are always there */
+	bool packets;   /* see them, where that is allowed; else only what the kernel's tables of sockets say */
+	bool arguments; /* send the arguments of processes */
+	bool polling;   /* do not use the process connector: for tests */
 	/* There is something for probe_take().  Never inside a function of this header. */
 	void (*ready)(void *ctx);
 	/* Asks whose these sockets are (inode numbers, at most PROBE_OWNERS_MAX); the answer is probe_owner() for those that were found.  Returns

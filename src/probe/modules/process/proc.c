@@ -15,10 +15,10 @@
 #include "os/fd.h"
 #include "probe/modules/process/process.h"
 
-#define KERNEL_THREAD   0x00200000 /* PF_KTHREAD of linux/sched.h */
-#define ARGUMENTS_MAX   4096
-#define REPLACED        "***"
-#define CLOCK_TICK_MS   10 /* USER_HZ is 100 on all architectures that this runs on */
+#define KERNEL_THREAD 0x00200000 /* PF_KTHREAD of linux/sched.h */
+#define ARGUMENTS_MAX 4096
+#define REPLACED      "***"
+#define CLOCK_TICK_MS 10 /* USER_HZ is 100 on all architectures that this runs on */
 
 static ssize_t file_take(int proc, uint32_t pid, const char *name, char *out, size_t size)
 {
@@ -82,8 +82,9 @@ static bool word_secret(struct str word)
 	static const char *const words[] = { "pass", "pwd", "secret", "token", "apikey", "api-key", "api_key", "credential" };
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		for (size_t at = 0; at < word.len; at++)
-			if (str_equal_nocase((struct str){ word.ptr + at, strlen(words[i]) <= word.len - at ? strlen(words[i]) : 0 },
-			                     str_from(words[i])))
+			if (str_equal_nocase(
+			            (struct str){ word.ptr + at, strlen(words[i]) <= word.len - at ? strlen(words[i]) : 0 },
+			            str_from(words[i])))
 				return true;
 	return false;
 }

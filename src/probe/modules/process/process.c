@@ -96,17 +96,18 @@ bool process_find(void *ctx, uint64_t pid, struct gg_process *ret, struct str *r
 
 static void write_fork(struct module *module, const struct process *process, uint64_t time_ns)
 {
-	const struct gg_process_fork record = { .parent = process->parent, .process = process->id, .command = str_from(process->command) };
+	const struct gg_process_fork record = { .parent = process->parent,
+		                                .process = process->id,
+		                                .command = str_from(process->command) };
 	gg_process_fork_write(probe_writer(module->probe, GG_MODULE_PROCESS), time_ns, &record);
 }
 
 static void write_exec(struct module *module, const struct process *process, uint64_t time_ns)
 {
 	char exe[256], arguments[401];
-	struct gg_process_exec record = { .process = process->id,
-		                          .uid = process->uid,
-		                          .parent = process->parent,
-		                          .command = str_from(process->command) };
+	struct gg_process_exec record = {
+		.process = process->id, .uid = process->uid, .parent = process->parent, .command = str_from(process->command)
+	};
 	str_copy(record.command, exe, sizeof exe);
 	if (probe_settings(module->probe)->arguments)
 		record.argv = proc_arguments(module->proc, (uint32_t)process->id.pid, exe, sizeof exe, arguments, sizeof arguments);

@@ -10,9 +10,9 @@ bool process_find(void *module, uint64_t pid, struct gg_process *ret, struct str
 enum process_event_kind { PROCESS_FORK, PROCESS_EXEC, PROCESS_EXIT, PROCESS_OTHER };
 struct process_event {
 	enum process_event_kind kind;
-	uint64_t time_ns; /* CLOCK_MONOTONIC */
-	uint32_t pid, parent; /* parent: of FORK */
-	uint8_t code, signal; /* of EXIT */
+	uint64_t time_ns;       /* CLOCK_MONOTONIC */
+	uint32_t pid, parent;   /* parent: of FORK */
+	uint8_t code, signal;   /* of EXIT */
 	uint32_t cpu, sequence; /* each processor counts its events */
 };
 /* A netlink message as it was received, or what is left of one that holds several: takes one event off *rest.  False: there is none, or
