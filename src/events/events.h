@@ -12,7 +12,7 @@
 #include "base/str.h"
 
 #define EVENTS_CHUNK     ((size_t)256 << 10) /* memory is taken and given back in pieces of this size */
-#define EVENTS_BATCH_MAX ((size_t)32 << 10)  /* bytes of one batch's datagrams */
+#define EVENTS_BATCH_MAX ((size_t)16 << 10)  /* bytes of one batch's datagrams */
 
 struct events_settings {
 	size_t max_bytes;    /* at least two chunks */
@@ -25,8 +25,9 @@ struct events_batch {
 	uint64_t sequence; /* grows by one with each batch, from 1 */
 	uint64_t missed;   /* batches that were to come before this one, and are not kept any more */
 	struct id device;
-	uint64_t lost; /* events of this device that were not taken in front of these */
-	bool gone;     /* the device's link has ended */
+	uint64_t left_out; /* events of this device that were not taken in front of these */
+	uint32_t left_out_datagrams;
+	bool gone; /* the device's link has ended */
 	struct str datagrams;
 };
 

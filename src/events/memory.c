@@ -9,8 +9,8 @@ const struct events_settings events_settings_default = { (size_t)32 << 20, 60000
 /* Stands before each batch's datagrams, unaligned. */
 struct entry {
 	struct id device;
-	uint64_t lost;
-	uint32_t len;
+	uint64_t left_out;
+	uint32_t left_out_datagrams, len;
 	bool gone;
 };
 
@@ -87,7 +87,11 @@ static struct chunk *chunk_for(struct events *events, size_t size, uint64_t now_
 
 int events_append(struct events *events, uint64_t now_ms, const struct events_batch *batch)
 {
-	const struct entry entry = { batch->device, batch->lost, (uint32_t)batch->datagrams.len, batch->gone };
+	const struct entry entry = { .device = batch->device,
+		                     .left_out = batch->left_out,
+		                     .left_out_datagrams = batch->left_out_datagrams,
+		                     .len = (uint32_t)batch->datagrams.len,
+		                     .gone = batch->gone };
 	if (batch->datagrams.len > EVENTS_BATCH_MAX)
 		return -E_TOO_LONG;
 	struct chunk *chunk = chunk_for(events, sizeof entry + entry.len, now_ms);
@@ -146,7 +150,8 @@ bool events_next(const struct events *events, struct events_cursor *cursor, stru
 	*ret = (struct events_batch){ .sequence = ++cursor->after,
 		                      .missed = missed,
 		                      .device = entry.device,
-		                      .lost = entry.lost,
+		                      .left_out = entry.left_out,
+		                      .left_out_datagrams = entry.left_out_datagrams,
 		                      .gone = entry.gone,
 		                      .datagrams = { (const char *)chunk->bytes + cursor->offset + sizeof entry, entry.len } };
 	cursor->offset = end;

@@ -7,9 +7,11 @@ static const uint8_t bytes[EVENTS_BATCH_MAX + 1] = { 7 };
 
 static int append(struct events *events, uint64_t now_ms, uint8_t device, size_t len)
 {
-	struct events_batch batch = {
-		.device = { { device } }, .lost = device * 3u, .gone = device == 9, .datagrams = { (const char *)bytes, len }
-	};
+	struct events_batch batch = { .device = { { device } },
+		                      .left_out = device * 3u,
+		                      .left_out_datagrams = device,
+		                      .gone = device == 9,
+		                      .datagrams = { (const char *)bytes, len } };
 	return events_append(events, now_ms, &batch);
 }
 
@@ -41,7 +43,8 @@ static void all_that_was_appended(void **state)
 		assert_int_equal(batch.sequence, i + 1);
 		assert_int_equal(batch.missed, 0);
 		assert_int_equal(batch.device.bytes[0], i % 10);
-		assert_int_equal(batch.lost, i % 10 * 3);
+		assert_int_equal(batch.left_out, i % 10 * 3);
+		assert_int_equal(batch.left_out_datagrams, i % 10);
 		assert_int_equal(batch.gone, i % 10 == 9);
 		assert_int_equal(batch.datagrams.len, i * 300);
 		assert_memory_equal(batch.datagrams.ptr, bytes, batch.datagrams.len);

@@ -1,4 +1,5 @@
-/* A view's graph out of the state: which things there are, which of them are drawn as one, and what links them. */
+/* A view's graph out of the state: which things there are, which of them are drawn as one, and what ties them. */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,21 +11,19 @@
 #include "viz/group.h"
 #include "viz/view.h"
 
-#define THINGS_MIN  300 /* drawn singly at least, when there are many addresses too */
-#define SLOT_NONE   UINT32_MAX
-#define SLOT_THING  0x80000000u /* of a flow: its other end is this thing, else this address */
-#define DETAIL_ARGV 232
+#define OWN_MIN   300 /* own things, or devices, that are drawn singly at least when there is much else too */
+#define SLOT_NONE UINT32_MAX
 
 struct build {
 	struct view *view;
 	struct state *state;
 	const struct scope *scope;
-	struct device *device;                 /* of which the view is, when it is of one */
-	struct view_node *centre;              /* its node */
-	struct group_item *things, *addresses; /* things: processes, or devices */
-	size_t n_things, n_addresses, most_addresses;
-	struct map *by_ip; /* of several devices: address items, for each address once */
-	struct group thing_groups[VIEW_NODES_MAX], address_groups[VIEW_NODES_MAX];
+	struct device *device;           /* of which the view is, when it is of one */
+	struct view_node *centre;        /* its node */
+	struct group_item *own, *shared; /* own: its things, or the devices; shared: what is out there */
+	size_t n_own, n_shared;
+	struct map *by_id; /* of several devices: shared items, each once */
+	struct group own_groups[VIEW_NODES_MAX], shared_groups[VIEW_NODES_MAX];
 };
 
 /* The devices of the scope that are known; start with *at = 0. */
@@ -46,130 +45,115 @@ static struct device *device_next(const struct build *build, size_t *at)
 
 static int items_alloc(struct build *build)
 {
-	size_t n_things = 0, n_addresses = 0, at = 0;
+	size_t n = 0, at = 0;
 	for (struct device *device; (device = device_next(build, &at));) {
-		n_things += build->device ? map_count(device->processes) : 1;
-		n_addresses += map_count(device->addresses);
-		build->view->cost += 1 + map_count(device->processes) + map_count(device->flows);
+		n += 1 + map_count(device->things);
+		build->view->cost += 1 + map_count(device->things) + map_count(device->ties);
 	}
-	build->things = mem_alloc_array(n_things + 1, sizeof *build->things);
-	build->addresses = mem_alloc_array(n_addresses + 1, sizeof *build->addresses);
-	build->most_addresses = n_addresses;
-	if (!build->device)
-		build->by_ip = map_new(build->state->seed, n_addresses + 1);
-	return build->things && build->addresses && (build->device || build->by_ip) ? 0 : -E_NO_MEMORY;
+	build->own = mem_alloc_array(n + 1, sizeof *build->own);
+	build->shared = mem_alloc_array(n + 1, sizeof *build->shared);
+	if (build->view->fleet)
+		build->by_id = map_new(build->state->seed, n + 1);
+	return build->own && build->shared && (build->by_id || !build->view->fleet) ? 0 : -E_NO_MEMORY;
 }
 
-static void thing_add(struct build *build, const void *thing, uint32_t *slot)
+/* Of a tie that two devices of the scope have: the other one. */
+static struct device *peer_of(const struct build *build, const struct device *device, const struct tie *tie)
 {
-	*slot = (uint32_t)build->n_things;
-	build->things[build->n_things++].thing = thing;
+	struct device *peer = build->view->fleet ? state_tie_peer(build->state, device, tie) : NULL;
+	return peer && scope_has(build->scope, &peer->id) ? peer : NULL;
+}
+
+/* Not when all its ties are with other devices, which are drawn instead. */
+static bool is_drawn(const struct build *build, const struct device *device, const struct thing *thing)
+{
+	if (!build->view->fleet)
+		return thing->kind != NULL;
+	if (!thing->kind || !thing->shared || state_is_own(thing->id))
+		return false;
+	LIST_EACH(at, &thing->in)
+		if (!peer_of(build, device, LIST_ENTRY(at, struct tie, at_to)))
+			return true;
+	return false;
+}
+
+static uint32_t item_add(struct group_item *items, size_t *n, const void *thing)
+{
+	items[*n].thing = thing;
+	return (uint32_t)(*n)++;
+}
+
+static uint32_t shared_add(struct build *build, const struct thing *thing)
+{
+	struct group_item *item = build->by_id ? map_get(build->by_id, thing->id, strlen(thing->id)) : NULL;
+	if (item)
+		return (uint32_t)(item - build->shared);
+	if (build->by_id && map_put(build->by_id, thing->id, strlen(thing->id), &build->shared[build->n_shared]) < 0)
+		return SLOT_NONE;
+	return item_add(build->shared, &build->n_shared, thing);
 }
 
 static void things_list(struct build *build)
 {
-	size_t at = 0;
-	struct process *process;
-	struct device *device;
-	if (!build->device) {
-		while ((device = device_next(build, &at)))
-			thing_add(build, device, &device->slot);
-		return;
-	}
-	while ((process = map_next(build->device->processes, &at)))
-		thing_add(build, process, &process->slot);
-}
-
-static uint32_t address_slot(struct build *build, struct address *address)
-{
-	struct group_item *item =
-	        address->slot == SLOT_NONE && build->by_ip ? map_get(build->by_ip, &address->ip, sizeof address->ip) : NULL;
-	if (address->slot != SLOT_NONE)
-		return address->slot;
-	if (!item) {
-		item = &build->addresses[build->n_addresses];
-		item->thing = address;
-		if (build->by_ip && map_put(build->by_ip, &address->ip, sizeof address->ip, item) < 0)
-			return SLOT_NONE;
-		build->n_addresses++;
-	}
-	return address->slot = (uint32_t)(item - build->addresses);
-}
-
-/* Of a connection between two that are both drawn only the side that opened it, which has the higher port. */
-static bool opened(const struct flow *flow)
-{
-	return flow->key.local_port >= flow->key.remote_port;
-}
-
-/* What is at the other end. */
-static uint32_t flow_slot(struct build *build, struct device *device, const struct flow *flow)
-{
-	struct device *other = device;
-	struct flow *peer = state_flow_peer(build->state, flow, &other);
-	if (build->device && other == device) {
-		struct process *process = peer->pid ? state_process_find(device, peer->pid) : NULL;
-		return process && opened(flow) ? process->slot | SLOT_THING : SLOT_NONE;
-	}
-	if (!build->device && other && other != device && scope_has(build->scope, &other->id))
-		return opened(flow) ? other->slot | SLOT_THING : SLOT_NONE;
-	if (other == device || ip_is_loopback(&flow->key.remote))
-		return SLOT_NONE;
-	return address_slot(build, flow->address);
-}
-
-static void flows_list(struct build *build)
-{
 	size_t at_device = 0;
 	struct device *device;
-	struct address *address;
-	struct flow *flow;
+	struct thing *thing;
 	while ((device = device_next(build, &at_device))) {
-		for (size_t at = 0; (address = map_next(device->addresses, &at));)
-			address->slot = SLOT_NONE;
-		for (size_t at = 0; (flow = map_next(device->flows, &at));)
-			flow->slot = flow_slot(build, device, flow);
+		if (build->view->fleet)
+			device->slot = item_add(build->own, &build->n_own, device);
+		for (size_t at = 0; (thing = map_next(device->things, &at));) {
+			thing->slot = SLOT_NONE;
+			if (!is_drawn(build, device, thing))
+				continue;
+			thing->slot = thing->shared ? shared_add(build, thing) : item_add(build->own, &build->n_own, thing);
+		}
 	}
 }
 
 /* ---- which are drawn as one ---- */
 
-static void process_key(const void *thing, unsigned level, char out[GROUP_KEY_SIZE])
+static void own_key(const void *item, unsigned level, char out[GROUP_KEY_SIZE])
 {
-	const struct process *process = thing;
-	char name[GROUP_KEY_SIZE - 8];
-	utf8_clean(str_from(process->name), name, sizeof name);
-	snprintf(out, GROUP_KEY_SIZE, "%s%s", level == 0 ? "name/" : "processes", level == 0 ? name : "");
-}
-
-static void device_key(const void *thing, unsigned level, char out[GROUP_KEY_SIZE])
-{
-	(void)thing, (void)level;
-	snprintf(out, GROUP_KEY_SIZE, "devices");
-}
-
-static void subnet_key(const struct ip *address, unsigned v4_bytes, unsigned v6_bytes, char out[GROUP_KEY_SIZE])
-{
-	char text[IP_TEXT_SIZE];
-	bool v4 = ip_is_v4(address);
-	struct ip ip = *address;
-	unsigned kept = v4 ? 12 + v4_bytes : v6_bytes;
-	memset(ip.bytes + kept, 0, sizeof ip.bytes - kept);
-	ip_format(&ip, text);
-	snprintf(out, GROUP_KEY_SIZE, "net/%s/%u", text, 8 * (v4 ? v4_bytes : v6_bytes));
-}
-
-static void address_key(const void *thing, unsigned level, char out[GROUP_KEY_SIZE])
-{
-	const struct address *address = thing;
+	const struct thing *thing = item;
+	char label[GROUP_KEY_SIZE - 24];
+	utf8_clean(str_from(thing->label), label, sizeof label);
 	if (level == 0)
-		subnet_key(&address->ip, 3, 8, out);
-	else if (level == 1)
-		subnet_key(&address->ip, 2, 6, out);
-	else if (level == 2)
-		snprintf(out, GROUP_KEY_SIZE, "port/%u", address->port);
+		snprintf(out, GROUP_KEY_SIZE, "%.15s/%s", thing->kind, label);
 	else
-		snprintf(out, GROUP_KEY_SIZE, "addresses");
+		snprintf(out, GROUP_KEY_SIZE, "%.15s", thing->kind);
+}
+
+static void device_key(const void *item, unsigned level, char out[GROUP_KEY_SIZE])
+{
+	(void)item, (void)level;
+	snprintf(out, GROUP_KEY_SIZE, "device");
+}
+
+static bool subnet_key(const char *address, unsigned v4_bytes, unsigned v6_bytes, char out[GROUP_KEY_SIZE])
+{
+	uint8_t bytes[16];
+	char text[INET6_ADDRSTRLEN];
+	bool v4 = inet_pton(AF_INET, address, bytes) == 1;
+	unsigned kept = v4 ? v4_bytes : v6_bytes;
+	if (!v4 && inet_pton(AF_INET6, address, bytes) != 1)
+		return false;
+	memset(bytes + kept, 0, sizeof bytes - kept);
+	inet_ntop(v4 ? AF_INET : AF_INET6, bytes, text, sizeof text);
+	snprintf(out, GROUP_KEY_SIZE, "net/%s/%u", text, 8 * kept);
+	return true;
+}
+
+static void shared_key(const void *item, unsigned level, char out[GROUP_KEY_SIZE])
+{
+	const struct thing *thing = item;
+	if (level == 0 && subnet_key(thing->label, 3, 8, out))
+		return;
+	if (level == 1 && subnet_key(thing->label, 2, 6, out))
+		return;
+	if (level < 3)
+		snprintf(out, GROUP_KEY_SIZE, "port/%u", thing->port);
+	else
+		snprintf(out, GROUP_KEY_SIZE, "address");
 }
 
 static void more_id(const char *key, char id[96])
@@ -186,65 +170,66 @@ static bool was_group(void *ctx, const char *key)
 	return node && !node->dead;
 }
 
-static int groups_make(struct build *build, int *ret_things, int *ret_addresses)
+/* Each sort gets what the other leaves; when both want more than there is, each its share. */
+static size_t own_budget(const struct build *build)
 {
-	const struct group_rule processes = { 2, process_key, was_group, build->view };
-	const struct group_rule devices = { 1, device_key, was_group, build->view };
-	const struct group_rule addresses = { 4, address_key, was_group, build->view };
-	size_t most = VIEW_NODES_MAX - 1, for_things = most;
-	if (build->n_addresses < most - THINGS_MIN)
-		for_things = most - build->n_addresses;
-	else if (build->n_things < THINGS_MIN)
-		for_things = build->n_things ? build->n_things : 1;
-	else
-		for_things = THINGS_MIN;
-	*ret_things =
-	        group_items(build->things, build->n_things, for_things, build->device ? &processes : &devices, build->thing_groups);
-	*ret_addresses = group_items(build->addresses, build->n_addresses, most - for_things, &addresses, build->address_groups);
-	return *ret_things < 0 || *ret_addresses < 0 ? -E_NO_MEMORY : 0;
+	size_t most = VIEW_NODES_MAX - 1;
+	if (build->n_shared < most - OWN_MIN)
+		return most - build->n_shared;
+	if (build->n_own < OWN_MIN)
+		return build->n_own ? build->n_own : 1;
+	return OWN_MIN;
+}
+
+static int groups_make(struct build *build, int *ret_own, int *ret_shared)
+{
+	const struct group_rule own = { 2, own_key, was_group, build->view }, devices = { 1, device_key, was_group, build->view };
+	const struct group_rule shared = { 4, shared_key, was_group, build->view };
+	size_t budget = own_budget(build);
+	*ret_own = group_items(build->own, build->n_own, budget, build->view->fleet ? &devices : &own, build->own_groups);
+	*ret_shared = group_items(build->shared, build->n_shared, VIEW_NODES_MAX - 1 - budget, &shared, build->shared_groups);
+	return *ret_own < 0 || *ret_shared < 0 ? -E_NO_MEMORY : 0;
 }
 
 /* ---- nodes ---- */
 
-static void node_device(murmesh_LiveNode *live, const struct device *device)
+static void node_of(murmesh_LiveNode *live, const struct id *device)
 {
-	live->device.size = sizeof device->id.bytes;
-	memcpy(live->device.bytes, device->id.bytes, sizeof device->id.bytes);
+	live->device.size = sizeof device->bytes;
+	memcpy(live->device.bytes, device->bytes, sizeof device->bytes);
 }
 
 static struct view_node *device_node(struct view *view, const struct id *id)
 {
 	murmesh_LiveNode live = { .kind = "device" };
-	const struct device device = { .id = *id };
-	node_device(&live, &device);
+	node_of(&live, id);
 	id_format(id, live.id);
 	memcpy(live.label, live.id, 8);
 	return graph_node(view, &live);
 }
 
-static struct view_node *process_node(struct build *build, const struct process *process)
+/* The id with the device's in place of its mark. */
+static void whole_id(const char *id, const char *device, char out[96])
 {
-	murmesh_LiveNode live = { .kind = "process", .pid = process->pid };
-	char device[ID_TEXT_SIZE], argv[DETAIL_ARGV];
-	id_format(&build->device->id, device);
-	node_device(&live, build->device);
-	snprintf(live.id, sizeof live.id, "proc/%s/%u-%llu", device, process->pid, (unsigned long long)process->start_ms);
-	utf8_clean(str_from(process->name), live.label, sizeof live.label);
-	utf8_clean(str_from(process->argv[0] ? process->argv : process->exe), argv, sizeof argv);
-	snprintf(live.detail, sizeof live.detail, "%s (uid %u)", argv, process->uid);
-	return graph_node(build->view, &live);
+	struct str rest, head = str_cut(str_from(id), STATE_OWN[0], &rest);
+	char text[STATE_ID_SIZE + ID_TEXT_SIZE];
+	snprintf(text, sizeof text, "%.*s%s%.*s", STR_ARG(head), state_is_own(id) ? device : "", STR_ARG(rest));
+	utf8_clean(str_from(text), out, 96);
 }
 
-static struct view_node *address_node(struct build *build, const struct address *address)
+static struct view_node *thing_node(struct build *build, const struct thing *thing)
 {
-	murmesh_LiveNode live = { .kind = "address" };
+	murmesh_LiveNode live = { .pid = thing->pid };
 	if (build->device)
-		node_device(&live, build->device);
-	ip_format(&address->ip, live.id);
-	memcpy(live.label, live.id, IP_TEXT_SIZE);
+		node_of(&live, &build->device->id);
+	whole_id(thing->id, build->device ? build->device->text : "", live.id);
+	snprintf(live.kind, sizeof live.kind, "%.15s", thing->kind);
+	snprintf(live.label, sizeof live.label, "%s", thing->label);
+	snprintf(live.detail, sizeof live.detail, "%s", thing->detail);
 	return graph_node(build->view, &live);
 }
 
+/* "php-fpm", "10.1.2.0/24", "port 443", "other address": the page adds how many. */
 static void more_label(const char *key, char out[96])
 {
 	struct str rest, kind = str_cut(str_from(key), '/', &rest);
@@ -260,71 +245,75 @@ static struct view_node *more_node(struct build *build, const struct group *grou
 {
 	murmesh_LiveNode live = { .kind = "more", .count = group->count };
 	if (build->device)
-		node_device(&live, build->device);
+		node_of(&live, &build->device->id);
 	more_id(group->key, live.id);
 	more_label(group->key, live.label);
 	return graph_node(build->view, &live);
 }
 
-static struct view_node *thing_node(struct build *build, const struct group_item *item)
+static struct view_node *own_node(struct build *build, const struct group_item *item)
 {
-	if (build->device)
-		return process_node(build, item->thing);
-	return device_node(build->view, &((const struct device *)item->thing)->id);
+	if (build->view->fleet)
+		return device_node(build->view, &((const struct device *)item->thing)->id);
+	return thing_node(build, item->thing);
 }
 
-static void nodes_make(struct build *build, int n_thing_groups, int n_address_groups)
+static void nodes_make(struct build *build, int n_own_groups, int n_shared_groups)
 {
-	for (int i = 0; i < n_thing_groups; i++)
-		build->thing_groups[i].node = more_node(build, &build->thing_groups[i]);
-	for (int i = 0; i < n_address_groups; i++)
-		build->address_groups[i].node = more_node(build, &build->address_groups[i]);
-	for (size_t i = 0; i < build->n_things; i++) {
-		struct group_item *item = &build->things[i];
-		item->node = item->group == GROUP_NONE ? thing_node(build, item) : build->thing_groups[item->group].node;
+	for (int i = 0; i < n_own_groups; i++)
+		build->own_groups[i].node = more_node(build, &build->own_groups[i]);
+	for (int i = 0; i < n_shared_groups; i++)
+		build->shared_groups[i].node = more_node(build, &build->shared_groups[i]);
+	for (size_t i = 0; i < build->n_own; i++) {
+		struct group_item *item = &build->own[i];
+		item->node = item->group == GROUP_NONE ? own_node(build, item) : build->own_groups[item->group].node;
 	}
-	for (size_t i = 0; i < build->n_addresses; i++) {
-		struct group_item *item = &build->addresses[i];
-		item->node = item->group == GROUP_NONE ? address_node(build, item->thing) : build->address_groups[item->group].node;
+	for (size_t i = 0; i < build->n_shared; i++) {
+		struct group_item *item = &build->shared[i];
+		item->node = item->group == GROUP_NONE ? thing_node(build, item->thing) : build->shared_groups[item->group].node;
 	}
 }
 
 /* ---- edges ---- */
 
-static struct view_node *process_home(const struct build *build, uint32_t pid)
+static struct view_node *end_node(const struct build *build, const struct thing *thing)
 {
-	const struct process *process = pid ? state_process_find(build->device, pid) : NULL;
-	return process ? build->things[process->slot].node : build->centre;
+	if (!thing || (!thing->kind && !build->view->fleet))
+		return build->centre;
+	if (thing->slot == SLOT_NONE)
+		return NULL;
+	return thing->shared ? build->shared[thing->slot].node : build->own[thing->slot].node;
 }
 
-static void children_link(struct build *build)
+static void tie_draw(struct build *build, struct device *device, const struct tie *tie)
 {
-	for (size_t i = 0; build->device && i < build->n_things; i++) {
-		const struct process *process = build->things[i].thing;
-		graph_edge(build->view, process_home(build, process->parent), build->things[i].node, false, 0);
-	}
+	uint64_t bytes = tie->bytes[0] + tie->bytes[1];
+	struct device *peer = peer_of(build, device, tie);
+	if (!build->view->fleet)
+		graph_edge(build->view, end_node(build, tie->from), end_node(build, tie->to), tie->kind, bytes);
+	else if (!peer && tie->to)
+		graph_edge(build->view, build->own[device->slot].node, end_node(build, tie->to), tie->kind, bytes);
+	else if (peer && memcmp(&device->id, &peer->id, sizeof device->id) < 0) /* both have it: it is drawn once */
+		graph_edge(build->view, build->own[device->slot].node, build->own[peer->slot].node, tie->kind, bytes);
 }
 
-static void flows_link(struct build *build)
+static void ties_draw(struct build *build)
 {
 	size_t at_device = 0;
 	struct device *device;
-	struct flow *flow;
+	struct tie *tie;
 	while ((device = device_next(build, &at_device)))
-		for (size_t at = 0; (flow = map_next(device->flows, &at));) {
-			struct view_node *from = build->device ? process_home(build, flow->pid) : build->things[device->slot].node;
-			if (flow->slot == SLOT_NONE)
-				continue;
-			const struct group_item *to =
-			        flow->slot & SLOT_THING ? &build->things[flow->slot & ~SLOT_THING] : &build->addresses[flow->slot];
-			graph_edge(build->view, from, to->node, true, flow->bytes[0] + flow->bytes[1]);
-		}
+		for (size_t at = 0; (tie = map_next(device->ties, &at));)
+			tie_draw(build, device, tie);
+	for (size_t i = 0; build->device && i < build->n_own; i++) /* whose parent is not known */
+		if (list_empty(&((const struct thing *)build->own[i].thing)->in))
+			graph_edge(build->view, build->centre, build->own[i].node, "child", 0);
 }
 
 void view_build(struct view *view, struct state *state, const struct scope *scope, uint64_t now_ms)
 {
 	static struct build build;
-	int n_things, n_addresses;
+	int n_own, n_shared;
 	build = (struct build){ .view = view, .state = state, .scope = scope };
 	view->cost = 0;
 	view->version = state->version;
@@ -333,18 +322,16 @@ void view_build(struct view *view, struct state *state, const struct scope *scop
 	if (items_alloc(&build) < 0)
 		goto out;
 	things_list(&build);
-	flows_list(&build);
-	if (groups_make(&build, &n_things, &n_addresses) < 0)
+	if (groups_make(&build, &n_own, &n_shared) < 0)
 		goto out;
 	graph_begin(view);
 	if (!view->fleet)
 		build.centre = device_node(view, &scope->devices[0]);
-	nodes_make(&build, n_things, n_addresses);
-	children_link(&build);
-	flows_link(&build);
+	nodes_make(&build, n_own, n_shared);
+	ties_draw(&build);
 	graph_end(view, now_ms);
 out:
-	mem_free(build.things);
-	mem_free(build.addresses);
-	map_free(build.by_ip);
+	mem_free(build.own);
+	mem_free(build.shared);
+	map_free(build.by_id);
 }

@@ -9,7 +9,7 @@
 #include "base/utf8.h"
 #include "os/random.h"
 
-#define OVERHEAD   96 /* bytes that an entry costs beside its own: slot, allocator */
+#define OVERHEAD 96 /* bytes that an entry costs beside its own: slot, allocator */
 
 int state_init(struct state *state)
 {
@@ -52,10 +52,10 @@ static void entry_remove(struct state *state, struct map *map, const char *id, v
 
 static void graph_changed(struct state *state, struct device *device)
 {
-	device->changed = ++state->version;
+	device->changed = state->changed = ++state->version;
 }
 
-static bool is_own(const char *id)
+bool state_is_own(const char *id)
 {
 	return strstr(id, STATE_OWN) != NULL;
 }
@@ -198,7 +198,8 @@ void state_thing(struct state *state, struct device *device, const struct state_
 		thing = thing_make(state, device, as->id);
 	if (!thing)
 		return not_kept(state, device);
-	bool changed = texts_set(state, thing, as->label, as->detail) || thing->kind != as->kind || (as->pid && thing->pid != as->pid);
+	bool changed =
+	        texts_set(state, thing, as->label, as->detail) || thing->kind != as->kind || (as->pid && thing->pid != as->pid);
 	if (!thing->label) { /* no memory for them */
 		if (list_empty(&thing->out) && list_empty(&thing->in))
 			thing_free(state, device, thing);
@@ -335,7 +336,7 @@ static void tie_link(struct state *state, struct device *device, struct tie *tie
 		list_append(&to->in, &tie->at_to);
 	if (to && to->port == 0)
 		to->port = flow_port(tie->id);
-	if (to && to->kind && to->shared && !is_own(to->id))
+	if (to && to->kind && to->shared && !state_is_own(to->id))
 		tie->claimed = claim_change(state, tie->id, device, true);
 	graph_changed(state, device);
 }
@@ -411,7 +412,7 @@ void state_tie_bytes(struct state *state, struct device *device, const char *id,
 	uint64_t *at = &tie->bytes[way & 1];
 	*at = total ? bytes : *at + bytes < bytes ? UINT64_MAX : *at + bytes;
 	tie->stamp = device->stamp;
-	device->traffic = ++state->version;
+	device->traffic = state->traffic = ++state->version;
 }
 
 /* ---- keyframes ---- */
@@ -422,7 +423,8 @@ void state_keyframe_begin(struct device *device, struct keyframe *keyframe)
 }
 
 /* What ends may be removed at once, and others with it: it is looked up again by its id. */
-void state_keyframe_end(struct state *state, struct device *device, const struct keyframe *keyframe, uint8_t module, uint64_t now_ms)
+void state_keyframe_end(struct state *state, struct device *device, const struct keyframe *keyframe, uint8_t module,
+                        uint64_t now_ms)
 {
 	size_t n = 0;
 	struct thing *thing;
@@ -505,6 +507,6 @@ void state_device_remove(struct state *state, struct device *device)
 	list_remove(&device->node);
 	state->n_devices--;
 	state->bytes -= sizeof *device;
-	state->version++;
+	state->changed = ++state->version;
 	device_free(device);
 }

@@ -31,11 +31,11 @@
 
 /* A process, an address ... */
 struct thing {
-	struct list ended;   /* in device.ended_things */
-	struct list out, in; /* ties from it and to it: tie.at_from, tie.at_to */
-	uint64_t ended_ms;   /* 0 = it is there */
-	uint64_t stamp;      /* of the last record that named it */
-	const char *kind;    /* of the .ggspec; NULL: only ties have named it so far */
+	struct list ended;    /* in device.ended_things */
+	struct list out, in;  /* ties from it and to it: tie.at_from, tie.at_to */
+	uint64_t ended_ms;    /* 0 = it is there */
+	uint64_t stamp;       /* of the last record that named it */
+	const char *kind;     /* of the .ggspec; NULL: only ties have named it so far */
 	char *label, *detail; /* one piece of memory; of one that only ties named, NULL */
 	uint32_t pid;
 	uint32_t slot; /* of whoever walks the state */
@@ -93,7 +93,8 @@ struct state {
 	struct map *devices, *ends; /* ends: id of a tie to something shared -> whose it is */
 	struct list list;           /* devices */
 	size_t n_devices, bytes;
-	uint64_t version; /* grows with each change */
+	uint64_t version;          /* grows with each change */
+	uint64_t changed, traffic; /* what it was when the graph, or only bytes, last changed anywhere */
 	uint8_t seed[16];
 };
 
@@ -116,6 +117,7 @@ void state_thing(struct state *state, struct device *device, const struct state_
 /* It goes, and its ties with it. */
 void state_thing_end(struct state *state, struct device *device, const char *id, uint64_t now_ms);
 struct thing *state_thing_find(const struct device *device, const char *id);
+bool state_is_own(const char *id); /* of this device alone: another one's with the same id is something else */
 
 /* A tie is there.  from, to: ids; things that are not known yet may be named. */
 void state_tie(struct state *state, struct device *device, const char *id, const char *kind, const char *from, const char *to,
@@ -129,7 +131,8 @@ struct device *state_tie_peer(const struct state *state, const struct device *de
 
 /* A keyframe of this module begins; it is whole: whatever of the module no record named since goes. */
 void state_keyframe_begin(struct device *device, struct keyframe *keyframe);
-void state_keyframe_end(struct state *state, struct device *device, const struct keyframe *keyframe, uint8_t module, uint64_t now_ms);
+void state_keyframe_end(struct state *state, struct device *device, const struct keyframe *keyframe, uint8_t module,
+                        uint64_t now_ms);
 
 void state_missing(struct state *state, struct device *device, uint64_t events);
 void state_source(struct state *state, struct device *device, const char *module, struct str text);

@@ -87,17 +87,17 @@ void view_node_forget(struct view *view, struct view_node *node)
 
 struct ends {
 	const struct view_node *from, *to;
-	uint64_t connection;
 };
 
-static struct view_edge *edge_make(struct view *view, const struct ends *ends, struct view_node *from, struct view_node *to)
+static struct view_edge *edge_make(struct view *view, const struct ends *ends, struct view_node *from, struct view_node *to,
+                                   const char *kind)
 {
 	struct view_edge *edge = view->n_edges < VIEW_EDGES_MAX ? mem_alloc(sizeof *edge) : NULL;
 	if (!edge || map_put(view->by_ends, ends, sizeof *ends, edge) < 0) {
 		mem_free(edge);
 		return NULL;
 	}
-	*edge = (struct view_edge){ .from = from, .to = to, .connection = ends->connection, .dirty = true };
+	*edge = (struct view_edge){ .from = from, .to = to, .kind = kind, .dirty = true };
 	from->n_edges++;
 	to->n_edges++;
 	view->n_edges++;
@@ -111,15 +111,15 @@ static void warm(struct view_node *node)
 		node->body.heat = LAYOUT_WARM;
 }
 
-void graph_edge(struct view *view, struct view_node *from, struct view_node *to, bool connection, uint64_t bytes)
+void graph_edge(struct view *view, struct view_node *from, struct view_node *to, const char *kind, uint64_t bytes)
 {
-	const struct ends ends = { from, to, connection };
+	const struct ends ends = { from, to };
 	if (!from || !to || from == to)
 		return;
 	struct view_edge *edge = map_get(view->by_ends, &ends, sizeof ends);
 	bool new = !edge || edge->dead;
 	if (!edge)
-		edge = edge_make(view, &ends, from, to);
+		edge = edge_make(view, &ends, from, to, kind);
 	if (!edge)
 		return;
 	if (new) {
@@ -132,14 +132,14 @@ void graph_edge(struct view *view, struct view_node *from, struct view_node *to,
 	if (edge->pass != view->pass)
 		edge->bytes = 0;
 	edge->pass = view->pass;
-	edge->bytes += bytes;
+	edge->bytes = edge->bytes + bytes < bytes ? UINT64_MAX : edge->bytes + bytes;
 	if (new)
 		edge->bytes_then = edge->bytes;
 }
 
 void view_edge_forget(struct view *view, struct view_edge *edge)
 {
-	const struct ends ends = { edge->from, edge->to, edge->connection };
+	const struct ends ends = { edge->from, edge->to };
 	edge->from->n_edges--;
 	edge->to->n_edges--;
 	map_remove(view->by_ends, &ends, sizeof ends);
@@ -177,12 +177,14 @@ static void take_rates(struct view *view, uint64_t now_ms)
 	if (passed < RATE_MS)
 		return;
 	view->rate_ms = now_ms;
+	view->flowing = false;
 	LIST_EACH(at, &view->edges) {
 		struct view_edge *edge = LIST_ENTRY(at, struct view_edge, list);
 		uint64_t more = edge->bytes > edge->bytes_then ? edge->bytes - edge->bytes_then : 0;
 		uint64_t rate = more > UINT64_MAX / 1000 ? more : more * 1000 / passed;
 		edge->dirty |= rate != edge->rate || edge->bytes != edge->bytes_then;
 		edge->rate = rate;
+		view->flowing |= rate > 0;
 		edge->bytes_then = edge->bytes;
 	}
 }

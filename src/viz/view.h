@@ -29,7 +29,7 @@ struct view_edge {
 	struct view_node *from, *to;
 	uint64_t bytes, rate, bytes_then; /* then: when the rate was last taken */
 	uint64_t pass;
-	bool connection; /* else a child */
+	const char *kind;
 	bool sent, dirty, dead;
 };
 
@@ -41,6 +41,7 @@ struct view {
 	size_t n_heated;         /* nodes there were when all were last heated */
 	uint64_t pass, version;  /* version: of the state, when it was built */
 	uint64_t rate_ms;        /* when rates were last taken */
+	bool flowing;            /* some edge had a rate then */
 	size_t cost;             /* entries of the state that the last build looked at */
 };
 
