@@ -133,12 +133,12 @@ bool events_next(const struct events *events, struct events_cursor *cursor, stru
 {
 	uint64_t first = first_kept(events), missed = 0;
 	struct entry entry;
+	if (cursor->after >= events->last || first > events->last)
+		return false; /* what is missing is told with the next batch that there is */
 	if (cursor->after + 1 < first) {
 		missed = first - cursor->after - 1;
 		cursor->after = first - 1;
 	}
-	if (cursor->after >= events->last)
-		return false;
 	if (cursor->offset == 0 || cursor->chunk < events->oldest || missed)
 		cursor_seek(events, cursor);
 	if (cursor->offset == chunk_at(events, cursor->chunk)->used) {

@@ -2,7 +2,7 @@
 #include "base/test.h"
 #include "events/events.h"
 
-static const struct events_settings small = { 4 * EVENTS_CHUNK, 8000 };
+static const struct events_settings small = { 4 * EVENTS_CHUNK, 8000 }, large = { 16 * EVENTS_CHUNK, 8000 };
 static const uint8_t bytes[EVENTS_BATCH_MAX + 1] = { 7 };
 
 static int append(struct events *events, uint64_t now_ms, uint8_t device, size_t len)
@@ -37,7 +37,7 @@ static void all_that_was_appended(void **state)
 	struct events_batch batch;
 	(void)state;
 	for (unsigned i = 0; i < 100; i++)
-		assert_int_equal(append(events, i, (uint8_t)(i % 10), i * 300), 0);
+		assert_int_equal(append(events, i, (uint8_t)(i % 10), i * 150), 0);
 	for (unsigned i = 0; i < 100; i++) {
 		assert_true(events_next(events, &cursor, &batch));
 		assert_int_equal(batch.sequence, i + 1);
@@ -46,7 +46,7 @@ static void all_that_was_appended(void **state)
 		assert_int_equal(batch.left_out, i % 10 * 3);
 		assert_int_equal(batch.left_out_datagrams, i % 10);
 		assert_int_equal(batch.gone, i % 10 == 9);
-		assert_int_equal(batch.datagrams.len, i * 300);
+		assert_int_equal(batch.datagrams.len, i * 150);
 		assert_memory_equal(batch.datagrams.ptr, bytes, batch.datagrams.len);
 	}
 	assert_false(events_next(events, &cursor, &batch));
@@ -62,7 +62,7 @@ static void resumes_behind_a_sequence(void **state)
 	struct events_batch batch;
 	(void)state;
 	for (unsigned i = 0; i < 60; i++)
-		append(events, 0, (uint8_t)i, 20000);
+		append(events, 0, (uint8_t)i, 16000);
 	for (uint64_t after = 0; after < 60; after++) {
 		struct events_cursor cursor = { .after = after };
 		assert_true(events_next(events, &cursor, &batch));
@@ -84,7 +84,7 @@ static void bounded_by_bytes(void **state)
 	append(events, 0, 0, 10);
 	assert_true(events_next(events, &cursor, &batch)); /* stands inside the first chunk, which will go */
 	for (unsigned i = 1; i < 500; i++) {
-		assert_int_equal(append(events, 0, (uint8_t)i, 20000), 0);
+		assert_int_equal(append(events, 0, (uint8_t)i, 16000), 0);
 		assert_true(events_bytes(events) <= 4 * EVENTS_CHUNK + 4096);
 	}
 	while (events_next(events, &cursor, &batch)) {
@@ -102,7 +102,7 @@ static void bounded_by_bytes(void **state)
 
 static void bounded_by_age(void **state)
 {
-	struct events *events = events_new(&small);
+	struct events *events = events_new(&large);
 	struct events_cursor cursor = { 0 }, read = { 0 };
 	struct events_batch batch;
 	(void)state;

@@ -26,9 +26,12 @@ struct work {
 	size_t n_groups;
 };
 
+/* Of one key always in the same order: who is drawn singly stays so. */
 static int keyed_compare(const void *a, const void *b)
 {
-	return strcmp(((const struct keyed *)a)->key, ((const struct keyed *)b)->key);
+	const struct keyed *x = a, *y = b;
+	int order = strcmp(x->key, y->key);
+	return order ? order : (x->item->thing > y->item->thing) - (x->item->thing < y->item->thing);
 }
 
 /* Those that were there first, then the largest. */
@@ -62,26 +65,30 @@ static size_t runs_find(struct work *work, struct group_item *items, size_t n, u
 	return n_runs;
 }
 
-static void run_join(struct work *work, const struct run *run, unsigned level)
+static void run_join(struct work *work, const struct run *run, size_t n, unsigned level)
 {
 	struct group *group = &work->groups[work->n_groups];
-	*group = (struct group){ .level = level, .count = (uint32_t)run->n };
+	*group = (struct group){ .level = level, .count = (uint32_t)n };
 	memcpy(group->key, run->key, sizeof group->key);
-	for (size_t i = 0; i < run->n; i++)
+	for (size_t i = 0; i < n; i++)
 		work->keyed[run->first + i].item->group = (uint32_t)work->n_groups;
 	work->n_groups++;
-	work->left -= run->n - 1;
+	work->left -= n - 1;
 }
 
+/* What belongs together becomes one; on the levels above, and the last, only as many as have to. */
 static void level_join(struct work *work, struct group_item *items, size_t n, unsigned level)
 {
 	size_t n_runs = runs_find(work, items, n, level);
 	bool last = level + 1 == work->rule->levels;
 	for (size_t i = 0; i < n_runs; i++) {
+		const struct run *run = &work->runs[i];
+		size_t most = run->was ? work->budget - work->budget / 10 : work->budget;
 		/* One place is kept for the last level, where all that is left becomes one. */
-		bool crowded = work->left > (work->runs[i].was ? work->budget - work->budget / 10 : work->budget);
-		if (crowded && (last || work->n_groups + 1 < work->budget))
-			run_join(work, &work->runs[i], level);
+		if (work->left <= most || (!last && work->n_groups + 1 >= work->budget))
+			continue;
+		size_t needed = work->left - most + 1;
+		run_join(work, run, (level || last) && needed < run->n ? needed : run->n, level);
 	}
 }
 

@@ -30,7 +30,7 @@ struct group_rule {
 	void *ctx;
 };
 
-/* Puts items into groups until no more than budget (at least 1) of both are left; sets every item's group.  groups: room for budget of them.
+/* Puts items into groups (on the first level whole ones, on those above only as many items as have to) until no more than budget (at least 1) of both are left; sets every item's group.  groups: room for budget of them.
  * Returns their number, or -E_NO_MEMORY. */
 int group_items(struct group_item *items, size_t n, size_t budget, const struct group_rule *rule, struct group *groups);
 #endif
