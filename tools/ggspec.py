@@ -40,8 +40,8 @@ class Field:
 
 
 class Step:
-    def __init__(self, word, templates, plain, condition, unless):
-        self.word, self.templates, self.plain, self.condition, self.unless = word, templates, plain, condition, unless
+    def __init__(self, word, templates, plain, when, unless):
+        self.word, self.templates, self.plain, self.when, self.unless = word, templates, plain, when, unless
 
 
 class Record:
@@ -85,16 +85,18 @@ def template(record, text):
     return pieces
 
 
-def read_condition(record, words):
-    if len(words) >= 2 and words[-2] in ("if", "unless"):
-        record.field(words[-1])
-        return words[:-2], words[-1], words[-2] == "unless"
-    return words, None, False
+def read_conditions(record, words):
+    """Bits of the fields that have to be there, and of those that must not be."""
+    bits = {"if": 0, "unless": 0}
+    while len(words) >= 2 and words[-2] in bits:
+        bits[words[-2]] |= 1 << record.field(words[-1])[0]
+        words = words[:-2]
+    return words, bits["if"], bits["unless"]
 
 
 def read_step(record, word, words):
     _, has_id, allowed = STEPS[word]
-    words, condition, unless = read_condition(record, words)
+    words, when, unless = read_conditions(record, words)
     templates, plain = {}, {}
     if has_id:
         need(words, "the id is missing")
@@ -106,7 +108,7 @@ def read_step(record, word, words):
             plain[key] = value
         else:
             templates[key] = template(record, value)
-    record.steps.append(Step(word, templates, plain, condition, unless))
+    record.steps.append(Step(word, templates, plain, when, unless))
 
 
 def read_field(record, words):
@@ -119,6 +121,7 @@ def read_field(record, words):
         need(len(words) == 5, "field NAME TYPE if FLAG TEXT")
         condition = record.field(words[3])[1]
         need(condition.kind == "flag", f"{words[3]} is no flag")
+    need(len(record.fields) < 32, "more than 32 fields")
     record.fields.append(Field(words[0], kind, int(maximum or 0), condition, words[-1]))
 
 
@@ -230,10 +233,7 @@ def c_step(record, step):
     if step.plain.get("shared") == "yes":
         members.append(".shared = true")
     members += [f".{key} = {c_template(pieces)}" for key, pieces in step.templates.items()]
-    if step.condition:
-        members.append(f".has_condition = true, .condition = {record.field(step.condition)[0]}")
-    if step.unless:
-        members.append(".unless = true")
+    members += [f".{key} = {bits:#x}" for key, bits in (("when", step.when), ("unless", step.unless)) if bits]
     return "\t{ " + ",\n\t  ".join(members) + " },\n"
 
 

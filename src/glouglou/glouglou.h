@@ -29,7 +29,8 @@ enum { GG_NOTICE_SOURCE, GG_NOTICE_INFORMATION, GG_NOTICE_WARNING };            
 #define GG_REASONS(X)                                                                                                              \
 	X(SHORT, "short")                                                                                                          \
 	X(LONG, "long")                                                                                                            \
-	X(VERSION, "version") X(MODULE, "module") X(FLAGS, "flags") X(HEADER, "header") X(SESSION, "session") X(LENGTH, "length")  \
+	X(VERSION, "version")                                                                                                      \
+	X(MODULE, "module") X(FLAGS, "flags") X(HEADER, "header") X(SESSION, "session") X(LENGTH, "length")                        \
 	        X(TRAILING, "trailing") X(RECORDS, "records") X(VARINT, "varint") X(TYPE, "type") X(BODY, "body") X(TEXT, "text")  \
 	                X(LIMIT, "limit") X(INDEX, "index") X(COMPRESSED, "compressed") X(KEYFRAME, "keyframe")                    \
 	                        X(REPLAY, "replay") X(OLD, "old")
@@ -119,9 +120,8 @@ struct gg_step {
 	enum gg_step_kind kind;
 	const char *class; /* NODE, EDGE: "process", "connection" ... */
 	struct gg_template id, from, to, label, detail, subject, object, pid, bytes, way;
-	bool shared; /* NODE: goes with its last edge */
-	bool has_condition, unless;
-	uint8_t condition; /* field: see gg_step_applies() */
+	bool shared;           /* NODE: goes with its last edge */
+	uint32_t when, unless; /* bits of fields: see gg_step_applies() */
 };
 struct gg_record_type {
 	const char *name; /* "exec" */
@@ -168,6 +168,7 @@ char *gg_text(const struct gg_template *text, const struct gg_record_type *type,
               size_t size);
 /* The number of a template that is one numeric field, such as {process.pid}; 0 when it is none. */
 uint64_t gg_number(const struct gg_template *number, const struct gg_record_type *type, const void *record);
+/* When every field of `when` is there (a flag set, a number not 0, a process known, a string not empty), and none of `unless`. */
 bool gg_step_applies(const struct gg_step *step, const struct gg_record_type *type, const void *record);
 /* "10.0.0.1-1234-10.0.0.2-80", behind it "-udp" ... when it is not TCP: the seed's key. */
 #define GG_FLOW_TEXT    128

@@ -463,7 +463,7 @@ static void test_steps_of_a_connection(void **state)
 
 static void test_steps_of_a_process(void **state)
 {
-	struct gg_process_exit ended = { .process = { 7, 8 }, .code = 3, .command = STR("sh") };
+	struct gg_process_exit ended = { .process = { 7, 8 }, .known = 1, .code = 3, .command = STR("sh") };
 	struct gg_process_exec exec = { .process = { 7, 8 }, .command = STR("sh") };
 	(void)state;
 	const struct gg_step *row = step_of(gg_process_exit_type, &ended, GG_STEP_ROW);
@@ -587,7 +587,7 @@ static void test_vector_written(void **state)
 		                              .argv = STR("curl -s https://example.org/"),
 		                              .parent = { 42, 1690000000000 },
 		                              .command = STR("curl") };
-	const struct gg_process_exit ended = { .process = { 4711, 1700000000123 }, .code = 6, .command = STR("curl") };
+	const struct gg_process_exit ended = { .process = { 4711, 1700000000123 }, .known = 1, .code = 6, .command = STR("curl") };
 	(void)state;
 	gg_process_exec_write(&world->writer, NOW, &exec);
 	gg_process_exit_write(&world->writer, NOW + 250000000, &ended);

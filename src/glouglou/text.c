@@ -201,9 +201,11 @@ uint64_t gg_number(const struct gg_template *number, const struct gg_record_type
 
 bool gg_step_applies(const struct gg_step *step, const struct gg_record_type *type, const void *record)
 {
-	if (!step->has_condition)
+	uint32_t there = 0;
+	if (!step->when && !step->unless)
 		return true;
-	const struct gg_field *field = &type->fields[step->condition];
-	bool is = number_of(field, (const char *)record + field->offset, GG_PART_WHOLE) != 0;
-	return is != step->unless;
+	for (unsigned i = 0; i < type->n_fields; i++)
+		if (number_of(&type->fields[i], (const char *)record + type->fields[i].offset, GG_PART_WHOLE))
+			there |= 1u << i;
+	return (there & step->when) == step->when && !(there & step->unless);
 }

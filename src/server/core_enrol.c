@@ -194,12 +194,12 @@ static int proof_check(struct store_tx *tx, const murmesh_CheckedRequest *reques
 static int device_make(struct store_tx *tx, const struct enrolment *enrolment, const murmesh_CertificateRequest *request)
 {
 	struct device device = { .id = enrolment->device, .token = enrolment->number, .created = clock_wall_s() };
-	const struct device_inventory inventory = { .os = str_from(request->os),
+	const struct device_platform platform = { .os = str_from(request->os),
 		                                    .arch = str_from(request->arch),
 		                                    .version = str_from(request->version) };
 	str_copy(str_from(enrolment->name), device.name, sizeof device.name);
 	int err = fleet_device_add(tx, &device);
-	return err < 0 ? err : fleet_device_update(tx, &device.id, &inventory);
+	return err < 0 ? err : fleet_device_update(tx, &device.id, &platform);
 }
 
 /* May this machine, which enrolled before, have another certificate? */

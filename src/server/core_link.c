@@ -73,11 +73,11 @@ static int hello_run(struct store_tx *tx, struct core_job *job)
 	int err = fleet_device_get(tx, &hello->id, &hello->device);
 	if (err == -E_NOT_FOUND || (err == 0 && hello->device.retired))
 		return -E_REVOKED;
-	const struct device_inventory inventory = { .os = str_from(hello->hello.os),
+	const struct device_platform platform = { .os = str_from(hello->hello.os),
 		                                    .arch = str_from(hello->hello.arch),
 		                                    .version = str_from(hello->hello.version) };
 	if (err == 0)
-		err = fleet_device_update(tx, &hello->id, &inventory);
+		err = fleet_device_update(tx, &hello->id, &platform);
 	if (err == 0)
 		err = fleet_device_seen(tx, &hello->id, clock_wall_s());
 	return err < 0 ? err : fleet_device_get(tx, &hello->id, &hello->device);

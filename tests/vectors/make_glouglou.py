@@ -56,8 +56,8 @@ def exec_body():
 
 
 EXEC = ("exec process=4711-1700000000123 uid=1000 exe=/usr/bin/curl argv=curl -s https://example.org/ parent=42-1690000000000 command=curl")
-EXIT = "exit process=4711-1700000000123 code=6 signal=0 command=curl"
-EXIT_BODY = process(4711, 1700000000123) + bytes([6, 0]) + string("curl")
+EXIT = "exit process=4711-1700000000123 known=1 code=6 signal=0 command=curl"
+EXIT_BODY = process(4711, 1700000000123) + bytes([1, 6, 0]) + string("curl")
 
 
 def datagrams():
@@ -80,7 +80,7 @@ def datagrams():
     yield "further header words, a longer body, an unknown type", \
         datagram(PROCESS, [record(3, 0, 0, EXIT_BODY + b"new"), record(0x42, 0, 0, b"")], further=bytes(8)), f"{EXIT}; type"
     yield "keyframe of one part", datagram(PROCESS, [record(0xF0, 0, 0, varint(1) + varint(0) + b"\x01"), record(2, 0, 0, exec_body())], flags=8), EXEC
-    yield "a body too short, and a good one", datagram(PROCESS, [record(3, 0, 0, EXIT_BODY[:9]), exits]), f"exit body; {EXIT}"
+    yield "a body too short, and a good one", datagram(PROCESS, [record(3, 0, 0, EXIT_BODY[:10]), exits]), f"exit body; {EXIT}"
     yield "bad text", datagram(PROCESS, [record(1, 0, 0, process(1, 5) + process(300, 6) + varint(2) + b"\xc3\x28")]), "fork text"
     yield "string beyond its maximum", datagram(PROCESS, [record(1, 0, 0, process(1, 5) + process(300, 6) + string("x" * 65))]), "fork limit"
     yield "varint not in its shortest form", datagram(PROCESS, [record(1, 0, 0, b"\x81\x00" + b"\x05" + process(300, 6) + string("x"))]), "fork varint"

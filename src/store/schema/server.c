@@ -115,6 +115,17 @@ static const char *const migrations[] = {
 	" last INTEGER NOT NULL"
 	") STRICT, WITHOUT ROWID;"
 	"CREATE INDEX login_failures_last ON login_failures (known, last);",
+
+	/* Names of groups and tags are in lower case.  tags: sorted, a blank between two; all that read a device want them whole. */
+	"ALTER TABLE devices ADD COLUMN group_name TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE devices ADD COLUMN tags TEXT NOT NULL DEFAULT '';"
+
+	/* What a machine last said of itself: message Inventory of proto/router.proto, cleaned. */
+	"CREATE TABLE inventories ("
+	" device BLOB NOT NULL PRIMARY KEY REFERENCES devices (id) ON DELETE CASCADE,"
+	" time INTEGER NOT NULL,"
+	" inventory BLOB NOT NULL"
+	") STRICT, WITHOUT ROWID;",
 };
 
 const struct store_schema store_schema_server = {
