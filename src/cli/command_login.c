@@ -296,8 +296,7 @@ static const struct cli_option options[] = {
 
 static const struct cli_example examples[] = {
 	{ "murmesh login fleet.example.org", "port 8443; shows the fingerprint of a new server and asks" },
-	{ "murmesh login 192.0.2.7:9443#42bd7f4ad79b1b00a19763f22f289ffb7096eae57eabc8c30ee094314d70d3be",
-	  "with the fingerprint that `murmesh up` prints" },
+	{ "murmesh login 192.0.2.7:9443#42bd7f4a...d3be", "with the fingerprint that `murmesh up` prints" },
 	{ "murmesh login fleet.example.org --user anna --password-file -", "for a script" },
 	{ 0 },
 };
