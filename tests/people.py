@@ -2,6 +2,7 @@
 import base64
 import ctypes
 import ctypes.util
+import fcntl
 import hmac
 import os
 import pty
@@ -9,6 +10,7 @@ import secrets
 import sqlite3
 import struct
 import subprocess
+import termios
 import threading
 import time
 from pathlib import Path
@@ -76,7 +78,7 @@ class Elsewhere:
         """At a terminal: answers are (what is waited for, what is typed).  Returns the exit code and all that was shown."""
         master, slave = pty.openpty()
         with subprocess.Popen([self.programs / "murmesh", *map(str, words)], stdin=slave, stdout=slave, stderr=slave, env=self.env | {"TERM": "dumb"},
-                              cwd=self.home, start_new_session=True) as child:
+                              cwd=self.home, start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as child:
             os.close(slave)
             guard = threading.Timer(30 * PATIENCE, child.kill)
             guard.start()

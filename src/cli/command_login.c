@@ -12,6 +12,8 @@
 #include "os/fd.h"
 #include "stream/stream.h"
 
+enum { BUSY_TRIES = 20, BUSY_PAUSE_US = 500000 };
+
 struct attempt {
 	const struct cli *cli;
 	struct logins logins;
@@ -222,6 +224,19 @@ static int password_send(struct attempt *attempt)
 	return err;
 }
 
+/* What others do to the server must not keep this one out. */
+static int password_send_patiently(struct attempt *attempt)
+{
+	int err = password_send(attempt);
+	for (int i = 0; i < BUSY_TRIES && err == -E_BUSY; i++) {
+		if (i == 0)
+			cli_note(attempt->cli, "the server is busy with other logins; trying again for a while");
+		usleep(BUSY_PAUSE_US);
+		err = password_send(attempt);
+	}
+	return err;
+}
+
 static int refused(struct attempt *attempt, int err)
 {
 	if (err == -E_WRONG_PIN)
@@ -237,7 +252,7 @@ static int refused(struct attempt *attempt, int err)
 static int code_ask(struct attempt *attempt)
 {
 	int err = ask_line("Code of your authenticator: ", false, attempt->proof.code, sizeof attempt->proof.code);
-	return err < 0 ? err : password_send(attempt);
+	return err < 0 ? err : password_send_patiently(attempt);
 }
 
 static int login_print(const struct attempt *attempt)
@@ -267,7 +282,7 @@ static int login_make(struct attempt *attempt)
 		return code;
 	int err = csr_make(attempt);
 	if (err == 0)
-		err = password_send(attempt);
+		err = password_send_patiently(attempt);
 	if (err == -E_CODE_WANTED && ask_possible())
 		err = code_ask(attempt);
 	if (err < 0)
