@@ -47,7 +47,9 @@ BODY(body_user, FIELD("role", FIELD_TEXT, murmesh_ConsoleUserChange, change.role
      CHANGE_GROUPS, FIELD("disabled", FIELD_FLAG, murmesh_ConsoleUserChange, change.disable, .optional = true),
      FIELD("forget_totp", FIELD_FLAG, murmesh_ConsoleUserChange, change.forget_totp, .optional = true));
 
-BODY(query_audit, FIELD("limit", FIELD_U32, murmesh_AuditRequest, limit, .optional = true));
+BODY(query_audit, FIELD("limit", FIELD_U32, murmesh_ConsoleAuditQuery, query.limit, .optional = true),
+     FIELD("before", FIELD_I64, murmesh_ConsoleAuditQuery, query.before, .optional = true),
+     FIELD("text", FIELD_TEXT, murmesh_ConsoleAuditQuery, query.text, .optional = true));
 
 BODY(body_task, FIELD("query", FIELD_TEXT, murmesh_TaskStart, selector, .optional = true),
      FIELD("count", FIELD_U32, murmesh_TaskStart, count, .optional = true),
@@ -120,7 +122,8 @@ const struct route routes[] = {
 	  .has = offsetof(murmesh_ConsoleUserChange, has_change), .prepare = prepare_user },
 
 	{ "audit", "GET", "/api/audit", ACCESS_SESSION, "administrator", false, READING, "What was done, the newest first", NULL,
-	  &query_audit, &schema_audit, true, .call = &rpc_Console_ListAudit },
+	  &query_audit, &schema_audit, true, .call = &rpc_Console_ListAudit,
+	  .has = offsetof(murmesh_ConsoleAuditQuery, has_query) },
 	{ "verifyAudit", "GET", "/api/audit/verify", ACCESS_SESSION, "administrator", false, READING,
 	  "Whether nobody has changed it", NULL, NULL, &schema_verdict, .call = &rpc_Console_VerifyAudit },
 
