@@ -1,6 +1,7 @@
 #include "front/front.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -18,13 +19,8 @@ enum { ACCEPT_BATCH = 64, RETRY_MS = 5 };
 
 /* A client address, while connections from it wait. */
 struct source {
-<<<<<<< HEAD
-	struct socket_source from;
-	size_t count;
-=======
 	uint8_t key[SOCKET_ORIGIN_MAX];
 	size_t key_len, count;
->>>>>>> main
 };
 
 struct target {
@@ -68,8 +64,6 @@ const struct front_settings front_settings_default = {
 
 /* ---- who waits ---- */
 
-<<<<<<< HEAD
-=======
 static int source_key(int fd, struct source *ret, bool *ret_loopback)
 {
 	struct socket_address peer;
@@ -82,21 +76,22 @@ static int source_key(int fd, struct source *ret, bool *ret_loopback)
 	return 0;
 }
 
->>>>>>> main
 /* Counts one more from the client's address.  -E_LIMIT counts it too. */
 static int source_take(struct front *front, int fd, struct source **ret)
 {
-	struct socket_source from;
-	int err = socket_source(fd, &from);
+	struct source key;
+	bool loopback;
+	int err = source_key(fd, &key, &loopback);
 	if (err < 0)
 		return -E_CLOSED;
-	struct source *source = map_get(front->sources, from.key, from.len);
+	struct source *source = map_get(front->sources, key.key, key.key_len);
 	if (!source) {
 		source = mem_alloc(sizeof *source);
 		if (!source)
 			return -E_NO_MEMORY;
-		source->from = from;
-		err = map_put(front->sources, from.key, from.len, source);
+		*source = key;
+		source->count = 0;
+		err = map_put(front->sources, key.key, key.key_len, source);
 		if (err < 0) {
 			mem_free(source);
 			return err;
@@ -104,14 +99,14 @@ static int source_take(struct front *front, int fd, struct source **ret)
 	}
 	source->count++;
 	*ret = source;
-	return source->count > (from.loopback ? front->settings.max_loopback : front->settings.max_per_address) ? -E_LIMIT : 0;
+	return source->count > (loopback ? front->settings.max_loopback : front->settings.max_per_address) ? -E_LIMIT : 0;
 }
 
 static void source_release(struct front *front, struct source *source)
 {
 	if (!source || --source->count > 0)
 		return;
-	map_remove(front->sources, source->from.key, source->from.len);
+	map_remove(front->sources, source->key, source->key_len);
 	mem_free(source);
 }
 

@@ -151,27 +151,6 @@ int socket_peer(int fd, struct socket_address *ret)
 	return err;
 }
 
-int socket_source(int fd, struct socket_source *ret)
-{
-	struct socket_address peer;
-	int err = socket_peer(fd, &peer);
-	if (err < 0)
-		return err;
-	const struct in6_addr *v6 = &ip6(&peer)->sin6_addr;
-	*ret = (struct socket_source){ 0 };
-	if (peer.storage.ss_family == AF_INET || (peer.storage.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6))) {
-		const void *v4 = peer.storage.ss_family == AF_INET ? (const void *)&ip4(&peer)->sin_addr : &v6->s6_addr[12];
-		ret->len = 4;
-		memcpy(ret->key, v4, ret->len);
-		ret->loopback = ret->key[0] == 127;
-	} else if (peer.storage.ss_family == AF_INET6) {
-		ret->len = 8;
-		memcpy(ret->key, v6, ret->len);
-		ret->loopback = IN6_IS_ADDR_LOOPBACK(v6);
-	}
-	return 0;
-}
-
 int socket_accept(int fd)
 {
 	int accepted;

@@ -28,12 +28,6 @@ size_t socket_address_origin(const struct socket_address *address, uint8_t ret[S
 int socket_listen(const struct socket_address *address);
 int socket_local(int fd, struct socket_address *ret); /* the address it is bound to */
 int socket_peer(int fd, struct socket_address *ret);
-/* Whom a limit by client counts: its IPv4 address, or the first half of its IPv6 one, whose lower half is the client's to choose. */
-struct socket_source {
-	uint8_t key[8], len;
-	bool loopback;
-};
-int socket_source(int fd, struct socket_source *ret); /* of its peer; other families: the empty key */
 int socket_accept(int fd); /* non-blocking; -EAGAIN, -EMFILE ... */
 /* Starts a connection: the descriptor becomes writable when it is made or failed; then socket_error() tells. */
 int socket_connect(const struct socket_address *address);
