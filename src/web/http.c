@@ -22,8 +22,8 @@ enum state {
 
 /* How many connections one client address has. */
 struct source {
-	uint8_t key[SOCKET_ORIGIN_MAX];
-	size_t key_len, count;
+	struct socket_source from;
+	size_t count;
 };
 
 struct http_connection {
@@ -49,20 +49,19 @@ struct http_connection {
 static int source_take(struct web *web, int fd, struct source **ret)
 {
 	struct socket_address peer;
-	uint8_t key[SOCKET_ORIGIN_MAX];
+	struct socket_source from;
 	if (socket_peer(fd, &peer) < 0)
 		return -E_CLOSED;
-	size_t len = socket_address_origin(&peer, key);
-	struct source *source = map_get(web->sources, key, len);
-	if (source && source->count >= (len == 4 && key[0] == 127 ? HTTP_PER_LOOPBACK : HTTP_PER_ADDRESS))
+	socket_address_source(&peer, &from);
+	struct source *source = map_get(web->sources, from.key, from.len);
+	if (source && source->count >= (from.loopback ? HTTP_PER_LOOPBACK : HTTP_PER_ADDRESS))
 		return -E_LIMIT;
 	if (!source) {
 		source = mem_alloc(sizeof *source);
 		if (!source)
 			return -E_NO_MEMORY;
-		memcpy(source->key, key, len);
-		source->key_len = len;
-		int err = map_put(web->sources, key, len, source);
+		source->from = from;
+		int err = map_put(web->sources, from.key, from.len, source);
 		if (err < 0) {
 			mem_free(source);
 			return err;
@@ -77,7 +76,7 @@ static void source_release(struct web *web, struct source *source)
 {
 	if (!source || --source->count > 0)
 		return;
-	map_remove(web->sources, source->key, source->key_len);
+	map_remove(web->sources, source->from.key, source->from.len);
 	mem_free(source);
 }
 
