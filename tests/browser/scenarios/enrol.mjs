@@ -1,5 +1,5 @@
 // The enrolment dialog: a line to copy, pasted on a machine, and the dialog turns green with its name.
-import { enter, join, open, scenario } from '../lib.mjs';
+import { assert, enter, join, open, scenario } from '../lib.mjs';
 
 await scenario(async (browser) => {
 	const page = await open(browser);
@@ -11,6 +11,7 @@ await scenario(async (browser) => {
 	const line = await dialog.getByRole('group', { name: 'Copy the line' }).innerText();
 	await dialog.getByText('Waiting for the machine').waitFor();
 	const words = line.trim().split(' ');
+	assert.deepEqual(words.slice(0, 2), ['murmesh', 'join']);
 	const agent = join(words.find((word) => word.includes('#')), 'heron');
 	try {
 		const joined = dialog.locator('.joined');
