@@ -84,12 +84,12 @@ export async function visit(page, path) {
 /** Every page there is, for a device. */
 export const pagesOf = (id) => ['/', '/live', '/people', '/audit', '/tasks', '/me', `/devices/${id}`, `/devices/${id}/live`, `/devices/${id}/terminal`, '/nowhere'];
 
-/** The six digits of an authenticator (RFC 6238) now. */
-export function totp(secret) {
+/** The six digits of an authenticator (RFC 6238), now or so many steps later: each is good once. */
+export function totp(secret, later = 0) {
 	const bits = [...secret.replaceAll(/[\s=]/g, '').toUpperCase()].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('');
 	const key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
 	const counter = Buffer.alloc(8);
-	counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+	counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + later));
 	const mac = createHmac('sha1', key).update(counter).digest();
 	return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
 }
