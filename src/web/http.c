@@ -318,17 +318,6 @@ static struct http_exchange *exchange_begin(struct http_connection *c)
 	return exchange;
 }
 
-/* head: NULL when it could not be read. */
-static void request_refuse(struct http_connection *c, const struct h1_request *head, int err)
-{
-	struct http_exchange *exchange = exchange_begin(c);
-	c->keep = false;
-	if (exchange)
-		dispatch_refuse(exchange, head, err);
-	else
-		connection_free(c);
-}
-
 static bool wants_close(const struct h1_request *head)
 {
 	struct str value;
@@ -342,6 +331,18 @@ static bool wants_close(const struct h1_request *head)
 		}
 	}
 	return false;
+}
+
+/* head: NULL when it could not be read.  len: of the whole request, when it is here: the connection can go on behind it; else 0. */
+static void request_refuse(struct http_connection *c, const struct h1_request *head, size_t len, int err)
+{
+	struct http_exchange *exchange = exchange_begin(c);
+	c->request_len = len;
+	c->keep = len && !wants_close(head);
+	if (exchange)
+		dispatch_refuse(exchange, head, err);
+	else
+		connection_free(c);
 }
 
 static void request_complete(struct http_connection *c, const struct h1_request *head, size_t head_len)
@@ -358,26 +359,28 @@ static void request_complete(struct http_connection *c, const struct h1_request 
 static void request_look(struct http_connection *c)
 {
 	struct h1_request head;
-	size_t head_len, body_max;
+	size_t head_len, body_max = 0;
 	if (buf_len(&c->in) < c->wanted)
 		return;
 	int err = h1_request_parse(buf_str(&c->in), &head, &head_len);
 	if (err == -EAGAIN)
 		return;
 	if (err < 0)
-		return request_refuse(c, NULL, err);
-	err = head.fields.has_transfer_encoding ? -E_UNSUPPORTED : 0;
-	if (err == 0)
-		err = dispatch_admit(c->web, stream_fd(c->stream), &head, &body_max);
+		return request_refuse(c, NULL, 0, err);
+	if (head.fields.has_transfer_encoding)
+		return request_refuse(c, &head, 0, -E_UNSUPPORTED);
+	err = dispatch_admit(c->web, stream_fd(c->stream), &head, &body_max);
 	if (err == 0 && head.fields.content_length > body_max)
 		err = -E_TOO_LONG;
+	bool here = head.fields.content_length <= buf_len(&c->in) - head_len;
+	size_t whole = here ? head_len + (size_t)head.fields.content_length : 0;
 	if (err < 0)
-		return request_refuse(c, &head, err);
-	size_t whole = head_len + (size_t)head.fields.content_length;
-	if (buf_len(&c->in) >= whole)
+		return request_refuse(c, &head, whole, err);
+	if (here)
 		return request_complete(c, &head, head_len);
-	c->wanted = whole;
-	io_timer_start(c->deadline, HTTP_REQUEST_MS, 0);
+	if (!c->wanted)
+		io_timer_start(c->deadline, HTTP_REQUEST_MS, 0);
+	c->wanted = head_len + (size_t)head.fields.content_length;
 }
 
 static void on_again(void *ctx)
@@ -435,7 +438,7 @@ static void on_deadline(void *ctx)
 {
 	struct http_connection *c = ctx;
 	if (c->state == READING && buf_len(&c->in))
-		return request_refuse(c, NULL, -E_TIMEOUT);
+		return request_refuse(c, NULL, 0, -E_TIMEOUT);
 	if (c->state == READING)
 		return connection_linger(c);
 	if (c->state != WORKING)
@@ -443,7 +446,7 @@ static void on_deadline(void *ctx)
 	struct http_exchange *late = c->exchange;
 	c->exchange = NULL;
 	late->connection = NULL;
-	request_refuse(c, NULL, -E_BUSY);
+	request_refuse(c, NULL, 0, -E_BUSY);
 }
 
 void http_accept(struct web *web, int fd)
