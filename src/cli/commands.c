@@ -6,9 +6,18 @@
 	ROW(join)                                                                                                                  \
 	ROW(key)                                                                                                                   \
 	ROW(login_link)                                                                                                            \
+	ROW(login)                                                                                                                 \
+	ROW(logout)                                                                                                                \
 	ROW(ls)                                                                                                                    \
+	ROW(show)                                                                                                                  \
 	ROW(run)                                                                                                                   \
 	ROW(map)                                                                                                                   \
+	ROW(rename)                                                                                                                \
+	ROW(group)                                                                                                                 \
+	ROW(tag)                                                                                                                   \
+	ROW(delete)                                                                                                                \
+	ROW(user)                                                                                                                  \
+	ROW(audit)                                                                                                                 \
 	ROW(help)                                                                                                                  \
 	ROW(version)                                                                                                               \
 	ROW(explain)                                                                                                               \

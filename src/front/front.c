@@ -19,7 +19,7 @@ enum { ACCEPT_BATCH = 64, RETRY_MS = 5 };
 
 /* A client address, while connections from it wait. */
 struct source {
-	uint8_t key[8]; /* IPv4 address, or the first half of an IPv6 one: its lower half is the client's to choose */
+	uint8_t key[SOCKET_ORIGIN_MAX];
 	size_t key_len, count;
 };
 
@@ -70,16 +70,9 @@ static int source_key(int fd, struct source *ret, bool *ret_loopback)
 	int err = socket_peer(fd, &peer);
 	if (err < 0)
 		return err;
-	const struct in6_addr *v6 = &((struct sockaddr_in6 *)&peer.storage)->sin6_addr;
-	const void *key = v6;
-	ret->key_len = 8;
-	if (peer.storage.ss_family == AF_INET || IN6_IS_ADDR_V4MAPPED(v6)) {
-		key = peer.storage.ss_family == AF_INET ? (void *)&((struct sockaddr_in *)&peer.storage)->sin_addr
-		                                        : &v6->s6_addr[12];
-		ret->key_len = 4;
-	}
-	memcpy(ret->key, key, ret->key_len);
-	*ret_loopback = ret->key_len == 4 ? ret->key[0] == 127 : IN6_IS_ADDR_LOOPBACK(v6);
+	ret->key_len = socket_address_origin(&peer, ret->key);
+	*ret_loopback =
+	        ret->key_len == 4 ? ret->key[0] == 127 : IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&peer.storage)->sin6_addr);
 	return 0;
 }
 

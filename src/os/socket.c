@@ -79,6 +79,25 @@ uint16_t socket_address_port(const struct socket_address *address)
 	}
 }
 
+size_t socket_address_origin(const struct socket_address *address, uint8_t ret[SOCKET_ORIGIN_MAX])
+{
+	const struct in6_addr *v6 = &ip6(address)->sin6_addr;
+	switch (address->storage.ss_family) {
+	case AF_INET:
+		memcpy(ret, &ip4(address)->sin_addr, 4);
+		return 4;
+	case AF_INET6:
+		if (IN6_IS_ADDR_V4MAPPED(v6)) {
+			memcpy(ret, &v6->s6_addr[12], 4);
+			return 4;
+		}
+		memcpy(ret, v6, SOCKET_ORIGIN_MAX);
+		return SOCKET_ORIGIN_MAX;
+	default:
+		return 0;
+	}
+}
+
 static int socket_new(int family)
 {
 	return OS_CALL(EMFILE, socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));

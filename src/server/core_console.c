@@ -17,6 +17,7 @@ BEGINS(murmesh_ConsoleAuditQuery);
 #define SESSION_ONLY 0, 0
 
 static const struct core_method methods[] = {
+	{ .service = { &rpc_Core_ComponentCertificate, 0, core_enrol_component, NULL } },
 	/* logins, and what needs a password */
 	{ .service = { &rpc_Console_LoginByLink, 0, core_console_by_link, NULL } },
 	{ .service = { &rpc_Console_LoginByPassword, 0, core_console_by_password, NULL } },

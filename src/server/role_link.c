@@ -10,6 +10,7 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "rpc/rpc.h"
+#include "server/link_login.h"
 #include "server/server.h"
 #include "services.h"
 #include "stream/stream.h"
@@ -31,6 +32,7 @@ struct link_role {
 	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
 	size_t n_clients, n_strangers;
 	struct io_timer *farewell; /* of strangers */
+	struct link_logins *logins;
 	int intake_fd;
 };
 
@@ -98,7 +100,7 @@ static void on_request_certificate(void *ctx, struct rpc_call *call, const void 
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
 	checked.request = *request;
 	checked.request.csr.size = 0;
-	certify(ctx, call, request->csr.bytes, request->csr.size, &checked);
+	certify(((struct client *)ctx)->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
 static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *message)
@@ -107,7 +109,13 @@ static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *m
 	const murmesh_RenewRequest *request = message;
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
 	identity_format(rpc_call_peer(call), checked.peer);
-	certify(ctx, call, request->csr.bytes, request->csr.size, &checked);
+	certify(((struct client *)ctx)->role, call, request->csr.bytes, request->csr.size, &checked);
+}
+
+static void on_login(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct client *client = ctx;
+	link_login(client->role->logins, client->role->core, call, message, stream_fd(rpc_connection_stream(client->connection)));
 }
 
 /* All other methods go to core as they are.  What is not in this table cannot be called from a network. */
@@ -115,6 +123,7 @@ static const struct rpc_service services[] = {
 	{ &rpc_CertificationManager_RequestToken, ANYONE, NULL, NULL },
 	{ &rpc_CertificationManager_RequestCertificate, ANYONE, on_request_certificate, NULL },
 	{ &rpc_CertificationManager_RenewCertificate, NODES, on_renew_certificate, NULL },
+	{ &rpc_Login_Password, ANYONE, on_login, NULL },
 	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
 	{ &rpc_Fleet_ListDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
@@ -151,7 +160,7 @@ static int on_open(void *ctx, struct rpc_call *call)
 	if (!(class & USERS) && rpc_connection_calls(client->connection) > CALLS_MAX)
 		return -E_LIMIT;
 	if (row->unary)
-		return rpc_serve(row, call, client->role);
+		return rpc_serve(row, call, client);
 	return client->role->core ? rpc_proxy(call, client->role->core) : -E_BUSY;
 }
 
@@ -395,7 +404,8 @@ int server_link_main(struct priv_child *child)
 	role.key = key_generate();
 	role.renewal = io_timer_new(role.loop, certificate_ask, &role);
 	role.farewell = io_timer_new(role.loop, on_farewell, &role);
-	if (!role.key || !role.renewal || !role.farewell)
+	role.logins = link_logins_new(role.loop);
+	if (!role.key || !role.renewal || !role.farewell || !role.logins)
 		return 75;
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
@@ -405,6 +415,7 @@ int server_link_main(struct priv_child *child)
 	clients_free(&role.strangers);
 	clients_free(&role.known);
 	rpc_connection_free(role.core);
+	link_logins_free(role.logins);
 	io_watch_free(role.intake);
 	io_timer_free(role.renewal);
 	io_timer_free(role.farewell);
