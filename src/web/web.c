@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "os/fd.h"
 #include "os/random.h"
+#include "web/guard.h"
 #include "web/http.h"
 #include "web/socket_own.h"
 #include "web/watch.h"
@@ -16,7 +17,8 @@ struct web *web_new(struct io_loop *loop, const struct web_settings *settings)
 	web->relay = -1;
 	origin_init(&web->origin, settings->address, settings->domain, settings->port);
 	tickets_init(&web->tickets);
-	struct list *const lists[] = { &web->arriving, &web->idle, &web->busy, &web->sockets, &web->watching, &web->orphans };
+	struct list *const lists[] = { &web->arriving, &web->idle,     &web->busy,   &web->sockets,
+		                       &web->guards,   &web->watching, &web->orphans };
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		list_init(lists[i]);
 	random_bytes(seed, sizeof seed);
@@ -42,8 +44,10 @@ struct web *web_free(struct web *web)
 void web_set_core(struct web *web, struct rpc_connection *core)
 {
 	web->core = core;
-	if (core)
-		watch_core_changed(web);
+	if (!core)
+		return;
+	guard_core_changed(web);
+	watch_core_changed(web);
 }
 
 void web_set_viz(struct web *web, struct rpc_connection *viz)
