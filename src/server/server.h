@@ -14,4 +14,6 @@ int server_core_main(struct priv_child *child);
 int server_ca_main(struct priv_child *child);
 int server_hash_main(struct priv_child *child);
 int server_relay_main(struct priv_child *child);
+int server_collect_main(struct priv_child *child);
+int server_viz_main(struct priv_child *child);
 #endif
