@@ -10,9 +10,9 @@
 #include "probe/modules/process/process.h"
 #include "probe/queue.h"
 
-#define FLUSH_MS     100
-#define KEYFRAME_MS  2000
-#define QUEUE_AWAY   ((size_t)128 << 10)
+#define FLUSH_MS    100
+#define KEYFRAME_MS 2000
+#define QUEUE_AWAY  ((size_t)128 << 10)
 
 static const struct probe_module *const modules[] = { &probe_process, &probe_network };
 #define MODULES (sizeof modules / sizeof *modules)
