@@ -15,7 +15,7 @@
 #define QUEUE_LINKED ((size_t)1 << 20)
 #define QUEUE_AWAY   ((size_t)128 << 10)
 
-static const struct probe_module *const modules[] = { &probe_process };
+static const struct probe_module *const modules[] = { &probe_process, &probe_network };
 #define MODULES (sizeof modules / sizeof *modules)
 
 struct port {

@@ -30,7 +30,8 @@ struct world {
 	bool (*each)(struct world *world, const struct gg_record_type *type, const union gg_any *any, bool keyframe);
 	uint32_t pid;
 	uint16_t port;
-	unsigned forks, exits, found;
+	unsigned forks, exits, found, wanted;
+	uint64_t bytes;
 	bool done;
 };
 
@@ -232,11 +233,84 @@ static void test_program_by_connector(void **state)
 	program_is_reported((struct probe_settings){ .polling = false }, NULL);
 }
 
+/* ---- connections ---- */
+
+#define BYTES 100000
+
+static bool each_connection(struct world *world, const struct gg_record_type *type, const union gg_any *any, bool keyframe)
+{
+	if (keyframe)
+		return false;
+	if (type == gg_network_newconn_type && any->network_newconn.flow.destination_port == world->port) {
+		assert_int_equal(any->network_newconn.flow.protocol, 6);
+		assert_false(any->network_newconn.flow.incoming);
+		world->found |= 1u | (any->network_newconn.owner ? 2u : 0);
+		if (any->network_newconn.owner)
+			assert_int_equal(any->network_newconn.process.pid, getpid());
+	} else if (type == gg_network_data_type && any->network_data.flow.destination_port == world->port) {
+		if (any->network_data.direction == 0)
+			world->bytes += any->network_data.bytes;
+	} else if (type == gg_network_delconn_type && any->network_delconn.flow.destination_port == world->port) {
+		assert_true(any->network_delconn.bytes >= BYTES);
+		world->found |= 4;
+	}
+	return world->found == world->wanted && world->bytes >= BYTES;
+}
+
+static void connection_is_reported(struct probe_settings settings)
+{
+	static struct world world;
+	static char bytes[BYTES];
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof address;
+	world_start(&world, settings);
+	world.each = each_own_exec;
+	run_until_done(&world);
+	world.each = each_connection;
+	int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+	world.port = ntohs(address.sin_port);
+	assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof address), 0);
+	int server = accept(listener, NULL, NULL);
+	for (size_t sent = 0; sent < BYTES;) {
+		ssize_t n = send(client, bytes, BYTES - sent < 10000 ? BYTES - sent : 10000, 0);
+		assert_true(n > 0);
+		sent += (size_t)n;
+		for (ssize_t got = 0; got < n;)
+			got += recv(server, bytes, (size_t)(n - got), 0);
+	}
+	world.found = 0;
+	world.wanted = 3;
+	run_until_done(&world);
+	world.wanted = 7;
+	close(client);
+	close(server);
+	close(listener);
+	run_until_done(&world);
+	world_end(&world);
+}
+
+static void test_connection_by_sockets(void **state)
+{
+	(void)state;
+	connection_is_reported((struct probe_settings){ .network = true });
+}
+
+static void test_connection_by_packets(void **state)
+{
+	(void)state;
+	connection_is_reported((struct probe_settings){ .network = true, .packets = true });
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_program_by_polling),
 		cmocka_unit_test(test_program_by_connector),
+		cmocka_unit_test(test_connection_by_sockets),
+		cmocka_unit_test(test_connection_by_packets),
 	};
 	log_init("probe-test");
 	return cmocka_run_group_tests(tests, NULL, NULL);
