@@ -216,6 +216,7 @@ export interface LiveMissing {
 	device: string | null;
 	events: number;
 	since_us: number;
+	not_shown: boolean;
 }
 
 export interface LiveSource {
@@ -305,7 +306,7 @@ export function client(call: Call) {
 		newUserLink: (id: string) =>
 			call<LoginLink>('POST', `/api/users/${id}/login-link`),
 		/** What was done, the newest first (administrator). */
-		audit: (query: { limit?: number } = {}) =>
+		audit: (query: { limit?: number; before?: number; text?: string } = {}) =>
 			call<AuditRow[]>('GET', withQuery('/api/audit', query)),
 		/** Whether nobody has changed it (administrator). */
 		verifyAudit: () =>
