@@ -167,6 +167,21 @@ pid_t proc_spawn(const struct proc_spawn *spawn)
 	return err;
 }
 
+bool proc_has_ended(pid_t pid)
+{
+	siginfo_t info = { .si_pid = 0 };
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
+int proc_reap(pid_t pid, int *ret_signal)
+{
+	int status = 0;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	*ret_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 /* The session of a process that is no zombie; 0 when it cannot be read. */
 static pid_t session_of(const char *pid)
 {

@@ -81,15 +81,12 @@ static pid_t shell_spawn(const struct user_login *login, const char *term, int t
 	return proc_spawn(&spawn);
 }
 
-pid_t pty_start_shell(const struct pty_size *size, const char *term, int *ret_fd)
+pid_t pty_start_shell(const struct user_login *login, const struct pty_size *size, const char *term, int *ret_fd)
 {
-	struct user_login login;
-	int ours = -1, theirs = -1, err = user_login(geteuid(), &login);
-	if (err == 0)
-		err = pty_open(size, &ours, &theirs);
+	int ours = -1, theirs = -1, err = pty_open(size, &ours, &theirs);
 	if (err < 0)
 		return err;
-	pid_t pid = shell_spawn(&login, term, theirs);
+	pid_t pid = shell_spawn(login, term, theirs);
 	fd_close(theirs);
 	if (pid < 0)
 		fd_close(ours);

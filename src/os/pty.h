@@ -3,16 +3,18 @@
 #define OS_PTY_H
 #include <sys/types.h>
 
+struct user_login;
+
 #define PTY_SIDE_MAX 1000
 struct pty_size {
 	unsigned columns, rows; /* 1 to PTY_SIDE_MAX */
 };
 
-/* Starts the login shell of the user that this process runs as, in his home directory, leading a session of its own with a new terminal, and with
+/* Starts that user's login shell, with this process's rights, in his home directory, leading a session of its own with a new terminal, and with
  * nothing of this process's environment: TERM, HOME, USER, SHELL, PATH, LANG.  The terminal's end of ours is non-blocking; reading gives -EIO when
  * all of the other side is closed, and closing it hangs the session up (SIGHUP), also when the kernel closes it for a killed process.
  * Returns the pid, or a negative code (-E_NUMBER: the size). */
-pid_t pty_start_shell(const struct pty_size *size, const char *term, int *ret_fd);
+pid_t pty_start_shell(const struct user_login *login, const struct pty_size *size, const char *term, int *ret_fd);
 int pty_resize(int fd, const struct pty_size *size); /* the program inside gets SIGWINCH; -E_NUMBER */
 
 /* ---- the user's own terminal ---- */

@@ -156,7 +156,8 @@ static int order_run(struct store_tx *tx, struct core_job *job)
 	for (pb_size_t i = 0; i < order->request.argv_count && len < sizeof detail; i++)
 		len += (size_t)snprintf(detail + len, sizeof detail - len, "%s%s", i ? " " : "", order->request.argv[i]);
 	snprintf(object, sizeof object, "%u devices", order->request.count);
-	const struct audit_event event = { str_from(name), STR("run ordered"), str_from(object), str_from(detail) };
+	const struct audit_event event = { str_from(name), order->request.terminal ? STR("terminal ordered") : STR("run ordered"),
+		                           str_from(object), str_from(detail) };
 	return audit_append(tx, clock_wall_s(), &event);
 }
 
@@ -178,6 +179,7 @@ static void order_done(struct core_job *job)
 	memcpy(document.mesh, job->core->mesh_id.bytes, sizeof document.mesh);
 	memcpy(document.user, order->user.bytes, sizeof document.user);
 	random_bytes(document.nonce, sizeof document.nonce);
+	document.terminal = order->request.terminal;
 	document.argv_count = order->request.argv_count;
 	memcpy(document.argv, order->request.argv, sizeof document.argv);
 	memcpy(document.digest, order->request.digest, sizeof document.digest);
@@ -197,7 +199,8 @@ void core_tunnel_order(void *ctx, struct rpc_call *call, const void *message)
 	order->base.done = order_done;
 	order->user = rpc_call_peer(call)->id;
 	order->request = *(const murmesh_OrderRequest *)message;
-	if (!order->request.argv_count || !order->request.count)
+	bool terminal = order->request.terminal; /* on one device, instead of a command */
+	if ((order->request.argv_count > 0) == terminal || !order->request.count || (terminal && order->request.count != 1))
 		return core_job_fail(&order->base, -E_USAGE, NULL);
 	core_job_submit(&order->base);
 }
