@@ -1,7 +1,6 @@
 #include "front/front.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -19,8 +18,8 @@ enum { ACCEPT_BATCH = 64, RETRY_MS = 5 };
 
 /* A client address, while connections from it wait. */
 struct source {
-	uint8_t key[SOCKET_ORIGIN_MAX];
-	size_t key_len, count;
+	struct socket_source from;
+	size_t count;
 };
 
 struct target {
@@ -64,34 +63,22 @@ const struct front_settings front_settings_default = {
 
 /* ---- who waits ---- */
 
-static int source_key(int fd, struct source *ret, bool *ret_loopback)
-{
-	struct socket_address peer;
-	int err = socket_peer(fd, &peer);
-	if (err < 0)
-		return err;
-	ret->key_len = socket_address_origin(&peer, ret->key);
-	*ret_loopback =
-	        ret->key_len == 4 ? ret->key[0] == 127 : IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&peer.storage)->sin6_addr);
-	return 0;
-}
-
 /* Counts one more from the client's address.  -E_LIMIT counts it too. */
 static int source_take(struct front *front, int fd, struct source **ret)
 {
-	struct source key;
-	bool loopback;
-	int err = source_key(fd, &key, &loopback);
+	struct socket_address peer;
+	struct socket_source from;
+	int err = socket_peer(fd, &peer);
 	if (err < 0)
 		return -E_CLOSED;
-	struct source *source = map_get(front->sources, key.key, key.key_len);
+	socket_address_source(&peer, &from);
+	struct source *source = map_get(front->sources, from.key, from.len);
 	if (!source) {
 		source = mem_alloc(sizeof *source);
 		if (!source)
 			return -E_NO_MEMORY;
-		*source = key;
-		source->count = 0;
-		err = map_put(front->sources, key.key, key.key_len, source);
+		source->from = from;
+		err = map_put(front->sources, from.key, from.len, source);
 		if (err < 0) {
 			mem_free(source);
 			return err;
@@ -99,14 +86,14 @@ static int source_take(struct front *front, int fd, struct source **ret)
 	}
 	source->count++;
 	*ret = source;
-	return source->count > (loopback ? front->settings.max_loopback : front->settings.max_per_address) ? -E_LIMIT : 0;
+	return source->count > (from.loopback ? front->settings.max_loopback : front->settings.max_per_address) ? -E_LIMIT : 0;
 }
 
 static void source_release(struct front *front, struct source *source)
 {
 	if (!source || --source->count > 0)
 		return;
-	map_remove(front->sources, source->key, source->key_len);
+	map_remove(front->sources, source->from.key, source->from.len);
 	mem_free(source);
 }
 

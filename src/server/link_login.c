@@ -18,7 +18,7 @@ struct login {
 	struct list node; /* asking or waiting */
 	struct link_logins *logins;
 	struct rpc_call *call;
-	uint8_t origin[SOCKET_ORIGIN_MAX]; /* zeros behind its end */
+	struct socket_source from;
 	uint64_t until_ms;
 	int err;
 	char why[128];
@@ -31,13 +31,13 @@ struct link_logins {
 	size_t n_asking, n_waiting;
 };
 
-static bool login_room(const struct link_logins *logins, const uint8_t origin[SOCKET_ORIGIN_MAX])
+static bool login_room(const struct link_logins *logins, const struct socket_source *from)
 {
 	size_t n = 0;
 	LIST_EACH(at, &logins->asking)
-		n += memcmp(LIST_ENTRY(at, struct login, node)->origin, origin, SOCKET_ORIGIN_MAX) == 0;
+		n += memcmp(LIST_ENTRY(at, struct login, node)->from.key, from->key, sizeof from->key) == 0;
 	LIST_EACH(at, &logins->waiting)
-		n += memcmp(LIST_ENTRY(at, struct login, node)->origin, origin, SOCKET_ORIGIN_MAX) == 0;
+		n += memcmp(LIST_ENTRY(at, struct login, node)->from.key, from->key, sizeof from->key) == 0;
 	return n < PER_ADDRESS_MAX && logins->n_asking < ASKING_MAX && logins->n_waiting < WAITING_MAX;
 }
 
@@ -95,14 +95,14 @@ static void on_answer(void *ctx, int err, const char *why, const void *response)
 }
 
 static int ask(struct link_logins *logins, struct rpc_connection *core, struct rpc_call *call,
-               const uint8_t origin[SOCKET_ORIGIN_MAX], const murmesh_CheckedLogin *checked)
+               const struct socket_source *from, const murmesh_CheckedLogin *checked)
 {
 	struct login *login = core ? mem_alloc(sizeof *login) : NULL;
 	if (!login)
 		return core ? -E_NO_MEMORY : -E_BUSY;
 	login->logins = logins;
 	login->call = rpc_call_ref(call);
-	memcpy(login->origin, origin, sizeof login->origin);
+	login->from = *from;
 	list_append(&logins->asking, &login->node);
 	int err = rpc_unary(core, &rpc_Core_UserLogin, checked, ASK_MS, on_answer, login);
 	if (err < 0)
@@ -116,13 +116,13 @@ void link_login(struct link_logins *logins, struct rpc_connection *core, struct 
                 int fd)
 {
 	static murmesh_CheckedLogin checked;
-	uint8_t origin[SOCKET_ORIGIN_MAX] = { 0 };
+	struct socket_source from;
 	struct socket_address peer;
 	size_t key_len;
 	if (socket_peer(fd, &peer) < 0)
 		return rpc_call_finish(call, -E_CLOSED, NULL);
-	socket_address_origin(&peer, origin);
-	if (!login_room(logins, origin))
+	socket_address_source(&peer, &from);
+	if (!login_room(logins, &from))
 		return rpc_call_finish(call, -E_BUSY, "too many people log in at the moment");
 	checked = (murmesh_CheckedLogin){ .has_proof = true, .proof = *proof };
 	checked.proof.csr.size = 0;
@@ -130,7 +130,7 @@ void link_login(struct link_logins *logins, struct rpc_connection *core, struct 
 	int err = certificate_request_read(proof->csr.bytes, proof->csr.size, checked.key.bytes, &key_len);
 	if (err == 0) {
 		checked.key.size = (pb_size_t)key_len;
-		err = ask(logins, core, call, origin, &checked);
+		err = ask(logins, core, call, &from, &checked);
 	}
 	mem_wipe(&checked, sizeof checked);
 	if (err < 0)

@@ -19,8 +19,10 @@ export interface Entry {
 
 export type FleetEvent = { device: Device } | { removed: string } | { complete: true };
 
+const ZEROS = '0000000000';
+
 export function naturalKey(name: string): string {
-	return name.toLowerCase().replace(/\d+/g, (digits) => digits.padStart(10, '0'));
+	return name.toLowerCase().replace(/\d+/g, (digits) => ZEROS.slice(digits.length) + digits);
 }
 
 export class FleetStore {
