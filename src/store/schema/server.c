@@ -126,6 +126,14 @@ static const char *const migrations[] = {
 	" time INTEGER NOT NULL,"
 	" inventory BLOB NOT NULL"
 	") STRICT, WITHOUT ROWID;",
+
+	/* Where a role holds: in all groups, or in these (a blank between two). */
+	"ALTER TABLE users ADD COLUMN all_groups INTEGER NOT NULL DEFAULT 1;"
+	"ALTER TABLE users ADD COLUMN groups TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE users ADD COLUMN last_login INTEGER NOT NULL DEFAULT 0;"
+	/* Until when its user counts as proved; 1: opened by a link, so that he may choose a password without knowing the old one. */
+	"ALTER TABLE sessions ADD COLUMN proved_until INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE sessions ADD COLUMN by_link INTEGER NOT NULL DEFAULT 0;",
 };
 
 const struct store_schema store_schema_server = {

@@ -29,7 +29,7 @@ export const shell = {
 		tasks: 'Tasks',
 		people: 'People',
 		audit: 'Audit',
-		running: (count: number) => `Tasks, ${count} running`,
+		running: 'running',
 	},
 	account: {
 		menu: 'Account',
