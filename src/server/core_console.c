@@ -17,6 +17,7 @@ BEGINS(murmesh_ConsoleAuditQuery);
 #define SESSION_ONLY 0, 0
 
 static const struct core_method methods[] = {
+	{ .service = { &rpc_Core_ComponentCertificate, 0, core_enrol_component, NULL } },
 	/* logins, and what needs a password */
 	{ .service = { &rpc_Console_LoginByLink, 0, core_console_by_link, NULL } },
 	{ .service = { &rpc_Console_LoginByPassword, 0, core_console_by_password, NULL } },
@@ -36,6 +37,7 @@ static const struct core_method methods[] = {
 	  NULL },
 	{ { &rpc_Console_TotpBegin, 0, NULL, NULL }, SESSION_ONLY, NULL, core_totp_begin_run, NULL, NULL },
 	{ { &rpc_Console_TotpConfirm, 0, NULL, NULL }, CORE_WHOLE(murmesh_TotpCode), NULL, core_totp_confirm_run, NULL, NULL },
+	{ .service = { &rpc_Console_WatchSession, 0, NULL, core_watch_session } },
 	/* the fleet */
 	{ .service = { &rpc_Console_WatchFleet, 0, NULL, core_watch_fleet } },
 	{ { &rpc_Console_GetDevice, 0, NULL, NULL },
@@ -83,6 +85,7 @@ static const struct core_method methods[] = {
 	  NULL,
 	  NULL },
 	{ { &rpc_Console_VerifyAudit, 0, NULL, NULL }, SESSION_ONLY, NULL, core_verify_run, core_verify_done, NULL },
+	{ .service = { &rpc_Core_ComponentCertificate, 0, core_enrol_component, NULL } }, /* web's own */
 	/* the ways to devices */
 	{ .service = { &rpc_Console_UserCertificate, 0, core_enrol_session, NULL } },
 	{ .service = { &rpc_Console_OpenTunnel, 0, core_console_tunnel, NULL } },

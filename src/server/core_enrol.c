@@ -303,24 +303,34 @@ void core_enrol_certify(void *ctx, struct rpc_call *call, const void *message)
 
 /* ---- the server's own roles, and local users ---- */
 
+static void names_add(murmesh_IssueRequest *issue, struct str host)
+{
+	for (pb_size_t i = 0; i < issue->names_count; i++)
+		if (str_is(host, issue->names[i]))
+			return;
+	if (host.len && str_copy(host, issue->names[issue->names_count], sizeof issue->names[0]) == 0)
+		issue->names_count++;
+}
+
+/* Of host or host:port, [v6] or [v6]:port. */
+static struct str host_of(struct str address)
+{
+	struct str rest;
+	return str_starts(address, STR("[")) ? str_cut(str_skip(address, 1), ']', &rest) : str_cut(address, ':', &rest);
+}
+
 static int component_decide(struct store_tx *tx, struct certificate_job *job)
 {
 	struct id id;
-	struct str host, port;
 	(void)tx;
 	random_id(&id);
 	str_copy(STR("server"), job->actor, sizeof job->actor);
 	issue_for(job, murmesh_CertificateKind_COMPONENT, &id, "murmesh-server");
-	str_copy(STR("localhost"), job->issue.names[0], sizeof job->issue.names[0]);
-	str_copy(STR("127.0.0.1"), job->issue.names[1], sizeof job->issue.names[1]);
-	str_copy(STR("::1"), job->issue.names[2], sizeof job->issue.names[2]);
-	job->issue.names_count = 3;
-	host = str_cut_last(str_from(job->base.core->address), ':', &port);
-	if (str_starts(host, STR("[")))
-		host = (struct str){ host.ptr + 1, host.len - 2 };
-	if (host.len && !str_is(host, "localhost") && !str_is(host, "127.0.0.1") && !str_is(host, "::1") &&
-	    str_copy(host, job->issue.names[3], sizeof job->issue.names[3]) == 0)
-		job->issue.names_count = 4;
+	names_add(&job->issue, STR("localhost"));
+	names_add(&job->issue, STR("127.0.0.1"));
+	names_add(&job->issue, STR("::1"));
+	names_add(&job->issue, host_of(str_from(job->base.core->address)));
+	names_add(&job->issue, host_of(str_from(job->base.core->domain)));
 	return 0;
 }
 

@@ -19,7 +19,7 @@ struct login {
 	struct list node; /* asking or waiting */
 	struct link_logins *logins;
 	struct rpc_call *call;
-	uint8_t origin[SOCKET_ORIGIN_MAX]; /* zeros behind its end */
+	struct socket_source from;
 	uint64_t until_ms;
 	int err;
 	char why[128];
@@ -32,13 +32,13 @@ struct link_logins {
 	size_t n_asking, n_waiting;
 };
 
-static bool login_room(const struct link_logins *logins, const uint8_t origin[SOCKET_ORIGIN_MAX])
+static bool login_room(const struct link_logins *logins, const struct socket_source *from)
 {
 	size_t n = 0;
 	LIST_EACH(at, &logins->asking)
-		n += memcmp(LIST_ENTRY(at, struct login, node)->origin, origin, SOCKET_ORIGIN_MAX) == 0;
+		n += memcmp(LIST_ENTRY(at, struct login, node)->from.key, from->key, sizeof from->key) == 0;
 	LIST_EACH(at, &logins->waiting)
-		n += memcmp(LIST_ENTRY(at, struct login, node)->origin, origin, SOCKET_ORIGIN_MAX) == 0;
+		n += memcmp(LIST_ENTRY(at, struct login, node)->from.key, from->key, sizeof from->key) == 0;
 	return n < PER_ADDRESS_MAX && logins->n_asking < ASKING_MAX && logins->n_waiting < WAITING_MAX;
 }
 
@@ -119,17 +119,17 @@ static int ask(struct login *login, struct rpc_connection *core, const murmesh_L
 void link_login(struct link_logins *logins, struct rpc_connection *core, struct rpc_call *call, const murmesh_LoginProof *proof,
                 int fd)
 {
-	uint8_t origin[SOCKET_ORIGIN_MAX] = { 0 };
 	struct socket_address peer;
+	struct socket_source from;
 	if (socket_peer(fd, &peer) < 0)
 		return rpc_call_finish(call, -E_CLOSED, NULL);
-	socket_address_origin(&peer, origin);
-	struct login *login = login_room(logins, origin) ? mem_alloc(sizeof *login) : NULL;
+	socket_address_source(&peer, &from);
+	struct login *login = login_room(logins, &from) ? mem_alloc(sizeof *login) : NULL;
 	if (!login)
 		return rpc_call_finish(call, -E_BUSY, "too many people log in at the moment");
 	login->logins = logins;
 	login->call = rpc_call_ref(call);
-	memcpy(login->origin, origin, sizeof login->origin);
+	login->from = from;
 	list_append(&logins->asking, &login->node);
 	logins->n_asking++;
 	int err = ask(login, core, proof, &peer);

@@ -359,6 +359,7 @@ static void settings_read(struct core *core)
 	if (str_to_u64(str_setting(settings, "owner"), UINT32_MAX, &number) == 0)
 		core->owner = (uid_t)number;
 	str_copy(str_setting(settings, "address"), core->address, sizeof core->address);
+	str_copy(str_setting(settings, "domain"), core->domain, sizeof core->domain);
 }
 
 int server_core_main(struct priv_child *child)

@@ -26,7 +26,7 @@ struct link_role {
 	struct io_loop *loop;
 	struct io_watch *intake;  /* the front's packet socket */
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
-	struct rpc_connection *core;
+	struct rpc_connection *core, *collect;
 	struct key *key;
 	struct tls_context *tls;                /* connections made under an older one keep it */
 	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
@@ -118,13 +118,20 @@ static void on_login(void *ctx, struct rpc_call *call, const void *message)
 	link_login(client->role->logins, client->role->core, call, message, stream_fd(rpc_connection_stream(client->connection)));
 }
 
-/* All other methods go to core as they are.  What is not in this table cannot be called from a network. */
+static int on_reports(void *ctx, struct rpc_call *call)
+{
+	struct client *client = ctx;
+	return client->role->collect ? rpc_proxy(call, client->role->collect) : -E_BUSY;
+}
+
+/* Methods without a function go to core as they are.  What is not in this table cannot be called from a network. */
 static const struct rpc_service services[] = {
 	{ &rpc_CertificationManager_RequestToken, ANYONE, NULL, NULL },
 	{ &rpc_CertificationManager_RequestCertificate, ANYONE, on_request_certificate, NULL },
 	{ &rpc_CertificationManager_RenewCertificate, NODES, on_renew_certificate, NULL },
 	{ &rpc_Login_Password, ANYONE, on_login, NULL },
 	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
+	{ &rpc_Reports_Send, NODES, NULL, on_reports },
 	{ &rpc_Fleet_ListDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
 	{ &rpc_Fleet_ChangeDevices, USERS, NULL, NULL },
@@ -159,7 +166,7 @@ static int on_open(void *ctx, struct rpc_call *call)
 		return -E_DENIED;
 	if (!(class & USERS) && rpc_connection_calls(client->connection) > CALLS_MAX)
 		return -E_LIMIT;
-	if (row->unary)
+	if (row->unary || row->open)
 		return rpc_serve(row, call, client);
 	return client->role->core ? rpc_proxy(call, client->role->core) : -E_BUSY;
 }
@@ -373,9 +380,19 @@ static void on_core_closed(void *ctx, int err)
 	rpc_connection_free(core);
 }
 
+static void on_collect_closed(void *ctx, int err)
+{
+	struct link_role *role = ctx;
+	struct rpc_connection *collect = role->collect;
+	(void)err;
+	role->collect = NULL;
+	rpc_connection_free(collect);
+}
+
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events events = { NULL, NULL, on_core_closed };
+	static const struct rpc_connection_events events = { NULL, NULL, on_core_closed },
+	                                          collect = { NULL, NULL, on_collect_closed };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct link_role *role = ctx;
 	if (str_is(str_from(name), "rpc-to:core")) {
@@ -384,6 +401,10 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
 		if (!role->tls)
 			certificate_ask(role);
+	} else if (str_is(str_from(name), "rpc-to:collect")) {
+		if (role->collect)
+			on_collect_closed(role, 0);
+		role->collect = rpc_connection_plain(role->loop, fd, &settings, &collect, role);
 	} else if (str_is(str_from(name), "pass-from:front")) {
 		role->intake_fd = fd;
 		role->intake = io_watch_new(role->loop, fd, on_intake, role);
@@ -415,6 +436,7 @@ int server_link_main(struct priv_child *child)
 	clients_free(&role.strangers);
 	clients_free(&role.known);
 	rpc_connection_free(role.core);
+	rpc_connection_free(role.collect);
 	link_logins_free(role.logins);
 	io_watch_free(role.intake);
 	io_timer_free(role.renewal);
