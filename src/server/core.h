@@ -220,6 +220,7 @@ void core_verify_done(struct core_request *request);
 
 /* ---- core_watch.c ---- */
 int core_watch_fleet(void *ctx, struct rpc_call *call);
+int core_watch_session(void *ctx, struct rpc_call *call);
 /* Tell all who watch and whose reach it is in: as it is now, online or not; removed.  before: the group that it was in (NULL: the same);
  * for those who only reached that one it is removed. */
 void core_watch_device(struct core *core, const struct device *device, const char *before);

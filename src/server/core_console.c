@@ -51,6 +51,7 @@ static const struct core_method methods[] = {
 	RUN(EndSession, WHOLE(SessionEnd), NULL, core_session_end_run, core_session_end_done),
 	RUN(TotpBegin, SESSION_ONLY, NULL, core_totp_begin_run, NULL),
 	RUN(TotpConfirm, WHOLE(TotpCode), NULL, core_totp_confirm_run, NULL),
+	OPEN(WatchSession, core_watch_session),
 	/* the fleet */
 	OPEN(WatchFleet, core_watch_fleet),
 	RUN(GetDevice, WHOLE(DeviceRequest), NULL, core_device_run, core_device_done),

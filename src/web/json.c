@@ -39,9 +39,9 @@ int json_read(struct str bytes, json_t **ret, char why[JSON_WHY_SIZE])
 	json_error_t error;
 	if (too_deep(bytes))
 		return wrong(why, "the content", "is nested too deeply");
-	json_t *json = json_loadb(bytes.ptr, bytes.len, JSON_REJECT_DUPLICATES, &error);
+	json_t *json = bytes.len ? json_loadb(bytes.ptr, bytes.len, JSON_REJECT_DUPLICATES, &error) : json_object();
 	if (!json) {
-		if (json_error_code(&error) == json_error_out_of_memory)
+		if (!bytes.len || json_error_code(&error) == json_error_out_of_memory)
 			return -E_NO_MEMORY;
 		snprintf(why, JSON_WHY_SIZE, "%s at byte %d",
 		         json_error_code(&error) == json_error_duplicate_key ? "a field is there twice," : "it is no JSON",

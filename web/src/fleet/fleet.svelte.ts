@@ -1,7 +1,7 @@
 // The fleet of this page, with one signal for all of its changes.
 import type { Socket } from '../socket';
-import type { Device, Problem } from '../types';
-import { FleetStore, type FleetEvent } from './store';
+import type { Device, FleetChange, Problem } from '../types';
+import { FleetStore } from './store';
 
 export const fleet = new FleetStore();
 
@@ -25,7 +25,7 @@ function publish(): void {
 	fleetState.complete = fleet.complete;
 }
 
-function tell(events: FleetEvent[]): void {
+function tell(events: FleetChange[]): void {
 	for (const event of events) {
 		if (!('device' in event) || !event.device.online) continue;
 		const known = fleet.byId.get(event.device.id);
@@ -35,7 +35,7 @@ function tell(events: FleetEvent[]): void {
 
 export function startFleet(socket: Socket): void {
 	stop?.();
-	stop = socket.subscribe<FleetEvent>('fleet', {
+	stop = socket.subscribe<FleetChange>('fleet', {
 		batch(batch) {
 			fleetState.problem = null;
 			if (arrivals.size > 0 && fleet.complete) tell(batch.events);
