@@ -7,6 +7,7 @@
 	ROW(key)                                                                                                                   \
 	ROW(login_link)                                                                                                            \
 	ROW(ls)                                                                                                                    \
+	ROW(ssh)                                                                                                                   \
 	ROW(run)                                                                                                                   \
 	ROW(map)                                                                                                                   \
 	ROW(help)                                                                                                                  \
