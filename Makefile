@@ -8,17 +8,22 @@ PACKAGES := $(shell sed -e 's/\#.*//' packaging/packages.txt)
 TEST_PACKAGES := $(shell sed -e 's/\#.*//' packaging/packages-test.txt)
 MESON := CC="$(shell command -v ccache) $(or $(CC_FOR_BUILD),gcc)" meson setup
 
-.PHONY: all deps deps-test run test asan tsan fuzz bench coverage lint clean
+.PHONY: all console deps deps-test run test asan tsan fuzz bench coverage lint clean
 
-all: $(BUILD)/build.ninja
+all: $(BUILD)/build.ninja console
 	@ninja -C $(BUILD)
+
+console:
+	@tools/build_console.sh
 
 $(BUILD)/build.ninja:
 	@$(MAKE) --no-print-directory deps
 	$(MESON) $(BUILD)
 
+# Debian's npm does not go with the Node.js of others, which brings its own; without any the server is built all the same.
 deps:
 	@tools/install_packages.sh $(PACKAGES)
+	@command -v npm >/dev/null || tools/install_packages.sh nodejs npm || true
 
 deps-test:
 	@tools/install_packages.sh $(PACKAGES) $(TEST_PACKAGES)

@@ -34,7 +34,7 @@ SYSTEM_HEADERS = {
 }
 
 # Made from proto/ and not in the tree.
-GENERATED = re.compile(r"(^|/)(\w+\.pb|services)\.h$")
+GENERATED = re.compile(r"(^|/)(\w+\.pb|services|gg_modules)\.h$")
 GENERATED_FROM = LAYER["rpc"]
 
 PROCESS_PLACES = "os priv"

@@ -17,7 +17,7 @@
 struct net_role {
 	struct priv_child *child;
 	struct io_loop *loop;
-	struct rpc_connection *exec, *resolve;
+	struct rpc_connection *exec, *resolve, *probe;
 	struct keep keep;
 	struct host host;
 	struct join_line line;
@@ -55,7 +55,8 @@ void net_hang_up(struct net_role *net);
 /* ---- net_enrol.c ---- */
 void net_enrol(struct net_role *net);
 /* ---- net_link.c ---- */
-int net_enter_enrolled(struct net_role *net); /* contexts, trust, legs out of what is kept */
-void net_link(struct net_role *net);          /* dials, opens the control link, tries again for ever */
+int net_enter_enrolled(struct net_role *net);           /* contexts, trust, legs out of what is kept */
+void net_link(struct net_role *net);                    /* dials, opens the control link, tries again for ever */
+int net_reports_open(void *ctx, struct rpc_call *call); /* of the probe: to the parent as it is */
 void net_rpc_legs_free(struct net_role *net);
 #endif

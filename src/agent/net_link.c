@@ -188,6 +188,16 @@ int net_enter_enrolled(struct net_role *net)
 	return net->legs ? 0 : -E_NO_MEMORY;
 }
 
+/* ---- the probe's reports ---- */
+
+int net_reports_open(void *ctx, struct rpc_call *call)
+{
+	struct net_role *net = ctx;
+	if (!str_is(rpc_call_path(call), rpc_Reports_Send.path))
+		return -E_UNSUPPORTED;
+	return net->online && net->parent ? rpc_proxy(call, net->parent) : -E_OFFLINE;
+}
+
 /* ---- the link ---- */
 
 static void link_later(struct net_role *net, int err, const char *why)

@@ -58,8 +58,7 @@ static bool host_valid(struct str host)
 	return name_is_host(host) || is_address(host, AF_INET) || is_address(host, AF_INET6);
 }
 
-/* "name", "1.2.3.4" or "[::1]", without the brackets in *ret. */
-static int host_parse(struct str text, char ret[JOIN_HOST_SIZE])
+int join_host_parse(struct str text, char ret[JOIN_HOST_SIZE])
 {
 	bool brackets = text.len > 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']';
 	struct str host = brackets ? (struct str){ text.ptr + 1, text.len - 2 } : text;
@@ -67,7 +66,7 @@ static int host_parse(struct str text, char ret[JOIN_HOST_SIZE])
 	return good ? str_copy(host, ret, JOIN_HOST_SIZE) : -E_KEY_LINE;
 }
 
-static int port_parse(struct str text, uint16_t *ret)
+int join_port_parse(struct str text, uint16_t *ret)
 {
 	uint64_t port;
 	if (str_to_u64(text, UINT16_MAX, &port) < 0 || text.ptr[0] == '0')
@@ -97,7 +96,7 @@ int join_line_parse(struct str text, struct join_line *ret)
 	struct join_line line = { 0 };
 	struct str keys, address = str_cut(text, '#', &keys), port, host = str_cut_last(address, ':', &port);
 	int err = -E_KEY_LINE;
-	if (text.len < JOIN_LINE_SIZE && host_parse(host, line.host) == 0 && port_parse(port, &line.port) == 0 &&
+	if (text.len < JOIN_LINE_SIZE && join_host_parse(host, line.host) == 0 && join_port_parse(port, &line.port) == 0 &&
 	    keys_parse(keys, &line) == 0)
 		err = 0;
 	if (err == 0)

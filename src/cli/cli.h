@@ -56,6 +56,7 @@ struct cli_command {
 	const struct cli_example *examples; /* at least one */
 	int (*run)(const struct cli *cli);  /* returns the exit code */
 	unsigned operands_least, operands_most;
+	bool dashed_operands; /* "-web" is one, unless it is the short form of an option */
 };
 #define CLI_ANY 0xffffu /* operands_most: no limit */
 
@@ -100,8 +101,9 @@ bool cli_given(const struct cli *cli, const char *name);       /* or has a defau
 uint64_t cli_number(const struct cli *cli, const char *name);  /* 0 when not given */
 uint64_t cli_duration_ms(const struct cli *cli, const char *name);
 
-/* The folder of --dir, or else the user's own.  Returns 0, -E_TOO_LONG, or -E_NOT_FOUND (no HOME). */
+/* The folder of --dir, or else of $MURMESH_DIR, or else the user's own.  Returns 0, -E_TOO_LONG, or -E_NOT_FOUND (no HOME). */
 int cli_directory(const struct cli *cli, char *out, size_t size);
+const char *cli_directory_named(const struct cli *cli); /* by one of the first two; NULL = by neither */
 
 /* ---- fail.c ---- */
 enum cli_exit cli_exit_code(int err); /* of a negative or positive error code; 0 gives CLI_OK */
@@ -127,7 +129,7 @@ const char *cli_command_nearest(const char *name); /* the command that was perha
 struct cli_column {
 	const char *key; /* of the JSON object; "last_seen" has the heading LAST SEEN */
 	enum cli_column_kind {
-		CLI_COLUMN_VALUE,
+		CLI_COLUMN_VALUE,  /* text, number, boolean, or an array of texts ("web,old") */
 		CLI_COLUMN_NUMBER, /* aligned to the right */
 		CLI_COLUMN_TIME,   /* integer, seconds since 1970: "3 s ago" on a terminal, else RFC 3339 */
 	} kind;

@@ -6,10 +6,8 @@ static int run(const struct cli *cli)
 	murmesh_LoginLinkReply reply;
 	char directory[4096];
 	int err = cli_directory(cli, directory, sizeof directory);
-	struct io_loop *loop = err == 0 ? io_loop_new() : NULL;
 	if (err == 0)
-		err = loop ? session_login_link(loop, directory, &reply) : -E_NO_MEMORY;
-	io_loop_free(loop);
+		err = session_login_link(directory, &reply);
 	if (err < 0)
 		return cli_fail(err, "no login link was made");
 	if (cli_format(cli) >= CLI_JSON)

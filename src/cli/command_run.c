@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "cli/devices.h"
 #include "cli/leg.h"
 #include "os/fd.h"
 #include "os/pty.h"
@@ -34,6 +35,7 @@ struct run {
 	struct target *targets;
 	size_t n, next, n_over;
 	bool interrupted;
+	struct cli_table table; /* of --dry-run */
 };
 
 static void next_start(struct run *run);
@@ -218,24 +220,51 @@ static void next_start(struct run *run)
 
 /* ---- the order ---- */
 
-static int device_add(struct run *run, struct str name)
+static int device_add(void *ctx, const murmesh_Device *device)
 {
-	char text[256];
-	murmesh_Device device;
-	int err = run->n < DEVICES_MAX ? str_copy(name, text, sizeof text) : -E_LIMIT;
-	if (err == 0)
-		err = session_device(&run->session, text, &device);
-	if (err < 0)
-		return cli_fail_because(err, run->session.why[0] ? run->session.why : NULL, NULL, "the device %.*s cannot be used",
-		                        STR_ARG(name));
+	struct run *run = ctx;
 	for (size_t i = 0; i < run->n; i++)
-		if (memcmp(run->targets[i].device.bytes, device.id, sizeof device.id) == 0)
-			return 0; /* named twice */
+		if (memcmp(run->targets[i].device.bytes, device->id, sizeof device->id) == 0)
+			return 0; /* meant twice */
+	if (run->n == DEVICES_MAX)
+		return -E_LIMIT;
 	struct target *target = &run->targets[run->n++];
 	target->run = run;
-	target->online = device.online;
-	memcpy(target->device.bytes, device.id, sizeof target->device.bytes);
-	str_copy(str_from(device.name), target->name, sizeof target->name);
+	target->online = device->online;
+	memcpy(target->device.bytes, device->id, sizeof target->device.bytes);
+	str_copy(str_from(device->name), target->name, sizeof target->name);
+	if (cli_flag(run->cli, "dry-run"))
+		device_row(&run->table, device);
+	return 0;
+}
+
+/* Up to the next comma that is not inside quotation marks. */
+static struct str selector_cut(struct str text, struct str *rest)
+{
+	bool quoted = false;
+	size_t len = 0;
+	while (len < text.len && (quoted || text.ptr[len] != ','))
+		quoted ^= text.ptr[len++] == '"';
+	*rest = str_skip(text, len + (len < text.len));
+	return str_trim((struct str){ text.ptr, len });
+}
+
+static int devices_add(struct run *run)
+{
+	struct str rest = str_from(run->cli->operands[0]);
+	bool query = false;
+	while (rest.len) {
+		struct str selector = selector_cut(rest, &rest);
+		int err = devices_each(&run->session, selector, device_add, run);
+		if (err == -E_LIMIT)
+			return cli_fail_because(err, "a command goes to at most 1,000 devices at once", "choose fewer by a query",
+			                        "the command was not started");
+		if (err < 0)
+			return devices_fail(&run->session, err, selector);
+		query = query || devices_is_query(selector);
+	}
+	if (query && !cli_flag(run->cli, "dry-run"))
+		cli_note(run->cli, "%zu device%s", run->n, run->n == 1 ? "" : "s");
 	return 0;
 }
 
@@ -277,11 +306,8 @@ static int result(const struct run *run)
 
 static int carry_out(struct run *run)
 {
-	struct str rest = str_from(run->cli->operands[0]);
-	int code = 0;
-	while (rest.len && code == 0)
-		code = device_add(run, str_trim(str_cut(rest, ',', &rest)));
-	if (code)
+	int code = devices_add(run);
+	if (code || cli_flag(run->cli, "dry-run"))
 		return code;
 	int err = session_leg_context(&run->session, true, &run->tls);
 	if (err == 0)
@@ -299,6 +325,9 @@ static int carry_out(struct run *run)
 static int run(const struct cli *cli)
 {
 	static struct run run;
+	if (cli->n_operands < 2 && !cli_flag(cli, "dry-run"))
+		return cli_fail_because(-E_USAGE, "there is no command", "write `murmesh run QUERY -- COMMAND`",
+		                        "the command was not started");
 	run.cli = cli;
 	run.terminal = -1;
 	run.targets = mem_alloc_array(DEVICES_MAX, sizeof *run.targets);
@@ -308,7 +337,11 @@ static int run(const struct cli *cli)
 	if (code)
 		return code;
 	struct io_signal *terminate = session_interrupt_by(&run.session, SIGTERM);
+	if (cli_flag(cli, "dry-run"))
+		cli_table_begin(&run.table, cli, device_columns);
 	code = carry_out(&run);
+	if (cli_flag(cli, "dry-run") && cli_table_end(&run.table) < 0)
+		code = CLI_FAILED;
 	for (size_t i = 0; i < run.n; i++) {
 		run.targets[i].over = true;
 		struct rpc_connection *connection = run.targets[i].connection;
@@ -324,9 +357,16 @@ static int run(const struct cli *cli)
 	return code;
 }
 
+static const struct cli_option options[] = {
+	{ "dry-run", 'n', NULL, CLI_FLAG, "list the devices, run nothing", NULL, 0 },
+	{ 0 },
+};
+
 static const struct cli_example examples[] = {
 	{ "murmesh run web02 -- uname -a", "one device: its output and its exit code" },
 	{ "murmesh run web01,web02 -- systemctl restart nginx", "several: 0 when all succeeded, else 7" },
+	{ "murmesh run 'tag:web and not os:alpine' -- uptime", "all devices of a query" },
+	{ "murmesh run 'tag:web' --dry-run", "which these are" },
 	{ "murmesh run web02 -- sh -c 'df -h | grep /srv'", "a shell line" },
 	{ 0 },
 };
@@ -334,9 +374,10 @@ static const struct cli_example examples[] = {
 const struct cli_command command_run = {
 	.name = "run",
 	.summary = "run a command on devices",
-	.usage = "DEVICE[,DEVICE...] -- COMMAND [ARGUMENT...]",
+	.usage = "QUERY[,QUERY...] -- COMMAND [ARGUMENT...]",
+	.options = options,
 	.examples = examples,
 	.run = run,
-	.operands_least = 2,
+	.operands_least = 1,
 	.operands_most = 33,
 };

@@ -148,7 +148,7 @@ static int keys_make(struct up *up, bool *ret_enrol, char *agent_line, size_t si
 			snprintf(agent_line, size, "127.0.0.1:%u#%s", up->description.front_port, own.key);
 	}
 	session_close(&session);
-	return err == 0 ? session_login_link(up->loop, up->directory, &up->link) : err;
+	return err == 0 ? session_login_link(up->directory, &up->link) : err;
 }
 
 static int announce(const struct up *up)

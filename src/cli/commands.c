@@ -6,10 +6,19 @@
 	ROW(join)                                                                                                                  \
 	ROW(key)                                                                                                                   \
 	ROW(login_link)                                                                                                            \
+	ROW(login)                                                                                                                 \
+	ROW(logout)                                                                                                                \
 	ROW(ls)                                                                                                                    \
 	ROW(ssh)                                                                                                                   \
+	ROW(show)                                                                                                                  \
 	ROW(run)                                                                                                                   \
 	ROW(map)                                                                                                                   \
+	ROW(rename)                                                                                                                \
+	ROW(group)                                                                                                                 \
+	ROW(tag)                                                                                                                   \
+	ROW(delete)                                                                                                                \
+	ROW(user)                                                                                                                  \
+	ROW(audit)                                                                                                                 \
 	ROW(help)                                                                                                                  \
 	ROW(version)                                                                                                               \
 	ROW(explain)                                                                                                               \

@@ -110,21 +110,24 @@ static char *output_of(const char *text, bool terminal, int code)
 	return output;
 }
 
+/* A name as it stands behind `form`: dashes as in the form of options. */
+static const char *wanted(const char *form, const char *name, bool escaped)
+{
+	static char text[128];
+	size_t len = (size_t)snprintf(text, sizeof text, "%s", form);
+	for (; *name; name++)
+		len += (size_t)snprintf(text + len, sizeof text - len, "%s%c", escaped && *name == '-' ? "\\" : "", *name);
+	return text;
+}
+
 static void names_all(const char *line, const char *command_form, const char *option_form)
 {
-	char wanted[128];
+	bool escaped = option_form[0] == '\\';
 	char *output = output_of(line, false, CLI_OK);
 	for (const struct cli_command *const *row = cli_commands, *command; (command = *row); row++) {
-		/* a dash is written as in the form of options */
-		const char *dash = strchr(command->name, '-');
-		int first = dash ? (int)(dash - command->name) : (int)strlen(command->name);
-		snprintf(wanted, sizeof wanted, "%s%.*s%.*s%s", command_form, first, command->name,
-		         dash ? (option_form[0] == '\\' ? 2 : 1) : 0, option_form, dash ? dash + 1 : "");
-		assert_non_null(strstr(output, wanted));
-		for (const struct cli_option *option = command->options; option && option->name; option++) {
-			snprintf(wanted, sizeof wanted, "%s%s", option_form, option->name);
-			assert_non_null(strstr(output, wanted));
-		}
+		assert_non_null(strstr(output, wanted(command_form, command->name, escaped)));
+		for (const struct cli_option *option = command->options; option && option->name; option++)
+			assert_non_null(strstr(output, wanted(option_form, option->name, escaped)));
 	}
 	free(output);
 }

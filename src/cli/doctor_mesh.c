@@ -12,9 +12,7 @@
 enum doctor_result doctor_server(const char *directory, char text[DOCTOR_TEXT_SIZE])
 {
 	murmesh_ServerDescription description;
-	struct io_loop *loop = io_loop_new();
-	int err = loop ? session_describe(loop, directory, &description) : -E_NO_MEMORY;
-	io_loop_free(loop);
+	int err = session_describe(directory, &description);
 	if (err == -E_NO_SERVER)
 		snprintf(text, DOCTOR_TEXT_SIZE, "none runs in %.400s", directory);
 	else if (err < 0)

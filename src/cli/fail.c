@@ -18,6 +18,7 @@ enum cli_exit cli_exit_code(int err)
 	case E_DURATION:
 	case E_MAP_SPEC:
 	case E_KEY_LINE:
+	case E_QUERY:
 		return CLI_USAGE;
 	case E_NOT_FOUND:
 	case E_AMBIGUOUS:
@@ -31,6 +32,12 @@ enum cli_exit cli_exit_code(int err)
 	case E_KEY_USED:
 	case E_KEY_EXPIRED:
 	case E_KEY_PROOF:
+	case E_SESSION:
+	case E_LOGIN:
+	case E_LOGIN_DELAY:
+	case E_CODE_WANTED:
+	case E_NOT_PRIVATE:
+	case E_WRONG_PIN:
 	case EACCES:
 	case EPERM:
 		return CLI_NOT_PERMITTED;

@@ -6,7 +6,9 @@
 #include "cli/cli.h"
 
 const struct cli_option cli_global_options[] = {
-	{ "dir", 0, "DIR", CLI_FILE, "folder of the data (root: /var/lib/murmesh, others: ~/.local/share/murmesh)" },
+	{ "dir", 0, "DIR", CLI_FILE,
+	  "folder of the data (else $MURMESH_DIR; root: /var/lib/murmesh, others: ~/.local/share/murmesh)" },
+	{ "server", 0, "HOST", CLI_TEXT, "the server, of those that you are logged in to (murmesh login)" },
 	{ "json", 0, NULL, CLI_FLAG, "print JSON" },
 	{ "jsonl", 0, NULL, CLI_FLAG, "print JSON, one object a line" },
 	{ "quiet", 'q', NULL, CLI_FLAG, "print data and errors only" },
@@ -155,6 +157,14 @@ static int whole_check(const struct cli *cli, struct cli_problem *reterr)
 	return 0;
 }
 
+static bool is_option(struct cli *cli, const char *word)
+{
+	if (word[0] != '-' || !word[1])
+		return false;
+	bool takes_dashed = cli->command && cli->command->dashed_operands && cli->n_operands;
+	return !takes_dashed || word[1] == '-' || (!word[2] && value_by_letter(cli, word[1]));
+}
+
 int cli_parse(struct cli *cli, int argc, char **argv, struct cli_problem *reterr)
 {
 	bool only_operands = false;
@@ -164,7 +174,7 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct cli_problem *reterr
 	for (int i = 1; i < argc && err == 0; i++) {
 		if (!only_operands && strcmp(argv[i], "--") == 0)
 			only_operands = true;
-		else if (!only_operands && argv[i][0] == '-' && argv[i][1])
+		else if (!only_operands && is_option(cli, argv[i]))
 			err = option_take(cli, argv, &i, reterr);
 		else if (!cli->command)
 			err = command_take(cli, argv[i], reterr);
@@ -215,9 +225,15 @@ uint64_t cli_duration_ms(const struct cli *cli, const char *name)
 	return value_get(cli, name)->number;
 }
 
+const char *cli_directory_named(const struct cli *cli)
+{
+	const char *named = cli_text(cli, "dir"), *usual = getenv("MURMESH_DIR");
+	return named ? named : usual && *usual ? usual : NULL;
+}
+
 int cli_directory(const struct cli *cli, char *out, size_t size)
 {
-	const char *home = getenv("HOME"), *data = getenv("XDG_DATA_HOME"), *named = cli_text(cli, "dir");
+	const char *home = getenv("HOME"), *data = getenv("XDG_DATA_HOME"), *named = cli_directory_named(cli);
 	int len;
 	if (named)
 		len = snprintf(out, size, "%s", named);

@@ -59,6 +59,21 @@ static void time_format(const struct cli_table *table, int64_t at, char *out, si
 	snprintf(out, size, "%s", text);
 }
 
+/* Texts of an array one behind the other, separated by commas. */
+static void list_format(const json_t *list, char out[CELL_SIZE])
+{
+	char item[CELL_SIZE];
+	size_t at, len = 0;
+	json_t *value;
+	json_array_foreach(list, at, value)
+	{
+		utf8_clean((struct str){ json_string_value(value), json_string_length(value) }, item, CELL_SIZE);
+		len += (size_t)snprintf(out + len, CELL_SIZE - len, "%s%s", at ? "," : "", item);
+		if (len >= CELL_SIZE)
+			return;
+	}
+}
+
 static void cell_format(const struct cli_table *table, const struct cli_column *column, const json_t *value, char out[CELL_SIZE])
 {
 	snprintf(out, CELL_SIZE, "%s", table->format == CLI_TERMINAL ? "-" : "");
@@ -68,7 +83,9 @@ static void cell_format(const struct cli_table *table, const struct cli_column *
 		snprintf(out, CELL_SIZE, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 	else if (json_is_boolean(value))
 		snprintf(out, CELL_SIZE, "%s", json_is_true(value) ? "yes" : "no");
-	else if (json_is_string(value))
+	else if (json_array_size(value))
+		list_format(value, out);
+	else if (json_string_length(value) || (json_is_string(value) && table->format != CLI_TERMINAL))
 		utf8_clean((struct str){ json_string_value(value), json_string_length(value) }, out, CELL_SIZE);
 }
 

@@ -184,6 +184,11 @@ void hash_sha256(const void *bytes, size_t len, uint8_t ret_hash[HASH_SIZE])
 	hash_require(EVP_Digest(bytes, len, ret_hash, NULL, EVP_sha256(), NULL) == 1);
 }
 
+void hash_sha1(const void *bytes, size_t len, uint8_t ret_hash[HASH_SHA1_SIZE])
+{
+	hash_require(EVP_Digest(bytes, len, ret_hash, NULL, EVP_sha1(), NULL) == 1);
+}
+
 void hash_hmac(const uint8_t *key, size_t key_len, struct str a, struct str b, uint8_t ret_mac[HASH_SIZE])
 {
 	EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);

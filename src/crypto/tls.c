@@ -122,21 +122,23 @@ struct tls *tls_free(struct tls *tls)
 	return mem_free(tls);
 }
 
-/* The self-signed certificate of that key hash among those sent. */
-static X509 *pinned_root(STACK_OF(X509) * sent, const uint8_t pin[HASH_SIZE])
+/* The self-signed certificate of that key hash among those sent; pin NULL: the first one. */
+static X509 *sent_root(STACK_OF(X509) * sent, const uint8_t *pin)
 {
 	for (int i = 0; i < sk_X509_num(sent); i++) {
 		struct certificate_info info;
 		const struct certificate one = { sk_X509_value(sent, i) };
-		if (certificate_inspect(&one, &info) == 0 && hash_equal(info.key_hash, pin) && X509_self_signed(one.x509, 1) == 1)
+		if (certificate_inspect(&one, &info) == 0 && (!pin || hash_equal(info.key_hash, pin)) &&
+		    X509_self_signed(one.x509, 1) == 1)
 			return one.x509;
 	}
 	return NULL;
 }
 
-static int verify_pinned(struct tls *tls, X509_STORE_CTX *chain, int64_t now, struct identity *ret)
+static int verify_by_sent_root(struct tls *tls, X509_STORE_CTX *chain, int64_t now, struct identity *ret)
 {
-	X509 *root = pinned_root(X509_STORE_CTX_get0_untrusted(chain), tls->context->pin);
+	const struct tls_context *context = tls->context;
+	X509 *root = sent_root(X509_STORE_CTX_get0_untrusted(chain), context->verify == TLS_VERIFY_PIN ? context->pin : NULL);
 	STACK_OF(X509) *trusted = root ? sk_X509_new_null() : NULL;
 	if (!root)
 		return -E_WRONG_PIN;
@@ -160,8 +162,9 @@ static int verify(struct tls *tls, X509_STORE_CTX *chain)
 	int64_t now = context->now ? context->now() : clock_wall_s();
 	if (sk_X509_num(X509_STORE_CTX_get0_untrusted(chain)) > CHAIN_MAX)
 		return -E_CERTIFICATE;
-	int err = context->verify == TLS_VERIFY_PIN ? verify_pinned(tls, chain, now, &identity)
-	                                            : chain_verify(chain, &context->mesh, context->kinds, now, &identity);
+	bool sent = context->verify == TLS_VERIFY_PIN || context->verify == TLS_VERIFY_UNKNOWN;
+	int err = sent ? verify_by_sent_root(tls, chain, now, &identity)
+	               : chain_verify(chain, &context->mesh, context->kinds, now, &identity);
 	if (!err && tls->has_expected && !identity_equal(&identity, &tls->expected))
 		err = -E_CERTIFICATE_PEER;
 	if (!err)

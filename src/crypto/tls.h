@@ -18,7 +18,9 @@ struct tls_context;
 enum tls_verify {
 	TLS_VERIFY_REQUIRED, /* the peer shows a certificate of this mesh (kinds, identity below), or the handshake fails */
 	TLS_VERIFY_OPTIONAL, /* server: a peer without one is let in (tls_peer() is then NULL); one that shows one is checked */
+	TLS_VERIFY_NONE,     /* server: asks for none */
 	TLS_VERIFY_PIN, /* client that joins: the chain sent must end in a root whose key hash is `pin` and have kind component */
+	TLS_VERIFY_UNKNOWN, /* client that has no pin yet: as PIN, for whichever root is sent.  It may be anybody: say nothing, ask a person */
 };
 
 struct tls_settings {
@@ -29,7 +31,7 @@ struct tls_settings {
 	const struct certificate *leaf, *intermediate, *root;
 	const struct key *key;
 	bool send_root;
-	struct id mesh; /* the peer's mesh (not for PIN) */
+	struct id mesh; /* the peer's mesh (not for PIN and UNKNOWN) */
 	unsigned kinds; /* bits 1 << enum identity_kind that the peer may be */
 	uint8_t pin[HASH_SIZE];
 	/* NULL-terminated, preferred first: a client offers them, a server selects from them; NULL = none. */
@@ -74,7 +76,7 @@ int tls_close_write(struct tls *tls); /* sends close_notify; reading goes on (ha
 
 /* After the handshake: */
 const struct certificate_info *tls_peer(const struct tls *tls); /* NULL without a certificate; owned by tls */
-/* Of TLS_VERIFY_PIN: the root it chained to, for keeping, owned by tls; else NULL. */
+/* Of TLS_VERIFY_PIN and _UNKNOWN: the root it chained to, for keeping, owned by tls; else NULL. */
 const struct certificate *tls_peer_certificate(const struct tls *tls);
 struct str tls_alpn(const struct tls *tls);          /* "" when none */
 const char *tls_error_detail(const struct tls *tls); /* OpenSSL's words for the last failure; "" */

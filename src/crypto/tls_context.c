@@ -65,10 +65,12 @@ static bool own_set(SSL_CTX *ssl, const struct tls_settings *settings)
 static bool trust_set(SSL_CTX *ssl, const struct tls_settings *settings)
 {
 	X509_STORE *store = SSL_CTX_get_cert_store(ssl);
+	if (settings->verify == TLS_VERIFY_NONE)
+		return settings->server;
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | (settings->verify == TLS_VERIFY_REQUIRED ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
 	                   NULL);
 	SSL_CTX_set_cert_verify_callback(ssl, tls_verify_peer, NULL);
-	if (settings->verify == TLS_VERIFY_PIN)
+	if (settings->verify == TLS_VERIFY_PIN || settings->verify == TLS_VERIFY_UNKNOWN)
 		return !settings->server;
 	/* Browsers show only certificates of the issuers named, else all they have. */
 	if (settings->verify == TLS_VERIFY_OPTIONAL && settings->intermediate &&

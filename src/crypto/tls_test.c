@@ -285,6 +285,44 @@ static void test_pin_refused(void **state)
 	assert_refused(&pair, true, -E_CERTIFICATE);
 }
 
+/* Whoever has no pin yet learns the root, of a chain that is whole. */
+static void test_unknown_root(void **state)
+{
+	struct certificate_info found;
+	struct pair pair = pair_pinned();
+	(void)state;
+	pair.client.settings.verify = TLS_VERIFY_UNKNOWN;
+	memset(pair.client.settings.pin, 0, HASH_SIZE);
+	pair_open(&pair);
+	assert_int_equal(certificate_inspect(tls_peer_certificate(pair.client.tls), &found), 0);
+	assert_memory_equal(found.key_hash, world.mesh.pin, HASH_SIZE);
+	pair_done(&pair);
+	/* No root; a chain that does not lead to it; a machine that is no server. */
+	pair = pair_pinned();
+	pair.client.settings.verify = TLS_VERIFY_UNKNOWN;
+	pair.server.settings.send_root = false;
+	pair_start(&pair, NULL, NULL);
+	assert_refused(&pair, true, -E_WRONG_PIN);
+	pair = pair_pinned();
+	pair.client.settings.verify = TLS_VERIFY_UNKNOWN;
+	pair.server.settings.leaf = world.foreign.certificate;
+	pair.server.settings.key = world.foreign.key;
+	pair.server.settings.intermediate = world.other.intermediate;
+	pair_start(&pair, NULL, NULL);
+	assert_refused(&pair, true, -E_CERTIFICATE);
+	pair = pair_pinned();
+	pair.client.settings.verify = TLS_VERIFY_UNKNOWN;
+	pair.server.settings.leaf = world.node.certificate;
+	pair.server.settings.key = world.node.key;
+	pair_start(&pair, NULL, NULL);
+	assert_refused(&pair, true, -E_CERTIFICATE_USAGE);
+	/* A server cannot be told so. */
+	struct tls_context *context;
+	pair = pair_of();
+	pair.server.settings.verify = TLS_VERIFY_UNKNOWN;
+	assert_int_equal(tls_context_new(&pair.server.settings, &context), -E_CERTIFICATE);
+}
+
 /* A root with the pinned key whose other words somebody has changed. */
 static void test_pin_forged_root(void **state)
 {
@@ -471,6 +509,7 @@ int main(void)
 		cmocka_unit_test(test_wall_clock),
 		cmocka_unit_test(test_pin),
 		cmocka_unit_test(test_pin_refused),
+		cmocka_unit_test(test_unknown_root),
 		cmocka_unit_test(test_pin_forged_root),
 		cmocka_unit_test(test_long_chain),
 		cmocka_unit_test(test_alpn),

@@ -3,7 +3,7 @@
 #include "fleet/fleet.h"
 #include "store/store.h"
 
-#define COLUMNS "id, name, token, os, arch, version, parent, created, last_seen, retired"
+#define COLUMNS "id, name, token, os, arch, version, parent, created, last_seen, retired, group_name, tags"
 
 static int name_check(struct str name)
 {
@@ -35,12 +35,14 @@ int fleet_device_add(struct store_tx *tx, const struct device *device)
 	if (err < 0)
 		return err;
 	struct store_query *query = store_query(tx, "INSERT INTO devices (" COLUMNS ")"
-	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0)");
+	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0, $6, $7)");
 	store_bind_id(query, 1, &device->id);
 	store_bind_text(query, 2, name);
 	store_bind_integer(query, 3, device->token);
 	store_bind_id(query, 4, &device->parent);
 	store_bind_integer(query, 5, device->created);
+	store_bind_text(query, 6, str_from(device->group));
+	store_bind_text(query, 7, str_from(device->tags));
 	return store_exec(query);
 }
 
@@ -56,6 +58,8 @@ static int device_read(struct store_query *query, struct device *ret)
 	ret->created = store_integer(query, 7);
 	ret->last_seen = store_integer(query, 8);
 	ret->retired = store_integer(query, 9);
+	store_text(query, 10, ret->group, sizeof ret->group);
+	store_text(query, 11, ret->tags, sizeof ret->tags);
 	return store_error(query);
 }
 
@@ -153,21 +157,30 @@ int fleet_device_seen(struct store_tx *tx, const struct id *id, int64_t now)
 	return changed_one(tx, query);
 }
 
-static void bind_inventory(struct store_query *query, int position, struct str text)
+static void bind_clean(struct store_query *query, int position, struct str text)
 {
-	char clean[FLEET_INVENTORY_MAX];
+	char clean[FLEET_TEXT_SIZE];
 	store_bind_text(query, position, str_from(utf8_clean(text, clean, sizeof clean)));
 }
 
-int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_inventory *inventory)
+int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_platform *platform)
 {
 	struct store_query *query =
 	        store_query(tx, "UPDATE devices SET os = $1, arch = $2, version = $3, parent = $4 WHERE id = $5");
-	bind_inventory(query, 1, inventory->os);
-	bind_inventory(query, 2, inventory->arch);
-	bind_inventory(query, 3, inventory->version);
-	store_bind_id(query, 4, &inventory->parent);
+	bind_clean(query, 1, platform->os);
+	bind_clean(query, 2, platform->arch);
+	bind_clean(query, 3, platform->version);
+	store_bind_id(query, 4, &platform->parent);
 	store_bind_id(query, 5, id);
+	return changed_one(tx, query);
+}
+
+int fleet_device_label(struct store_tx *tx, const struct device *device)
+{
+	struct store_query *query = store_query(tx, "UPDATE devices SET group_name = $1, tags = $2 WHERE id = $3");
+	store_bind_text(query, 1, str_from(device->group));
+	store_bind_text(query, 2, str_from(device->tags));
+	store_bind_id(query, 3, &device->id);
 	return changed_one(tx, query);
 }
 
@@ -212,6 +225,37 @@ int fleet_device_retire(struct store_tx *tx, const struct id *id, int64_t now)
 	store_bind_integer(query, 1, now);
 	store_bind_id(query, 2, id);
 	return changed_one(tx, query);
+}
+
+int fleet_inventory_put(struct store_tx *tx, const struct id *id, int64_t now, const uint8_t *bytes, size_t len)
+{
+	if (len > FLEET_INVENTORY_MAX)
+		return -E_TOO_LONG;
+	struct store_query *query =
+	        store_query(tx, "INSERT INTO inventories (device, time, inventory) SELECT id, $1, $2 FROM devices WHERE id = $3"
+	                        " ON CONFLICT (device) DO UPDATE SET time = excluded.time, inventory = excluded.inventory");
+	store_bind_integer(query, 1, now);
+	store_bind_blob(query, 2, len ? (const void *)bytes : "", len);
+	store_bind_id(query, 3, id);
+	return changed_one(tx, query);
+}
+
+int fleet_inventory_get(struct store_tx *tx, const struct id *id, uint8_t ret_bytes[FLEET_INVENTORY_MAX], size_t *ret_len,
+                        int64_t *ret_time)
+{
+	struct store_query *query = store_query(tx, "SELECT time, inventory FROM inventories WHERE device = $1");
+	store_bind_id(query, 1, id);
+	int rows = store_step(query);
+	if (rows <= 0)
+		return rows < 0 ? rows : -E_NOT_FOUND;
+	*ret_time = store_integer(query, 0);
+	*ret_len = store_bytes(query, 1, ret_bytes, FLEET_INVENTORY_MAX);
+	return store_error(query);
+}
+
+size_t fleet_device_size(const struct device *device)
+{
+	return offsetof(struct device, tags) + strlen(device->tags) + 1;
 }
 
 void fleet_full_name(const struct device *device, char out[FLEET_FULL_NAME])

@@ -221,18 +221,66 @@ static int update(struct store_tx *tx, void *ctx)
 	struct id unknown = { { 1 } };
 	char long_text[1000];
 	memset(long_text, 'v', sizeof long_text);
-	struct device_inventory inventory = { .os = STR("Debian\033[2J \342\200\256x \xff"),
-		                              .arch = STR("x86_64"),
-		                              .version = { long_text, sizeof long_text },
-		                              .parent = { { 4 } } };
-	assert_int_equal(fleet_device_update(tx, &device.id, &inventory), 0);
+	struct device_platform platform = { .os = STR("Debian\033[2J \342\200\256x \xff"),
+		                            .arch = STR("x86_64"),
+		                            .version = { long_text, sizeof long_text },
+		                            .parent = { { 4 } } };
+	assert_int_equal(fleet_device_update(tx, &device.id, &platform), 0);
 	assert_int_equal(fleet_device_get(tx, &device.id, &got), 0);
 	assert_string_equal(got.os, "Debian\357\277\275[2J \357\277\275x \357\277\275");
 	assert_string_equal(got.arch, "x86_64");
-	assert_int_equal(strlen(got.version), FLEET_INVENTORY_MAX - 1);
-	assert_true(id_equal(&got.parent, &inventory.parent));
+	assert_int_equal(strlen(got.version), FLEET_TEXT_SIZE - 1);
+	assert_true(id_equal(&got.parent, &platform.parent));
 	assert_string_equal(got.name, "web01");
-	assert_int_equal(fleet_device_update(tx, &unknown, &inventory), -E_NOT_FOUND);
+	assert_int_equal(fleet_device_update(tx, &unknown, &platform), -E_NOT_FOUND);
+	return 0;
+}
+
+static int labels(struct store_tx *tx, void *ctx)
+{
+	(void)ctx;
+	struct device device = add(tx, "web01"), got, unknown = { .id = { { 1 } } };
+	struct device other = { .id = { { 2 } }, .name = "web01", .token = 99, .group = "eu", .tags = "a b" };
+	assert_string_equal(device.group, "");
+	assert_int_equal(fleet_device_add(tx, &other), 0);
+	assert_int_equal(fleet_device_get(tx, &other.id, &got), 0);
+	assert_string_equal(got.group, "eu");
+	assert_string_equal(got.tags, "a b");
+	assert_int_equal(fleet_group_parse(STR("Lab"), device.group), 0);
+	assert_int_equal(fleet_tag_add(&device, STR("web")), 0);
+	assert_int_equal(fleet_device_label(tx, &device), 0);
+	assert_int_equal(fleet_device_get(tx, &device.id, &got), 0);
+	assert_string_equal(got.group, "lab");
+	assert_string_equal(got.tags, "web");
+	assert_int_equal(fleet_device_label(tx, &unknown), -E_NOT_FOUND);
+	return 0;
+}
+
+static int inventories(struct store_tx *tx, void *ctx)
+{
+	(void)ctx;
+	static uint8_t most[FLEET_INVENTORY_MAX + 1] = { 1, 2, 3 }, got[FLEET_INVENTORY_MAX];
+	struct device device = add(tx, "web01");
+	struct id unknown = { { 1 } };
+	int64_t time;
+	size_t len;
+	assert_int_equal(fleet_inventory_get(tx, &device.id, got, &len, &time), -E_NOT_FOUND);
+	assert_int_equal(fleet_inventory_put(tx, &unknown, 5, most, 3), -E_NOT_FOUND);
+	assert_int_equal(fleet_inventory_put(tx, &device.id, 5, most, sizeof most), -E_TOO_LONG);
+	assert_int_equal(fleet_inventory_put(tx, &device.id, 5, most, FLEET_INVENTORY_MAX), 0);
+	assert_int_equal(fleet_inventory_get(tx, &device.id, got, &len, &time), 0);
+	assert_int_equal(len, FLEET_INVENTORY_MAX);
+	assert_int_equal(fleet_inventory_put(tx, &device.id, 6, most, 0), 0);
+	assert_int_equal(fleet_inventory_get(tx, &device.id, got, &len, &time), 0);
+	assert_int_equal(len, 0);
+	assert_int_equal(fleet_inventory_put(tx, &device.id, 7, most, 3), 0);
+	memset(got, 0, sizeof got);
+	assert_int_equal(fleet_inventory_get(tx, &device.id, got, &len, &time), 0);
+	assert_int_equal(len, 3);
+	assert_memory_equal(got, most, 3);
+	assert_int_equal(time, 7);
+	assert_int_equal(store_exec(store_query(tx, "UPDATE inventories SET inventory = zeroblob(20000)")), 0);
+	assert_int_equal(fleet_inventory_get(tx, &device.id, got, &len, &time), -E_CHECKSUM);
 	return 0;
 }
 
@@ -240,6 +288,12 @@ static void test_seen_and_update(void **state)
 {
 	run(state, seen);
 	run(state, update);
+}
+
+static void test_labels_and_inventories(void **state)
+{
+	run(state, labels);
+	run(state, inventories);
 }
 
 static int retire(struct store_tx *tx, void *ctx)
@@ -289,13 +343,13 @@ static int everything(struct store_tx *tx, void *ctx)
 {
 	(void)ctx;
 	struct device device = { .name = "web01", .id = { { 5 } } };
-	struct device_inventory inventory = { .os = STR("Debian") };
+	struct device_platform platform = { .os = STR("Debian") };
 	struct names names = { 0 };
 	int err = fleet_token_next(tx, STR("web01"), &device.token);
 	if (err == 0)
 		err = fleet_device_add(tx, &device);
 	if (err == 0)
-		err = fleet_device_update(tx, &device.id, &inventory);
+		err = fleet_device_update(tx, &device.id, &platform);
 	if (err == 0)
 		err = fleet_device_seen(tx, &device.id, 1);
 	if (err == 0)
@@ -366,9 +420,16 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_tokens),        TEST(test_last_token),        TEST(test_add_and_get),
-		TEST(test_list_and_find), TEST(test_seen_and_update),   TEST(test_retire),
-		TEST(test_damaged),       TEST(test_faults_everywhere), TEST(test_tokens_never_repeat),
+		TEST(test_tokens),
+		TEST(test_last_token),
+		TEST(test_add_and_get),
+		TEST(test_list_and_find),
+		TEST(test_seen_and_update),
+		TEST(test_retire),
+		TEST(test_damaged),
+		TEST(test_faults_everywhere),
+		TEST(test_tokens_never_repeat),
+		TEST(test_labels_and_inventories),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

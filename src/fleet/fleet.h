@@ -14,21 +14,37 @@ struct store_tx;
 #define FLEET_NAME_MAX      53        /* bytes: with dash and token the full name fits a common name of 64 */
 #define FLEET_TOKEN_MAX     999999999 /* computers of one name, ever */
 #define FLEET_FULL_NAME     65        /* "web01-17" with its NUL */
-#define FLEET_INVENTORY_MAX 64        /* with the NUL; what an agent says beyond is cut off */
+#define FLEET_TEXT_SIZE     64        /* with the NUL; what an agent says beyond is cut off */
+#define FLEET_GROUP_SIZE    64
+#define FLEET_TAG_SIZE      33
+#define FLEET_TAGS_MAX      16 /* of one device */
+#define FLEET_TAGS_SIZE     (FLEET_TAGS_MAX * FLEET_TAG_SIZE)
+#define FLEET_INVENTORY_MAX 16384 /* bytes, encoded */
 
 struct device {
 	struct id id;
 	char name[64];
 	int64_t token; /* the number that makes the name unique; not a secret */
-	char os[FLEET_INVENTORY_MAX], arch[FLEET_INVENTORY_MAX], version[FLEET_INVENTORY_MAX];
+	char os[FLEET_TEXT_SIZE], arch[FLEET_TEXT_SIZE], version[FLEET_TEXT_SIZE];
 	struct id parent; /* zero: the server itself */
 	int64_t created, last_seen, retired;
+	char group[FLEET_GROUP_SIZE]; /* in lower case; "" = none */
+	char tags[FLEET_TAGS_SIZE];   /* in lower case, sorted, a blank between two */
 };
+/* The bytes of a device up to the end of its tags: lists keep no more of each. */
+size_t fleet_device_size(const struct device *device);
+
+/* ---- label.c: groups and tags, pure ---- */
+/* In lower case; "" = none.  -E_NAME. */
+int fleet_group_parse(struct str text, char ret[FLEET_GROUP_SIZE]);
+/* Both idempotent.  -E_NAME; -E_LIMIT: more than FLEET_TAGS_MAX. */
+int fleet_tag_add(struct device *device, struct str tag);
+int fleet_tag_remove(struct device *device, struct str tag);
 
 /* The next token of a computer's name (in any letter case): never one that was given out before, also after deletion or a crash.
  * -E_NAME, -E_TOO_LONG, -E_LIMIT. */
 int fleet_token_next(struct store_tx *tx, struct str name, int64_t *ret_token);
-/* With its id, name, token, parent and created; the rest is empty at first.  -E_EXISTS, -E_NAME, -E_TOO_LONG. */
+/* With its id, name, token, parent, created, group and tags; the rest is empty at first.  -E_EXISTS, -E_NAME, -E_TOO_LONG. */
 int fleet_device_add(struct store_tx *tx, const struct device *device);
 int fleet_device_get(struct store_tx *tx, const struct id *id, struct device *ret); /* retired ones too; -E_NOT_FOUND */
 
@@ -42,15 +58,21 @@ int fleet_device_find(struct store_tx *tx, struct str text, fleet_each each, voi
 
 int fleet_device_seen(struct store_tx *tx, const struct id *id, int64_t now); /* never goes back; -E_NOT_FOUND */
 /* What an agent says of itself: cleaned (base/utf8.h) and cut.  -E_NOT_FOUND. */
-struct device_inventory {
+struct device_platform {
 	struct str os, arch, version;
 	struct id parent;
 };
-int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_inventory *inventory);
+int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_platform *platform);
+int fleet_device_label(struct store_tx *tx, const struct device *device); /* keeps its group and tags; -E_NOT_FOUND */
 /* Keeps its token where that was never given to another of this name, else takes the next.  -E_NOT_FOUND (retired ones too), -E_NAME,
  * -E_TOO_LONG, -E_LIMIT. */
 int fleet_device_rename(struct store_tx *tx, const struct id *id, struct str name, struct device *ret);
 int fleet_device_retire(struct store_tx *tx, const struct id *id, int64_t now); /* -E_NOT_FOUND when unknown or retired before */
+
+/* What a machine says of itself at length: bytes whose meaning is the caller's.  -E_TOO_LONG, -E_NOT_FOUND. */
+int fleet_inventory_put(struct store_tx *tx, const struct id *id, int64_t now, const uint8_t *bytes, size_t len);
+int fleet_inventory_get(struct store_tx *tx, const struct id *id, uint8_t ret_bytes[FLEET_INVENTORY_MAX], size_t *ret_len,
+                        int64_t *ret_time);
 
 void fleet_full_name(const struct device *device, char out[FLEET_FULL_NAME]);
 #endif

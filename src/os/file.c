@@ -28,7 +28,12 @@ static int read_all(int fd, struct buf *out)
 	return err;
 }
 
-int file_read(const char *path, struct buf *out)
+static bool private(const struct stat *status)
+{
+	return status->st_uid == geteuid() && !(status->st_mode & (S_IRWXG | S_IRWXO));
+}
+
+static int read_file(const char *path, bool secret, struct buf *out)
 {
 	int fd = file_open(path, O_RDONLY | O_NONBLOCK, 0); /* opening a pipe does not wait for its writer */
 	if (fd < 0)
@@ -36,12 +41,26 @@ int file_read(const char *path, struct buf *out)
 	struct stat status;
 	size_t before = buf_len(out);
 	int err = OS_CALL(EIO, fstat(fd, &status));
+	if (err == 0 && !S_ISREG(status.st_mode))
+		err = -E_FILE;
+	if (err == 0 && secret && !private(&status))
+		err = -E_NOT_PRIVATE;
 	if (err == 0)
-		err = S_ISREG(status.st_mode) ? read_all(fd, out) : -E_FILE;
+		err = read_all(fd, out);
 	if (err < 0)
 		out->end = out->start + before;
 	fd_close(fd);
 	return err;
+}
+
+int file_read(const char *path, struct buf *out)
+{
+	return read_file(path, false, out);
+}
+
+int file_read_secret(const char *path, struct buf *out)
+{
+	return read_file(path, true, out);
 }
 
 static int directory_sync(const char *path)
@@ -125,6 +144,15 @@ int file_make_directory(const char *path, unsigned mode)
 			err = directory_make(made, 0755);
 	}
 	return err < 0 ? err : directory_make(made, mode);
+}
+
+int file_directory_private(const char *path)
+{
+	struct stat status;
+	int err = OS_CALL(EIO, lstat(path, &status));
+	if (err < 0)
+		return err;
+	return !S_ISDIR(status.st_mode) ? -E_FILE : private(&status) ? 0 : -E_NOT_PRIVATE;
 }
 
 int file_path(char *out, size_t size, const char *directory, const char *name)

@@ -252,19 +252,48 @@ static void test_directory_faults(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_directory_make, test_directory_remove)
 
+static void test_secrets(void **state)
+{
+	const char *path = below(state, "secret"), *folder = below(state, "folder"), *link_path = below(state, "link");
+	struct buf buf;
+	buf_init(&buf, 100);
+	assert_int_equal(file_write(path, "key", 3, 0600), 0);
+	assert_int_equal(file_read_secret(path, &buf), 0);
+	assert_true(str_is(buf_str(&buf), "key"));
+	static const unsigned open_modes[] = { 0640, 0604, 0620, 0602, 0610, 0601 };
+	for (size_t i = 0; i < sizeof open_modes / sizeof *open_modes; i++) {
+		assert_int_equal(chmod(path, open_modes[i]), 0);
+		assert_int_equal(file_read_secret(path, &buf), -E_NOT_PRIVATE);
+		assert_int_equal(buf_len(&buf), 3);
+	}
+	assert_int_equal(chmod(path, 0400), 0);
+	assert_int_equal(file_read_secret(path, &buf), 0);
+	buf_done(&buf);
+
+	assert_int_equal(file_directory_private(folder), -ENOENT);
+	assert_int_equal(file_make_directory(folder, 0700), 0);
+	assert_int_equal(file_directory_private(folder), 0);
+	assert_int_equal(chmod(folder, 0750), 0);
+	assert_int_equal(file_directory_private(folder), -E_NOT_PRIVATE);
+	assert_int_equal(file_directory_private(path), -E_FILE);
+	assert_int_equal(symlink(folder, link_path), 0);
+	assert_int_equal(file_directory_private(link_path), -E_FILE);
+	if (geteuid() != 0)
+		return;
+	assert_int_equal(chmod(folder, 0700), 0);
+	assert_int_equal(chown(folder, 1234, 0), 0);
+	assert_int_equal(file_directory_private(folder), -E_NOT_PRIVATE);
+	assert_int_equal(chown(path, 1234, 0), 0);
+	buf_init(&buf, 100);
+	assert_int_equal(file_read_secret(path, &buf), -E_NOT_PRIVATE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_path),
-		TEST(test_writes_and_reads),
-		TEST(test_large_and_special),
-		TEST(test_write_fails),
-		TEST(test_write_here),
-		TEST(test_directories),
-		TEST(test_lock),
-		TEST(test_faults),
-		TEST(test_write_faults),
-		TEST(test_directory_faults),
+		cmocka_unit_test(test_path), TEST(test_writes_and_reads), TEST(test_large_and_special), TEST(test_write_fails),
+		TEST(test_write_here),       TEST(test_directories),      TEST(test_secrets),           TEST(test_lock),
+		TEST(test_faults),           TEST(test_write_faults),     TEST(test_directory_faults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

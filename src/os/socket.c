@@ -79,6 +79,26 @@ uint16_t socket_address_port(const struct socket_address *address)
 	}
 }
 
+void socket_address_source(const struct socket_address *address, struct socket_source *ret)
+{
+	const struct in6_addr *v6 = &ip6(address)->sin6_addr;
+	const void *v4 = NULL;
+	*ret = (struct socket_source){ 0 };
+	if (address->storage.ss_family == AF_INET)
+		v4 = &ip4(address)->sin_addr;
+	else if (address->storage.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6))
+		v4 = &v6->s6_addr[12];
+	if (v4) {
+		ret->len = 4;
+		memcpy(ret->key, v4, ret->len);
+		ret->loopback = ret->key[0] == 127;
+	} else if (address->storage.ss_family == AF_INET6) {
+		ret->len = sizeof ret->key;
+		memcpy(ret->key, v6, ret->len);
+		ret->loopback = IN6_IS_ADDR_LOOPBACK(v6);
+	}
+}
+
 static int socket_new(int family)
 {
 	return OS_CALL(EMFILE, socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));

@@ -423,20 +423,41 @@ static void test_unix_faults(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_directory_make, test_directory_remove)
 
+static void source_is(const char *address, const char *bytes, size_t len, bool loopback)
+{
+	struct socket_address parsed;
+	struct socket_source source;
+	assert_int_equal(socket_address_parse(str_from(address), 1, &parsed), 0);
+	socket_address_source(&parsed, &source);
+	assert_int_equal(source.len, len);
+	assert_memory_equal(source.key, bytes, len);
+	assert_int_equal(source.loopback, loopback);
+}
+
+static void test_source(void **state)
+{
+	struct socket_address unix_address = { .storage.ss_family = AF_UNIX };
+	struct socket_source source;
+	(void)state;
+	source_is("192.0.2.7", "\xc0\0\2\7", 4, false);
+	source_is("::ffff:192.0.2.7", "\xc0\0\2\7", 4, false);
+	source_is("127.9.9.9", "\x7f\x9\x9\x9", 4, true);
+	source_is("::1", "\0\0\0\0\0\0\0\0", 8, true);
+	source_is("2001:db8:1:2:3:4:5:6", "\x20\1\x0d\xb8\0\1\0\2", 8, false);
+	source_is("2001:db8:1:2:ffff::1", "\x20\1\x0d\xb8\0\1\0\2", 8, false);
+	socket_address_source(&unix_address, &source);
+	assert_int_equal(source.len, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_tcp),
-		cmocka_unit_test(test_reset),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_both_families),
-		cmocka_unit_test(test_tcp_faults),
-		TEST(test_unix),
-		TEST(test_unix_keeps_other_files),
-		TEST(test_unix_full_queue_is_alive),
-		TEST(test_unix_long_path),
-		TEST(test_unix_faults),
+		cmocka_unit_test(test_source),     cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_tcp),        cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_refused),    cmocka_unit_test(test_both_families),
+		cmocka_unit_test(test_tcp_faults), TEST(test_unix),
+		TEST(test_unix_keeps_other_files), TEST(test_unix_full_queue_is_alive),
+		TEST(test_unix_long_path),         TEST(test_unix_faults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

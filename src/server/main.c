@@ -24,12 +24,18 @@ static const struct priv_role roles[] = {
 	{ "ca", server_ca_main, 0, "ca", false },
 	{ "hash", server_hash_main, PRIV_ALLOW_THREAD, NULL, false },
 	{ "relay", server_relay_main, PRIV_ALLOW_SPLICE, NULL, false },
+	{ "collect", server_collect_main, 0, NULL, false },
+	{ "viz", server_viz_main, 0, NULL, false },
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
+	{ "web", server_web_main, 0, NULL, false },
 };
 
 static const struct priv_edge edges[] = {
-	{ "front", "link", PRIV_EDGE_PASS }, { "front", "relay", PRIV_EDGE_PASS }, { "link", "core", PRIV_EDGE_RPC },
-	{ "core", "ca", PRIV_EDGE_RPC },     { "core", "relay", PRIV_EDGE_RPC },   { "core", "hash", PRIV_EDGE_RPC },
+	{ "front", "link", PRIV_EDGE_PASS },  { "front", "relay", PRIV_EDGE_PASS }, { "front", "web", PRIV_EDGE_PASS },
+	{ "web", "relay", PRIV_EDGE_PASS },   { "link", "core", PRIV_EDGE_RPC },    { "core", "ca", PRIV_EDGE_RPC },
+	{ "core", "relay", PRIV_EDGE_RPC },   { "core", "hash", PRIV_EDGE_RPC },    { "core", "viz", PRIV_EDGE_RPC },
+	{ "web", "core", PRIV_EDGE_RPC },     { "web", "viz", PRIV_EDGE_RPC },      { "link", "collect", PRIV_EDGE_RPC },
+	{ "viz", "collect", PRIV_EDGE_RPC },
 };
 
 static const struct conf_option conf_options[] = {
@@ -39,6 +45,7 @@ static const struct conf_option conf_options[] = {
 	/* A range that neither Debian nor systemd hands out. */
 	{ "Server", "RoleUid", CONF_UNSIGNED, "61100", "user id of the first role, when started as root; the others follow", 1000,
 	  2000000000 },
+	{ "Web", "AppDomain", CONF_ADDRESS, NULL, "name that browsers reach the console by, beside the server's address", 0, 0 },
 	{ "Server", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
 };
 static const struct conf_table conf_table = { "Server", conf_options, sizeof conf_options / sizeof *conf_options };
@@ -52,7 +59,7 @@ struct options {
 struct server {
 	struct daemon daemon;
 	struct options options;
-	char address[300], settings[512];
+	char address[300], settings[1024];
 	uint16_t port;
 	int front, core;
 };
@@ -127,19 +134,28 @@ static int listen_core(const char *directory)
 	return fd;
 }
 
+/* A configured address as host or host:port; "" when there is none. */
+static void address_text(const struct conf *conf, const char *section, const char *key, char out[300])
+{
+	struct conf_address configured;
+	out[0] = 0;
+	if (!conf_address(conf, section, key, &configured))
+		return;
+	bool v6 = str_has(configured.host, ':');
+	int len = snprintf(out, 300, "%s%.*s%s", v6 ? "[" : "", STR_ARG(configured.host), v6 ? "]" : "");
+	if (configured.has_port && len < 300)
+		snprintf(out + len, 300 - (size_t)len, ":%u", configured.port);
+}
+
 /* The address for other machines: as given on the command line or configured, with our port where it names none. */
 static void address_make(struct server *server)
 {
-	struct conf_address configured;
 	struct str text = str_from(server->options.address), port;
-	char host[300] = "";
-	if (!text.len && conf_address(server->daemon.conf, "Server", "Address", &configured)) {
-		bool v6 = str_has(configured.host, ':');
-		int len = snprintf(host, sizeof host, "%s%.*s%s", v6 ? "[" : "", STR_ARG(configured.host), v6 ? "]" : "");
-		if (configured.has_port)
-			snprintf(host + len, sizeof host - (size_t)len, ":%u", configured.port);
+	char host[300];
+	address_text(server->daemon.conf, "Server", "Address", host);
+	if (!text.len)
 		text = str_from(host);
-	} else if (!text.len)
+	if (!text.len)
 		text = str_from(host_address(host, sizeof host) < 0 ? "127.0.0.1" : host);
 	str_cut_last(text, ':', &port);
 	bool has_port = port.len < text.len && !str_has(port, ']');
@@ -152,11 +168,13 @@ static void address_make(struct server *server)
 static void settings_make(struct server *server)
 {
 	struct stat status;
+	char domain[300];
 	address_make(server);
+	address_text(server->daemon.conf, "Web", "AppDomain", domain);
 	if (stat(server->daemon.directory, &status) < 0)
 		status.st_uid = geteuid();
-	snprintf(server->settings, sizeof server->settings, "front_port=%u\naddress=%s\nowner=%u\n", server->port, server->address,
-	         (unsigned)status.st_uid);
+	snprintf(server->settings, sizeof server->settings, "front_port=%u\naddress=%s\ndomain=%s\nowner=%u\n", server->port,
+	         server->address, domain, (unsigned)status.st_uid);
 }
 
 static void on_ready(void *ctx)

@@ -23,9 +23,12 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		role->settings.targets[FRONT_LINK] = fd;
 	else if (str_is(what, "pass-to:relay"))
 		role->settings.targets[FRONT_RELAY] = fd;
+	else if (str_is(what, "pass-to:web"))
+		role->settings.targets[FRONT_WEB] = fd;
 	else
 		fd_close(fd);
-	if (role->front || role->listener < 0 || role->settings.targets[FRONT_LINK] < 0 || role->settings.targets[FRONT_RELAY] < 0)
+	if (role->front || role->listener < 0 || role->settings.targets[FRONT_LINK] < 0 ||
+	    role->settings.targets[FRONT_RELAY] < 0 || role->settings.targets[FRONT_WEB] < 0)
 		return;
 	role->front = front_new(priv_child_loop(role->child), role->listener, &role->settings);
 	if (role->front)

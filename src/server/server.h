@@ -6,6 +6,7 @@
 /* Settings, one "name=value" line each (base/str.h, str_setting()):
  * front_port   the port people connect to
  * address      host:port that other machines reach this server by
+ * domain       host[:port] that browsers reach the console by beside it; "" = none
  * owner        uid of the directory's owner: may use core.sock beside root and group murmesh */
 
 int server_front_main(struct priv_child *child);
@@ -14,4 +15,7 @@ int server_core_main(struct priv_child *child);
 int server_ca_main(struct priv_child *child);
 int server_hash_main(struct priv_child *child);
 int server_relay_main(struct priv_child *child);
+int server_web_main(struct priv_child *child);
+int server_collect_main(struct priv_child *child);
+int server_viz_main(struct priv_child *child);
 #endif

@@ -224,6 +224,21 @@ void store_blob(struct store_query *query, int column, void *out, size_t len)
 		query->err = fail_with(query->tx, -E_CHECKSUM, query->sql);
 }
 
+size_t store_bytes(struct store_query *query, int column, void *out, size_t size)
+{
+	if (!column_is(query, column, SQLITE_BLOB))
+		return 0;
+	const void *bytes = sqlite3_column_blob(query->statement, column); /* NULL when it is empty */
+	size_t len = (size_t)sqlite3_column_bytes(query->statement, column);
+	if (len > size || (len && !bytes)) {
+		query->err = fail_with(query->tx, -E_CHECKSUM, query->sql);
+		return 0;
+	}
+	if (len)
+		memcpy(out, bytes, len);
+	return len;
+}
+
 void store_id(struct store_query *query, int column, struct id *ret)
 {
 	store_blob(query, column, ret->bytes, sizeof ret->bytes);

@@ -1,0 +1,27 @@
+/* cli/devices.h: which devices a command is about, and how they are listed. */
+#ifndef CLI_DEVICES_H
+#define CLI_DEVICES_H
+#include "cli/session.h"
+
+/* A word alone ("web02", "web02-1", an id) is the name of exactly one device; all else is a query, which may match many. */
+bool devices_is_query(struct str selector);
+/* Calls each for every device; a negative answer is the result and ends it.  -E_NOT_FOUND when there is none, -E_AMBIGUOUS when a name is
+ * that of several, -E_QUERY of an empty one; what the server says. */
+int devices_each(struct session *session, struct str selector, int (*each)(void *ctx, const murmesh_Device *device), void *ctx);
+/* Prints why there is none. */
+int devices_fail(const struct session *session, int err, struct str selector);
+
+/* A change to all devices of a selector.  First shows how many they are, which goes along, so that never others are changed than were shown;
+ * with a question, asks at the terminal unless --yes (an option of the command) is given.  Prints what was done.  Returns the exit code. */
+struct devices_change {
+	murmesh_DeviceChange message; /* its selector and count are set here */
+	const char *done;             /* "renamed", for the line at the end */
+	const char *question;         /* "take out of the mesh", before the devices; NULL = not asked */
+};
+int devices_change(const struct cli *cli, const char *selector, struct devices_change *change);
+
+/* As in `ls`. */
+extern const struct cli_column device_columns[];
+json_t *device_json(const murmesh_Device *device);
+void device_row(void *table, const void *device); /* for session_stream() */
+#endif

@@ -1,0 +1,21 @@
+/* server/link_login.h: Login.Password at the link role: reads the CSR, asks core, and bounds what strangers can make the server work.
+ *
+ * At once 6 attempts are with core (whose argon2id takes 19 MiB and tens of milliseconds each), 4 of one address.  The answer to a failed one
+ * waits a second, and until then counts for its address: so one address has at most 4 failures a second.  More: -E_BUSY, before anything
+ * is computed. */
+#ifndef SERVER_LINK_LOGIN_H
+#define SERVER_LINK_LOGIN_H
+#include "fleet.pb.h"
+
+struct io_loop;
+struct rpc_call;
+struct rpc_connection;
+struct link_logins;
+
+struct link_logins *link_logins_new(struct io_loop *loop); /* NULL when memory is short */
+/* core's connection ended before: its calls have. */
+struct link_logins *link_logins_free(struct link_logins *logins);
+/* fd: the caller's socket.  core may be NULL: -E_BUSY. */
+void link_login(struct link_logins *logins, struct rpc_connection *core, struct rpc_call *call, const murmesh_LoginProof *proof,
+                int fd);
+#endif

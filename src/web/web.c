@@ -1,0 +1,76 @@
+#include "base/mem.h"
+#include "os/fd.h"
+#include "os/random.h"
+#include "os/sources.h"
+#include "web/guard.h"
+#include "web/http.h"
+#include "web/socket_own.h"
+#include "web/watch.h"
+
+struct web *web_new(struct io_loop *loop, const struct web_settings *settings)
+{
+	uint8_t seed[16];
+	struct web *web = mem_alloc(sizeof *web);
+	if (!web)
+		return NULL;
+	web->loop = loop;
+	web->relay = -1;
+	origin_init(&web->origin, settings->address, settings->domain, settings->port);
+	tickets_init(&web->tickets);
+	struct list *const lists[] = { &web->arriving, &web->idle,     &web->busy,   &web->sockets,
+		                       &web->guards,   &web->watching, &web->orphans };
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		list_init(lists[i]);
+	random_bytes(seed, sizeof seed);
+	json_object_seed(0);
+	web->sources = sources_new(seed, HTTP_CONNECTIONS_MAX, (struct sources_limits){ HTTP_PER_ADDRESS, HTTP_PER_LOOPBACK });
+	web->again = io_timer_new(loop, watch_timer, web);
+	return web->sources && web->again ? web : web_free(web);
+}
+
+struct web *web_free(struct web *web)
+{
+	if (!web)
+		return NULL;
+	socket_free_all(web);
+	watch_free_all(web);
+	http_free_all(web);
+	tickets_done(&web->tickets);
+	io_timer_free(web->again);
+	sources_free(web->sources);
+	return mem_free(web);
+}
+
+void web_set_core(struct web *web, struct rpc_connection *core)
+{
+	web->core = core;
+	if (!core)
+		return;
+	guard_core_changed(web);
+	watch_core_changed(web);
+}
+
+void web_set_viz(struct web *web, struct rpc_connection *viz)
+{
+	web->viz = viz;
+	if (viz)
+		watch_core_changed(web);
+}
+
+void web_set_relay(struct web *web, int fd)
+{
+	web->relay = fd;
+}
+
+void web_set_tls(struct web *web, struct tls_context *tls)
+{
+	web->tls = tls;
+}
+
+void web_connection(struct web *web, int fd)
+{
+	if (web->tls)
+		http_accept(web, fd);
+	else
+		fd_close(fd);
+}

@@ -1,0 +1,150 @@
+// What the fleet page shows: query, sort, the rows in order, and when a new order may take the place of the old.
+import { tick } from 'svelte';
+import { compile, QueryError, type Predicate } from '../query';
+import { here, setParameters } from '../router.svelte';
+import { fleet } from './fleet.svelte';
+import { Selection } from './selection.svelte';
+import type { Entry } from './store';
+import { countFacets, filterEntries, formatSort, parseSort, SortedFleet, type Facets, type Sort, type SortColumn } from './view';
+import { anchor } from './window';
+
+/** The scrolling element, as the list tells it. */
+export interface Viewport {
+	top: number;
+	height: number;
+	rowHeight: number;
+	scrollTo(top: number): void;
+}
+
+const ADDRESS_DELAY_MS = 300;
+const LEAST_PAUSE_MS = 100;
+const NO_FACETS: Facets = { online: [], group: [], tag: [], os: [], version: [] };
+
+export class FleetList {
+	text = $state(here.query.get('q') ?? '');
+	error = $state<QueryError | null>(null);
+	sort = $state<Sort>(parseSort(here.query.get('sort') ?? ''));
+	order = $state.raw<Entry[]>([]);
+	facets = $state.raw<Facets>(NO_FACETS);
+	/** A new order waits because it would move the row under the cursor. */
+	held = $state(false);
+	/** The row that the keys act on, and the one under the pointer. */
+	active = $state('');
+	hovered = '';
+	focused = false;
+	viewport: Viewport | undefined;
+	facetsWanted = false;
+	readonly selection = new Selection();
+
+	#sorted = new SortedFleet(fleet);
+	#predicate: Predicate = () => true;
+	#timer: ReturnType<typeof setTimeout> | undefined;
+	#addressTimer: ReturnType<typeof setTimeout> | undefined;
+	#pause = LEAST_PAUSE_MS;
+	#seenUsed = false;
+
+	constructor() {
+		this.#compile();
+		this.#apply(this.#compute());
+	}
+
+	setText(text: string): void {
+		this.text = text;
+		if (this.#compile()) {
+			if (this.selection.all !== null) this.selection.clear();
+			this.#apply(this.#compute());
+			this.viewport?.scrollTo(0);
+		}
+		this.#writeAddress();
+	}
+
+	setSort(column: SortColumn): void {
+		this.sort = { column, descending: this.sort.column === column && !this.sort.descending };
+		this.#apply(this.#compute());
+		this.#writeAddress();
+	}
+
+	/** The fleet has changed. */
+	changed(): void {
+		this.#timer ??= setTimeout(() => {
+			this.#timer = undefined;
+			this.refresh(false);
+		}, this.order.length === 0 ? 0 : this.#pause);
+	}
+
+	/** Time has passed. */
+	ticked(): void {
+		if (this.#seenUsed) this.changed();
+	}
+
+	/** `force`: even if that moves the row under the cursor. */
+	refresh(force: boolean): void {
+		const order = this.#compute();
+		const id = this.hovered || (this.focused ? this.active : '');
+		if (!id || !this.viewport || force) {
+			this.#apply(order);
+			return;
+		}
+		const before = this.order.findIndex((entry) => entry.id === id);
+		const after = before < 0 ? -1 : order.findIndex((entry) => entry.id === id);
+		const { top, height, rowHeight } = this.viewport;
+		const anchored = anchor(before, after, { count: order.length, rowHeight, scrollTop: top, height });
+		if (!anchored.apply) {
+			this.held = true;
+			return;
+		}
+		this.#apply(order);
+		if (anchored.scrollTop !== top) void tick().then(() => this.viewport?.scrollTo(anchored.scrollTop));
+	}
+
+	released(): void {
+		this.hovered = '';
+		if (this.held) this.refresh(false);
+	}
+
+	countFacets(wanted: boolean): void {
+		this.facetsWanted = wanted;
+		if (wanted) this.facets = countFacets(this.order);
+	}
+
+	ids = () => this.order.map((entry) => entry.id);
+
+	end(): void {
+		clearTimeout(this.#timer);
+		clearTimeout(this.#addressTimer);
+	}
+
+	#compile(): boolean {
+		try {
+			this.#predicate = compile(this.text);
+			this.#seenUsed = /seen:/i.test(this.text);
+			this.error = null;
+			return true;
+		} catch (failure) {
+			if (!(failure instanceof QueryError)) throw failure;
+			this.error = failure;
+			return false;
+		}
+	}
+
+	#compute(): Entry[] {
+		const start = performance.now();
+		const sorted = this.#sorted.get(this.sort);
+		const order = filterEntries(sorted, this.#predicate, Math.floor(Date.now() / 1000));
+		// A big fleet is looked through at most a tenth of the time.
+		this.#pause = Math.max(LEAST_PAUSE_MS, (performance.now() - start) * 10);
+		return order;
+	}
+
+	#apply(order: Entry[]): void {
+		this.order = order;
+		this.held = false;
+		this.selection.keep((id) => fleet.byId.has(id));
+		if (this.facetsWanted) this.facets = countFacets(order);
+	}
+
+	#writeAddress(): void {
+		clearTimeout(this.#addressTimer);
+		this.#addressTimer = setTimeout(() => setParameters({ q: this.text, sort: formatSort(this.sort) }), ADDRESS_DELAY_MS);
+	}
+}

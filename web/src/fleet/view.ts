@@ -1,0 +1,113 @@
+// What the list shows of the fleet: sorted, filtered, counted.  Plain functions over plain arrays, fit for 100,000 entries.
+import type { Predicate } from '../query';
+import type { Entry, FleetStore } from './store';
+
+export type SortColumn = 'name' | 'state' | 'group' | 'tags' | 'os' | 'version' | 'seen';
+
+export interface Sort {
+	column: SortColumn;
+	descending: boolean;
+}
+
+export const SORT_COLUMNS: SortColumn[] = ['name', 'state', 'group', 'tags', 'os', 'version', 'seen'];
+
+export function parseSort(text: string): Sort {
+	const descending = text.startsWith('-');
+	const column = (descending ? text.slice(1) : text) as SortColumn;
+	return SORT_COLUMNS.includes(column) ? { column, descending } : { column: 'name', descending: false };
+}
+
+export function formatSort({ column, descending }: Sort): string {
+	if (column === 'name' && !descending) return '';
+	return descending ? `-${column}` : column;
+}
+
+const VALUES: Record<SortColumn, (entry: Entry) => string | number> = {
+	name: (entry) => entry.key,
+	state: ({ row }) => (row.device.online ? 0 : 1),
+	group: ({ row }) => row.group || '\uffff',
+	tags: ({ row }) => row.tags.join(' ') || '\uffff',
+	os: ({ row }) => row.os || '\uffff',
+	version: ({ row }) => row.version || '\uffff',
+	// Recently seen first.
+	seen: ({ row }) => (row.device.online ? -Number.MAX_SAFE_INTEGER : -row.device.last_seen),
+};
+
+const less = <T>(a: T, b: T) => (a < b ? -1 : a > b ? 1 : 0);
+
+/** All entries in order, kept until something changes that the order depends on. */
+export class SortedFleet {
+	#store: FleetStore;
+	#sorted: Entry[] = [];
+	#sort: Sort = { column: 'name', descending: false };
+	#shape = -1;
+	#version = -1;
+
+	constructor(store: FleetStore) {
+		this.#store = store;
+	}
+
+	get(sort: Sort): Entry[] {
+		const { shape, version } = this.#store;
+		const same = sort.column === this.#sort.column && sort.descending === this.#sort.descending;
+		if (same && shape === this.#shape && (sort.column === 'name' || version === this.#version)) return this.#sorted;
+		this.#shape = shape;
+		this.#version = version;
+		this.#sort = { ...sort };
+		this.#sorted = sortEntries(this.#store.entries, sort);
+		return this.#sorted;
+	}
+}
+
+export function sortEntries(entries: readonly Entry[], { column, descending }: Sort): Entry[] {
+	const value = VALUES[column];
+	const direction = descending ? -1 : 1;
+	const keyed = entries.map((entry) => ({ entry, value: value(entry) }));
+	keyed.sort((a, b) => direction * less(a.value, b.value) || less(a.entry.key, b.entry.key) || less(a.entry.id, b.entry.id));
+	return keyed.map(({ entry }) => entry);
+}
+
+export function filterEntries(sorted: readonly Entry[], predicate: Predicate, now: number): Entry[] {
+	const found: Entry[] = [];
+	for (const entry of sorted) if (!entry.gone && predicate(entry.row, now)) found.push(entry);
+	return found;
+}
+
+export type FacetName = 'online' | 'group' | 'tag' | 'os' | 'version';
+
+export interface FacetValue {
+	value: string;
+	count: number;
+}
+
+export type Facets = Record<FacetName, FacetValue[]>;
+
+function ranked(counts: Map<string, number>): FacetValue[] {
+	return [...counts].map(([value, count]) => ({ value, count })).sort((a, b) => b.count - a.count || less(a.value, b.value));
+}
+
+export function countFacets(entries: readonly Entry[]): Facets {
+	const counts: Record<FacetName, Map<string, number>> = {
+		online: new Map(),
+		group: new Map(),
+		tag: new Map(),
+		os: new Map(),
+		version: new Map(),
+	};
+	const count = (facet: FacetName, value: string) => counts[facet].set(value, (counts[facet].get(value) ?? 0) + 1);
+	for (const { row } of entries) {
+		const { device } = row;
+		count('online', device.online ? 'yes' : 'no');
+		count('group', device.group);
+		count('os', device.os);
+		count('version', device.version);
+		for (const tag of device.tags) count('tag', tag);
+	}
+	return {
+		online: ranked(counts.online),
+		group: ranked(counts.group),
+		tag: ranked(counts.tag),
+		os: ranked(counts.os),
+		version: ranked(counts.version),
+	};
+}

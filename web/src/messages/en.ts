@@ -1,0 +1,11 @@
+// Every text that people see.  Parts of the console have a file each.
+import { device } from './en/device';
+import { fleet } from './en/fleet';
+import { live } from './en/live';
+import { login } from './en/login';
+import { people } from './en/people';
+import { shell } from './en/shell';
+import { tasks } from './en/tasks';
+import { terminal } from './en/terminal';
+
+export const t = { ...shell, device, fleet, live, login, people, tasks, terminal };
