@@ -264,8 +264,7 @@ static int devices_add(struct run *run)
 			return cli_fail_because(err, "a command goes to at most 1,000 devices at once", "choose fewer by a query",
 			                        "the command was not started");
 		if (err < 0)
-			return cli_fail_because(err, run->session.why[0] ? run->session.why : NULL, NULL,
-			                        "no device is meant by %.*s", STR_ARG(selector));
+			return devices_fail(&run->session, err, selector);
 		query = query || devices_is_query(selector);
 	}
 	if (query && !cli_flag(run->cli, "dry-run"))
@@ -314,9 +313,6 @@ static int carry_out(struct run *run)
 	int code = devices_add(run);
 	if (code || cli_flag(run->cli, "dry-run"))
 		return code;
-	if (run->cli->n_operands < 2)
-		return cli_fail_because(-E_USAGE, "there is no command", "write `murmesh run QUERY -- COMMAND`",
-		                        "the command was not started");
 	int err = session_leg_context(&run->session, true, &run->tls);
 	if (err == 0)
 		err = order_get(run);
@@ -333,6 +329,9 @@ static int carry_out(struct run *run)
 static int run(const struct cli *cli)
 {
 	static struct run run;
+	if (cli->n_operands < 2 && !cli_flag(cli, "dry-run"))
+		return cli_fail_because(-E_USAGE, "there is no command", "write `murmesh run QUERY -- COMMAND`",
+		                        "the command was not started");
 	run.cli = cli;
 	run.targets = mem_alloc_array(DEVICES_MAX, sizeof *run.targets);
 	if (!run.targets)

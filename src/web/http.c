@@ -112,7 +112,7 @@ static const char *const security[][2] = {
 	{ "Permissions-Policy",
 	  "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), "
 	  "gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), "
-	  "publickey-credentials-get=(), screen-wake-lock=(), usb=(), web-share=(), xr-spatial-tracking=()" },
+	  "publickey-credentials-get=(), screen-wake-lock=(), usb=(), xr-spatial-tracking=()" },
 };
 
 static int field(struct buf *out, const char *name, const char *value)
