@@ -22,6 +22,8 @@ const NO_FACETS: Facets = { online: [], group: [], tag: [], os: [], version: [] 
 
 export class FleetList {
 	text = $state(here.query.get('q') ?? '');
+	/** The last query without an error: what is shown. */
+	applied = '';
 	error = $state<QueryError | null>(null);
 	sort = $state<Sort>(parseSort(here.query.get('sort') ?? ''));
 	order = $state.raw<Entry[]>([]);
@@ -81,7 +83,8 @@ export class FleetList {
 	refresh(force: boolean): void {
 		const order = this.#compute();
 		const id = this.hovered || (this.focused ? this.active : '');
-		if (!id || !this.viewport || force) {
+		// The first snapshot fills the list; there is nothing to keep in its place yet.
+		if (!id || !this.viewport || force || !fleet.complete) {
 			this.#apply(order);
 			return;
 		}
@@ -117,6 +120,7 @@ export class FleetList {
 	#compile(): boolean {
 		try {
 			this.#predicate = compile(this.text);
+			this.applied = this.text;
 			this.#seenUsed = /seen:/i.test(this.text);
 			this.error = null;
 			return true;
