@@ -151,8 +151,10 @@ int account_proofs(struct store_tx *tx, const struct id *user, struct account_pr
 
 int account_administrated(struct store_tx *tx, bool *ret)
 {
-	struct store_query *query = store_query(tx, "SELECT 1 FROM proofs JOIN users ON users.id = proofs.user"
-	                                            " WHERE users.role = 'administrator' AND users.disabled = 0 LIMIT 1");
+	struct store_query *query =
+	        store_query(tx, "SELECT 1 FROM proofs JOIN users ON users.id = proofs.user"
+	                        " WHERE users.role = 'administrator' AND users.all_groups = 1 AND users.disabled = 0"
+	                        " LIMIT 1");
 	int rows = store_step(query);
 	if (rows >= 0)
 		*ret = rows > 0;
@@ -204,6 +206,14 @@ int account_totp_confirm(struct store_tx *tx, const struct id *user, struct str 
 	store_bind_integer(query, 1, counter);
 	store_bind_id(query, 2, user);
 	return one_changed(tx, query, -E_LOGIN);
+}
+
+int account_totp_forget(struct store_tx *tx, const struct id *user)
+{
+	struct store_query *query =
+	        store_query(tx, "UPDATE proofs SET totp_secret = NULL, totp_pending = NULL, totp_counter = 0 WHERE user = $1");
+	store_bind_id(query, 1, user);
+	return store_exec(query);
 }
 
 static int code_use(struct store_tx *tx, const struct id *user, const struct proofs *proofs, struct str code, int64_t now)

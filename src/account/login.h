@@ -38,4 +38,5 @@ int account_password_set(struct store_tx *tx, const struct id *user, const char 
 /* A new secret, which counts once account_totp_confirm() has seen a code of it.  -E_DENIED: no password yet; -E_EXISTS: has TOTP. */
 int account_totp_begin(struct store_tx *tx, const struct id *user, uint8_t ret_secret[TOTP_SECRET_SIZE]);
 int account_totp_confirm(struct store_tx *tx, const struct id *user, struct str code, int64_t now); /* -E_LOGIN */
+int account_totp_forget(struct store_tx *tx, const struct id *user);                                /* also when there is none */
 #endif

@@ -22,10 +22,18 @@ static int teardown(void **state)
 
 static struct user eve_add(struct store_tx *tx)
 {
-	struct user eve = { .id = { { 1 } }, .name = "Eve", .role = ACCOUNT_ADMINISTRATOR, .created = 1 };
+	struct user eve = { .id = { { 1 } }, .name = "Eve", .role = ACCOUNT_ADMINISTRATOR, .created = 1, .all_groups = true };
 	assert_int_equal(account_add(tx, &eve), 0);
 	assert_int_equal(account_password_set(tx, &eve.id, "encoded"), 0);
 	return eve;
+}
+
+static int disable(struct store_tx *tx, struct user *user)
+{
+	struct user local;
+	int err = account_ensure_local(tx, 1, &local);
+	user->disabled = NOW;
+	return err < 0 ? err : account_update(tx, user);
 }
 
 /* One attempt, its password already compared. */
@@ -79,7 +87,7 @@ static int password(struct store_tx *tx, void *ctx)
 	assert_int_equal(account_password_set(tx, &eve.id, "another"), 0);
 	assert_int_equal(account_login_finish(tx, &login, true, STR(""), NOW, &got), -E_LOGIN);
 	assert_int_equal(account_login_begin(tx, STR("eve"), NOW, &login, &wait), 0);
-	assert_int_equal(account_disable(tx, &eve.id, NOW), 0);
+	assert_int_equal(disable(tx, &eve), 0);
 	assert_int_equal(account_login_finish(tx, &login, true, STR(""), NOW, &got), -E_LOGIN);
 	assert_int_equal(account_login_begin(tx, STR("eve"), NOW, &login, &wait), 0);
 	assert_string_equal(login.encoded, "");
@@ -195,9 +203,14 @@ static int totp(struct store_tx *tx, void *ctx)
 	assert_int_equal(attempt(tx, STR("eve"), true, STR("000000"), NOW + 100), -E_LOGIN);
 	assert_int_equal(attempt(tx, STR("eve"), true, STR("000000"), NOW + 100), -E_LOGIN_DELAY);
 
+	assert_int_equal(account_totp_forget(tx, &eve.id), 0);
+	assert_int_equal(attempt(tx, STR("eve"), true, STR(""), NOW + 200), 0);
+	assert_int_equal(account_totp_confirm(tx, &eve.id, STR("000000"), NOW), -E_LOGIN);
+	assert_int_equal(account_totp_forget(tx, &eve.id), 0);
+
 	assert_int_equal(account_administrated(tx, &administrated), 0);
 	assert_true(administrated);
-	assert_int_equal(account_disable(tx, &eve.id, NOW), 0);
+	assert_int_equal(disable(tx, &eve), 0);
 	assert_int_equal(account_administrated(tx, &administrated), 0);
 	assert_false(administrated);
 	return 0;
@@ -224,6 +237,8 @@ static int everything(struct store_tx *tx, void *ctx)
 	code_of(secret, NOW + 30, code);
 	if (err == 0 && (err = attempt(tx, STR("local"), true, STR(""), NOW + 30)) == -E_CODE_WANTED)
 		err = attempt(tx, STR("local"), true, str_from(code), NOW + 30);
+	if (err == 0)
+		err = account_totp_forget(tx, &local.id);
 	return err < 0 ? err : account_administrated(tx, &administrated);
 }
 

@@ -68,23 +68,20 @@ static void on_offer(struct net_role *net, const murmesh_TunnelOffer *message)
 	}
 }
 
-static int on_run(void *ctx, struct rpc_call *call)
-{
-	struct net_role *net = ctx;
-	if (!str_is(rpc_call_path(call), rpc_Run_Start.path))
-		return -E_UNSUPPORTED;
-	return net->exec ? rpc_proxy(call, net->exec) : -E_BUSY;
-}
-
 struct rpc_leg {
 	struct list node;
 	struct net_role *net;
 	struct rpc_connection *connection;
 };
 
+/* What exec does for users; it checks their orders itself. */
 static int on_leg_open(void *ctx, struct rpc_call *call)
 {
-	return on_run(((struct rpc_leg *)ctx)->net, call);
+	const struct rpc_leg *leg = ctx;
+	struct str path = rpc_call_path(call);
+	if (!str_is(path, rpc_Run_Start.path) && !str_is(path, rpc_Terminal_Open.path))
+		return -E_UNSUPPORTED;
+	return leg->net->exec ? rpc_proxy(call, leg->net->exec) : -E_BUSY;
 }
 
 static void rpc_leg_free(struct rpc_leg *leg)

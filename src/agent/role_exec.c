@@ -1,5 +1,7 @@
 /* The exec role: the root helper.  It talks to net and probe alone, over UNIX sockets; what it may be asked is a closed table with the states in
  * which each request is allowed.  It trusts the mesh root's policy and nothing that net says. */
+#include <unistd.h>
+
 #include "agent/agent.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -7,9 +9,11 @@
 #include "crypto/tls.h"
 #include "manage/run/order_journal.h"
 #include "manage/run/run.h"
+#include "manage/terminal/terminal.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/log.h"
+#include "os/user.h"
 #include "probe/probe.h"
 #include "rpc/rpc.h"
 #include "services.h"
@@ -22,6 +26,7 @@ struct exec_role {
 	struct rpc_connection *net, *probe;
 	struct store *store;
 	struct run_service *run;
+	struct terminal_service *terminals;
 	struct trust *trust;
 	struct keep keep;
 	struct join_line line;
@@ -82,10 +87,16 @@ static int on_run(void *ctx, struct rpc_call *call)
 	return run_open(((struct exec_role *)ctx)->run, call);
 }
 
+static int on_terminal(void *ctx, struct rpc_call *call)
+{
+	return terminal_open(((struct exec_role *)ctx)->terminals, call);
+}
+
 static const struct rpc_service services[] = {
 	{ &rpc_Manager_Request, NEW | ENROLLED, on_request, NULL },
 	{ &rpc_Manager_Install, NEW, on_install, NULL },
 	{ &rpc_Run_Start, ENROLLED, NULL, on_run },
+	{ &rpc_Terminal_Open, ENROLLED, NULL, on_terminal },
 };
 
 static int on_open(void *ctx, struct rpc_call *call)
@@ -187,6 +198,15 @@ static int check_order(void *ctx, const void *signed_order, const uint8_t *devic
 	return order_check(role->trust, signed_order, devices, devices_len, clock_wall_s(), ret);
 }
 
+/* Asked for each terminal: an administrator may have changed it.  A user without a name gets a plain shell. */
+static int login_read(void *ctx, struct user_login *ret)
+{
+	(void)ctx;
+	if (user_login(geteuid(), ret) < 0)
+		*ret = (struct user_login){ .home = "/" };
+	return 0;
+}
+
 static int interrupt_run(struct store_tx *tx, struct store_job *job)
 {
 	(void)job;
@@ -210,8 +230,6 @@ static int open_database(struct exec_role *role)
 
 static int start(struct exec_role *role)
 {
-	const struct run_settings run = { .check = check_order, .now = clock_wall_s, .ctx = role };
-	struct run_settings settings = run;
 	int err = keep_load(&role->keep);
 	if (err < 0) {
 		log_error("the management part's certificate cannot be read: %s", err_text(err));
@@ -223,9 +241,16 @@ static int start(struct exec_role *role)
 		err = open_database(role);
 	if (err < 0)
 		return err;
-	settings.store = role->store;
-	role->run = run_service_new(priv_child_loop(role->child), &settings);
-	return role->run ? 0 : -E_NO_MEMORY;
+	const struct run_settings run = { .store = role->store, .check = check_order, .now = clock_wall_s, .ctx = role };
+	const struct terminal_settings terminals = { .store = role->store,
+		                                     .check = check_order,
+		                                     .now = clock_wall_s,
+		                                     .login = login_read,
+		                                     .ctx = role,
+		                                     .detached_ms = TERMINAL_DETACHED_MS };
+	role->run = run_service_new(priv_child_loop(role->child), &run);
+	role->terminals = terminal_service_new(priv_child_loop(role->child), &terminals);
+	return role->run && role->terminals ? 0 : -E_NO_MEMORY;
 }
 
 static int start_worker(void *ctx)
@@ -255,6 +280,7 @@ int agent_exec_main(struct priv_child *child)
 		on_probe_closed(&role, 0);
 	store_free(role.store);
 	run_service_free(role.run);
+	terminal_service_free(role.terminals);
 	trust_free(role.trust);
 	keep_done(&role.keep);
 	return code;

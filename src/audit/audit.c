@@ -96,11 +96,17 @@ int audit_append(struct store_tx *tx, int64_t now, const struct audit_event *eve
 	return err < 0 ? err : entry_insert(tx, &entry);
 }
 
-int audit_list(struct store_tx *tx, unsigned limit, int (*each)(void *ctx, const struct audit_entry *entry), void *ctx)
+int audit_list(struct store_tx *tx, int64_t before, struct str text, unsigned limit,
+               int (*each)(void *ctx, const struct audit_entry *entry), void *ctx)
 {
 	int rows;
-	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM audit ORDER BY seq DESC LIMIT $1");
-	store_bind_integer(query, 1, limit < AUDIT_LIST_MAX ? limit : AUDIT_LIST_MAX);
+	struct store_query *query = store_query(
+	        tx, "SELECT " COLUMNS " FROM audit WHERE seq < $1 AND ($2 = ''"
+	            " OR instr(lower(actor || char(10) || action || char(10) || object || char(10) || detail), lower($2)))"
+	            " ORDER BY seq DESC LIMIT $3");
+	store_bind_integer(query, 1, before > 0 ? before : INT64_MAX);
+	store_bind_text(query, 2, text);
+	store_bind_integer(query, 3, limit < AUDIT_LIST_MAX ? limit : AUDIT_LIST_MAX);
 	while ((rows = store_step(query)) > 0) {
 		struct audit_entry entry;
 		int err = entry_read(query, &entry);

@@ -36,8 +36,10 @@ struct audit_event {
 };
 int audit_append(struct store_tx *tx, int64_t now, const struct audit_event *event);
 
-/* Newest first, at most limit (and AUDIT_LIST_MAX).  A negative answer ends the walk and is its result. */
-int audit_list(struct store_tx *tx, unsigned limit, int (*each)(void *ctx, const struct audit_entry *entry), void *ctx);
+/* Newest first, at most limit (and AUDIT_LIST_MAX): those with a number below before (0 = all) that have the text (of ASCII in any letter
+ * case) in actor, action, object or detail.  A negative answer ends the walk and is its result. */
+int audit_list(struct store_tx *tx, int64_t before, struct str text, unsigned limit,
+               int (*each)(void *ctx, const struct audit_entry *entry), void *ctx);
 
 /* Walks the chain from *at (zeros: its start) for at most `entries` and moves *at to the last good one.  1: there are more; 0: the end is
  * reached and *at is the head; -E_AUDIT_CHAIN: at->seq is the first number whose entry was changed or is missing. */

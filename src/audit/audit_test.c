@@ -63,7 +63,7 @@ static int chain(struct store_tx *tx, void *ctx)
 	assert_int_equal(verify(tx, &seq), 0);
 	assert_int_equal(seq, 3);
 
-	assert_int_equal(audit_list(tx, 10, collect, &seen), 0);
+	assert_int_equal(audit_list(tx, 0, STR(""), 10, collect, &seen), 0);
 	assert_int_equal(seen.n, 3);
 	assert_int_equal(seen.entries[0].seq, 3);
 	assert_string_equal(seen.entries[0].detail, "three");
@@ -94,18 +94,44 @@ static int limits(struct store_tx *tx, void *ctx)
 		assert_int_equal(append(tx, "detail"), 0);
 	assert_int_equal(audit_append(tx, INT64_MAX, &event), 0);
 	assert_int_equal(verify(tx, &seq), 0);
-	assert_int_equal(audit_list(tx, 2, collect, &seen), 0);
+	assert_int_equal(audit_list(tx, 0, STR(""), 2, collect, &seen), 0);
 	assert_int_equal(seen.n, 2);
 	assert_int_equal(strlen(seen.entries[0].actor), AUDIT_ACTOR_SIZE - 1);
 	assert_int_equal(strlen(seen.entries[0].action), AUDIT_ACTION_SIZE - 1);
 	assert_int_equal(strlen(seen.entries[0].object), AUDIT_OBJECT_SIZE - 1);
 	assert_int_equal(strlen(seen.entries[0].detail), AUDIT_DETAIL_SIZE - 1);
 	seen = (struct seen){ .err = -E_CANCELLED };
-	assert_int_equal(audit_list(tx, 5, collect, &seen), -E_CANCELLED);
+	assert_int_equal(audit_list(tx, 0, STR(""), 5, collect, &seen), -E_CANCELLED);
 	assert_int_equal(seen.n, 1);
 	seen = (struct seen){ 0 };
-	assert_int_equal(audit_list(tx, 0, collect, &seen), 0);
+	assert_int_equal(audit_list(tx, 0, STR(""), 0, collect, &seen), 0);
 	assert_int_equal(seen.n, 0);
+	return 0;
+}
+
+static int searches(struct store_tx *tx, void *ctx)
+{
+	(void)ctx;
+	static const struct {
+		int64_t before;
+		const char *text;
+		size_t n;
+		int64_t newest;
+	} cases[] = {
+		{ 0, "", 4, 4 },        { 4, "", 3, 3 },     { 1, "", 0, 0 },      { -1, "", 4, 4 },
+		{ 0, "WEB0", 2, 4 },    { 4, "web0", 1, 1 }, { 0, "local", 4, 4 }, { 0, "key.new", 4, 4 },
+		{ 0, "nothing", 0, 0 }, { 0, "%", 0, 0 },    { 0, "db", 1, 2 },    { 0, "localkey", 0, 0 },
+	};
+	static const char *const details[] = { "Web01", "db01", "x", "web02" };
+	for (size_t i = 0; i < sizeof details / sizeof *details; i++)
+		assert_int_equal(append(tx, details[i]), 0);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct seen seen = { 0 };
+		assert_int_equal(audit_list(tx, cases[i].before, str_from(cases[i].text), 10, collect, &seen), 0);
+		assert_int_equal(seen.n, cases[i].n);
+		if (seen.n)
+			assert_int_equal(seen.entries[0].seq, cases[i].newest);
+	}
 	return 0;
 }
 
@@ -138,6 +164,11 @@ static void test_chain(void **state)
 static void test_limits(void **state)
 {
 	assert_int_equal(test_run(*state, limits, NULL), 0);
+}
+
+static void test_searches(void **state)
+{
+	assert_int_equal(test_run(*state, searches, NULL), 0);
 }
 
 static void test_pieces(void **state)
@@ -212,7 +243,7 @@ static int everything(struct store_tx *tx, void *ctx)
 	struct seen seen = { 0 };
 	int err = append(tx, "detail");
 	if (err == 0)
-		err = audit_list(tx, 10, collect, &seen);
+		err = audit_list(tx, 0, STR(""), 10, collect, &seen);
 	if (err == 0)
 		err = verify(tx, &seq);
 	if (err == 0)
@@ -230,7 +261,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_chain), TEST(test_limits), TEST(test_pieces), TEST(test_changes), TEST(test_faults_everywhere),
+		TEST(test_chain),    TEST(test_limits),  TEST(test_pieces),
+		TEST(test_searches), TEST(test_changes), TEST(test_faults_everywhere),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

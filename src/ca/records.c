@@ -270,6 +270,39 @@ int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t
 	return err < 0 ? err : store_changed(tx) ? 0 : -E_NOT_FOUND;
 }
 
+int ca_certificate_expires(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t *ret_expires)
+{
+	struct store_query *query = store_query(tx, "SELECT coalesce(max(not_after), 0) FROM certificates"
+	                                            " WHERE subject = $1 AND kind = $2 AND revoked_at = 0");
+	store_bind_id(query, 1, subject);
+	store_bind_text(query, 2, str_from(identity_kind_name(kind)));
+	int64_t expires = store_step(query) > 0 ? store_integer(query, 0) : 0;
+	int err = store_error(query);
+	if (err == 0)
+		*ret_expires = expires;
+	return err;
+}
+
+int ca_certificate_each_revoked(struct store_tx *tx, int64_t since, int64_t now,
+                                int (*each)(void *ctx, const uint8_t key_hash[HASH_SIZE]), void *ctx)
+{
+	int rows;
+	uint8_t key_hash[HASH_SIZE];
+	struct store_query *query = store_query(tx, "SELECT key_hash FROM certificates WHERE revoked_at > 0 AND revoked_at >= $1"
+	                                            " AND not_after > $2 ORDER BY revoked_at");
+	store_bind_integer(query, 1, since);
+	store_bind_integer(query, 2, now);
+	while ((rows = store_step(query)) > 0) {
+		store_blob(query, 0, key_hash, sizeof key_hash);
+		int err = store_error(query);
+		if (err == 0)
+			err = each(ctx, key_hash);
+		if (err < 0)
+			return err;
+	}
+	return rows;
+}
+
 int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFICATE_SERIAL_SIZE], const uint8_t key_hash[HASH_SIZE],
                               bool *ret_revoked)
 {

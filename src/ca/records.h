@@ -83,6 +83,11 @@ int ca_certificate_has_other_key(struct store_tx *tx, const struct certificate_r
 int ca_certificate_count(struct store_tx *tx, const struct id *subject, int64_t after, int64_t *ret_count);
 /* All certificates of a device or user that are not yet revoked.  -E_NOT_FOUND when there is none. */
 int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t now);
+/* When the last of its certificates of that kind that is not revoked expires; 0 = there is none. */
+int ca_certificate_expires(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t *ret_expires);
+/* The key hashes of revoked certificates that would still be good, of those revoked at or after that time. */
+int ca_certificate_each_revoked(struct store_tx *tx, int64_t since, int64_t now,
+                                int (*each)(void *ctx, const uint8_t key_hash[HASH_SIZE]), void *ctx);
 /* Whether this certificate, or any with the same key, was revoked. */
 int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFICATE_SERIAL_SIZE], const uint8_t key_hash[HASH_SIZE],
                               bool *ret_revoked);

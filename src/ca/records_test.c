@@ -318,6 +318,41 @@ static int certificates(struct store_tx *tx, void *ctx)
 	return 0;
 }
 
+static int hash_collect(void *ctx, const uint8_t key_hash[HASH_SIZE])
+{
+	char *hashes = ctx;
+	size_t len = strlen(hashes);
+	snprintf(hashes + len, 64 - len, "%u ", key_hash[0]);
+	return 0;
+}
+
+static int revoked_list(struct store_tx *tx, void *ctx)
+{
+	(void)ctx;
+	char hashes[64] = "";
+	int64_t expires = 7;
+	assert_int_equal(add_certificate(tx, 1, 1, 11), 0);
+	assert_int_equal(add_certificate(tx, 2, 2, 12), 0);
+	assert_int_equal(add_certificate(tx, 3, 3, 13), 0);
+	assert_int_equal(ca_certificate_expires(tx, &(struct id){ { 1 } }, IDENTITY_MANAGER, &expires), 0);
+	assert_int_equal(expires, NOW + 7 * 86400);
+	assert_int_equal(ca_certificate_revoke(tx, &(struct id){ { 1 } }, NOW), 0);
+	assert_int_equal(ca_certificate_revoke(tx, &(struct id){ { 3 } }, NOW + 5), 0);
+	assert_int_equal(ca_certificate_expires(tx, &(struct id){ { 1 } }, IDENTITY_MANAGER, &expires), 0);
+	assert_int_equal(expires, 0);
+	assert_int_equal(ca_certificate_expires(tx, &(struct id){ { 2 } }, IDENTITY_USER, &expires), 0);
+	assert_int_equal(expires, 0);
+	assert_int_equal(ca_certificate_each_revoked(tx, 0, NOW, hash_collect, hashes), 0);
+	assert_string_equal(hashes, "11 13 ");
+	hashes[0] = 0;
+	assert_int_equal(ca_certificate_each_revoked(tx, NOW + 1, NOW, hash_collect, hashes), 0);
+	assert_string_equal(hashes, "13 ");
+	hashes[0] = 0;
+	assert_int_equal(ca_certificate_each_revoked(tx, 0, NOW + 7 * 86400, hash_collect, hashes), 0);
+	assert_string_equal(hashes, "");
+	return 0;
+}
+
 static int prune_certificates(struct store_tx *tx, void *ctx)
 {
 	(void)ctx;
@@ -347,6 +382,11 @@ static int prune_certificates(struct store_tx *tx, void *ctx)
 static void test_certificates(void **state)
 {
 	run(state, certificates);
+}
+
+static void test_revoked_list(void **state)
+{
+	run(state, revoked_list);
 }
 
 static void test_prune_certificates(void **state)
@@ -391,15 +431,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_join_keys),
-		TEST(test_list_and_prune),
-		TEST(test_enrol),
-		TEST(test_key_of_several_uses),
-		TEST(test_late),
-		TEST(test_too_many_pending),
-		TEST(test_certificates),
-		TEST(test_prune_certificates),
-		TEST(test_faults_everywhere),
+		TEST(test_join_keys),    TEST(test_list_and_prune),    TEST(test_enrol),        TEST(test_key_of_several_uses),
+		TEST(test_late),         TEST(test_too_many_pending),  TEST(test_certificates), TEST(test_prune_certificates),
+		TEST(test_revoked_list), TEST(test_faults_everywhere),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,10 +10,9 @@
 #include "probe/modules/process/process.h"
 #include "probe/queue.h"
 
-#define FLUSH_MS     100
-#define KEYFRAME_MS  2000
-#define QUEUE_LINKED ((size_t)1 << 20)
-#define QUEUE_AWAY   ((size_t)128 << 10)
+#define FLUSH_MS    100
+#define KEYFRAME_MS 2000
+#define QUEUE_AWAY  ((size_t)128 << 10)
 
 static const struct probe_module *const modules[] = { &probe_process, &probe_network };
 #define MODULES (sizeof modules / sizeof *modules)
@@ -32,7 +31,7 @@ struct probe {
 	struct io_loop *loop;
 	struct gg_source datagrams, control;
 	struct gg_writer control_writer;
-	struct queue queue;
+	struct queue queue, control_queue; /* control goes first, and is made when it can go */
 	uint64_t sequence;
 	struct io_timer *flush, *keyframe;
 	uint64_t keyframe_at_ms; /* not earlier */
@@ -124,13 +123,13 @@ bool probe_process_find(struct probe *probe, uint64_t pid, struct gg_process *re
 static void on_datagram(void *ctx, struct str datagram, unsigned records)
 {
 	struct probe *probe = ctx;
-	queue_push(&probe->queue, datagram, records, false);
+	queue_push(&probe->queue, datagram, records);
 }
 
 static void on_control_datagram(void *ctx, struct str datagram, unsigned records)
 {
 	struct probe *probe = ctx;
-	queue_push(&probe->queue, datagram, records, true);
+	queue_push(&probe->control_queue, datagram, records);
 }
 
 static void on_dropped(void *ctx, uint8_t module, bool keyframe, unsigned records)
@@ -138,7 +137,7 @@ static void on_dropped(void *ctx, uint8_t module, bool keyframe, unsigned record
 	struct probe *probe = ctx;
 	struct port *port = port_find(probe, module);
 	if (!port)
-		return; /* control: told again by none, but these are never dropped for others */
+		return; /* control, when memory is short */
 	if (keyframe)
 		probe_keyframe_wanted(probe, module);
 	else
@@ -169,7 +168,8 @@ size_t probe_take(struct probe *probe, uint8_t *out, size_t size)
 	for (size_t i = 0; i < MODULES; i++)
 		control_write(probe, &probe->ports[i]);
 	gg_writer_flush(&probe->control_writer);
-	return queue_take(&probe->queue, &probe->sequence, out, size);
+	size_t len = queue_take(&probe->control_queue, &probe->sequence, out, size);
+	return len + queue_take(&probe->queue, &probe->sequence, out + len, size - len);
 }
 
 static void on_flush(void *ctx)
@@ -203,7 +203,7 @@ void probe_linked(struct probe *probe, bool linked)
 	if (linked == probe->linked)
 		return;
 	probe->linked = linked;
-	queue_limit(&probe->queue, linked ? QUEUE_LINKED : QUEUE_AWAY);
+	queue_limit(&probe->queue, linked ? QUEUE_MAX : QUEUE_AWAY);
 	for (size_t i = 0; i < MODULES; i++) {
 		probe->ports[i].source_due = linked;
 	}
@@ -269,6 +269,7 @@ struct probe *probe_new(struct io_loop *loop, const struct probe_settings *setti
 	probe->control = (struct gg_source){ 0, probe->datagrams.session, on_control_datagram, probe };
 	gg_writer_init(&probe->control_writer, &probe->control, GG_CONTROL);
 	queue_init(&probe->queue, QUEUE_AWAY, on_dropped, probe);
+	queue_init(&probe->control_queue, QUEUE_AWAY, on_dropped, probe);
 	probe->flush = io_timer_new(loop, on_flush, probe);
 	probe->keyframe = io_timer_new(loop, on_keyframe, probe);
 	bool ok = probe->flush && probe->keyframe;
@@ -302,5 +303,6 @@ struct probe *probe_free(struct probe *probe)
 	io_timer_free(probe->flush);
 	io_timer_free(probe->keyframe);
 	queue_done(&probe->queue);
+	queue_done(&probe->control_queue);
 	return mem_free(probe);
 }

@@ -23,6 +23,7 @@ struct probe_settings {
 	bool packets;   /* see them, where that is allowed; else only what the kernel's tables of sockets say */
 	bool arguments; /* send the arguments of processes */
 	bool polling;   /* do not use the process connector: for tests */
+	unsigned room;  /* bytes in the kernel for events of processes; 0 = as many as two seconds of a storm need */
 	/* There is something for probe_take().  Never inside a function of this header. */
 	void (*ready)(void *ctx);
 	/* Asks whose these sockets are (inode numbers, at most PROBE_OWNERS_MAX); the answer is probe_owner() for those that were found.  Returns

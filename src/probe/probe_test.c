@@ -233,6 +233,119 @@ static void test_program_by_connector(void **state)
 	program_is_reported((struct probe_settings){ .polling = false }, NULL);
 }
 
+/* ---- storms ---- */
+
+#define STORM 5000
+
+static uint8_t own[1 << 22]; /* by process id: 1 reported as forked, 2 as ended */
+
+static bool each_of_storm(struct world *world, const struct gg_record_type *type, const union gg_any *any, bool keyframe)
+{
+	if (keyframe)
+		return false;
+	if (type == gg_process_fork_type && any->process_fork.parent.pid == (uint64_t)getpid()) {
+		world->forks++;
+		own[any->process_fork.process.pid] |= 1;
+	} else if (type == gg_process_exit_type && own[any->process_exit.process.pid] == 1) {
+		world->exits++;
+		own[any->process_exit.process.pid] = 2;
+	}
+	return world->pid && any->process_exit.process.pid == world->pid && type == gg_process_exit_type;
+}
+
+/* Children that end at once; the loop does not run meanwhile. */
+static void storm(void)
+{
+	memset(own, 0, sizeof own);
+	for (unsigned i = 0; i < STORM; i++) {
+		pid_t pid = vfork();
+		if (pid == 0)
+			_exit(0);
+		assert_true(pid > 0);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+	}
+}
+
+/* One program more, whose end comes behind all that. */
+static void storm_wait(struct world *world)
+{
+	pid_t pid = program_start();
+	world->pid = (uint32_t)pid;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	run_until_done(world);
+}
+
+/* Lets the probe read what there is. */
+static void settle(struct world *world)
+{
+	io_timer_start(world->late, 1500, 0);
+	io_loop_run(world->loop);
+	world->done = false;
+}
+
+static bool storm_possible(struct world *world, struct probe_settings settings)
+{
+	world_start(world, settings);
+	world->each = each_own_exec;
+	run_until_done(world);
+	bool possible = strcmp(world->source[GG_MODULE_PROCESS], "proc connector") == 0 && geteuid() == 0;
+	if (!possible)
+		world_end(world); /* others have no connector, or little room in the kernel */
+	world->each = each_of_storm;
+	return possible;
+}
+
+static void test_storm_without_loss(void **state)
+{
+	static struct world world;
+	(void)state;
+	if (!storm_possible(&world, (struct probe_settings){ 0 }))
+		skip();
+	storm();
+	storm_wait(&world);
+	assert_int_equal(world.lost[GG_LOST_KERNEL], 0);
+	assert_int_equal(world.lost[GG_LOST_QUEUE], 0);
+	assert_true(world.forks >= STORM);
+	assert_int_equal(world.exits, world.forks);
+	world_end(&world);
+}
+
+/* What does not come is counted, and what was not seen to end is found gone. */
+static void test_storm_with_loss(void **state)
+{
+	static struct world world;
+	(void)state;
+	if (!storm_possible(&world, (struct probe_settings){ .room = 65536 }))
+		skip();
+	storm();
+	settle(&world);                  /* else the program's own events find no room */
+	for (unsigned i = 0; i < 8; i++) /* on each processor, the numbers of its next event tell what is missing */
+		storm_wait(&world);
+	settle(&world);
+	assert_true(world.lost[GG_LOST_KERNEL] > STORM);
+	assert_true(world.forks + world.exits + world.lost[GG_LOST_KERNEL] >= 2 * STORM);
+	assert_int_equal(world.exits, world.forks);
+	world_end(&world);
+}
+
+static void test_storm_while_away(void **state)
+{
+	static struct world world;
+	(void)state;
+	if (!storm_possible(&world, (struct probe_settings){ 0 }))
+		skip();
+	probe_linked(world.probe, false);
+	storm();
+	settle(&world);
+	probe_linked(world.probe, true);
+	storm_wait(&world);
+	assert_int_equal(world.lost[GG_LOST_KERNEL], 0);
+	assert_true(world.lost[GG_LOST_QUEUE] > 0 && world.forks < STORM);
+	assert_true(world.forks + world.exits + world.lost[GG_LOST_QUEUE] >= 2 * STORM);
+	world_end(&world);
+}
+
 /* ---- connections ---- */
 
 #define BYTES 100000
@@ -307,9 +420,9 @@ static void test_connection_by_packets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_program_by_polling),
-		cmocka_unit_test(test_program_by_connector),
-		cmocka_unit_test(test_connection_by_sockets),
+		cmocka_unit_test(test_program_by_polling),    cmocka_unit_test(test_program_by_connector),
+		cmocka_unit_test(test_storm_without_loss),    cmocka_unit_test(test_storm_with_loss),
+		cmocka_unit_test(test_storm_while_away),      cmocka_unit_test(test_connection_by_sockets),
 		cmocka_unit_test(test_connection_by_packets),
 	};
 	log_init("probe-test");

@@ -2,36 +2,22 @@
 
 #include <string.h>
 
-#include "base/mem.h"
 #include "glouglou/glouglou.h"
 
-struct item {
-	struct list node;
-	uint16_t len, records;
-	uint8_t bytes[];
-};
+#define HEAD 4
 
-void queue_init(struct queue *queue, size_t max, void (*dropped)(void *ctx, uint8_t module, bool keyframe, unsigned records),
+void queue_init(struct queue *queue, size_t limit, void (*dropped)(void *ctx, uint8_t module, bool keyframe, unsigned records),
                 void *ctx)
 {
-	list_init(&queue->items);
-	queue->bytes = 0;
-	queue->max = max;
+	buf_init(&queue->bytes, QUEUE_MAX + QUEUE_MAX / 4); /* what is taken off the front is not moved at once */
+	queue->limit = limit;
 	queue->dropped = dropped;
 	queue->ctx = ctx;
 }
 
-static void item_free(struct queue *queue, struct item *item)
-{
-	list_remove(&item->node);
-	queue->bytes -= sizeof *item + item->len;
-	mem_free(item);
-}
-
 void queue_done(struct queue *queue)
 {
-	LIST_EACH(at, &queue->items)
-		item_free(queue, LIST_ENTRY(at, struct item, node));
+	buf_done(&queue->bytes);
 }
 
 static void drop(struct queue *queue, const uint8_t *datagram, unsigned records)
@@ -39,42 +25,60 @@ static void drop(struct queue *queue, const uint8_t *datagram, unsigned records)
 	queue->dropped(queue->ctx, datagram[1], datagram[2] & GG_IN_KEYFRAME, records);
 }
 
-void queue_limit(struct queue *queue, size_t max)
+/* The oldest one; NULL when there is none. */
+static const uint8_t *oldest(const struct queue *queue, uint16_t *ret_len, uint16_t *ret_records)
 {
-	queue->max = max;
-	while (queue->bytes > max) {
-		struct item *oldest = LIST_ENTRY(queue->items.next, struct item, node);
-		drop(queue, oldest->bytes, oldest->records);
-		item_free(queue, oldest);
+	struct reader r = { buf_head(&queue->bytes), buf_len(&queue->bytes) };
+	if (reader_be16(&r, ret_len) < 0 || reader_be16(&r, ret_records) < 0)
+		return NULL;
+	return r.ptr;
+}
+
+static void oldest_forget(struct queue *queue, size_t len)
+{
+	buf_consume(&queue->bytes, HEAD + len);
+	buf_trim(&queue->bytes);
+}
+
+static void make_room(struct queue *queue, size_t wanted)
+{
+	uint16_t len, records;
+	const uint8_t *datagram;
+	while (buf_len(&queue->bytes) + wanted > queue->limit && (datagram = oldest(queue, &len, &records))) {
+		drop(queue, datagram, records);
+		oldest_forget(queue, len);
 	}
 }
 
-void queue_push(struct queue *queue, struct str datagram, unsigned records, bool first)
+void queue_limit(struct queue *queue, size_t limit)
 {
-	struct item *item = mem_alloc(sizeof *item + datagram.len);
-	if (!item)
+	queue->limit = limit;
+	make_room(queue, 0);
+}
+
+void queue_push(struct queue *queue, struct str datagram, unsigned records)
+{
+	uint8_t *room;
+	make_room(queue, HEAD + datagram.len);
+	if (buf_reserve(&queue->bytes, HEAD + datagram.len, &room) < 0)
 		return drop(queue, (const uint8_t *)datagram.ptr, records);
-	item->len = (uint16_t)datagram.len;
-	item->records = (uint16_t)records;
-	memcpy(item->bytes, datagram.ptr, datagram.len);
-	list_append(first ? queue->items.next : &queue->items, &item->node);
-	queue->bytes += sizeof *item + item->len;
-	queue_limit(queue, first ? queue->bytes : queue->max);
+	buf_append_be16(&queue->bytes, (uint16_t)datagram.len);
+	buf_append_be16(&queue->bytes, (uint16_t)records);
+	buf_append(&queue->bytes, datagram.ptr, datagram.len);
 }
 
 size_t queue_take(struct queue *queue, uint64_t *sequence, uint8_t *out, size_t size)
 {
-	size_t len = 0;
-	LIST_EACH(at, &queue->items) {
-		struct item *item = LIST_ENTRY(at, struct item, node);
-		if (len + 2 + item->len > size)
-			break;
-		gg_datagram_number(item->bytes, ++*sequence);
-		out[len] = (uint8_t)(item->len >> 8);
-		out[len + 1] = (uint8_t)item->len;
-		memcpy(out + len + 2, item->bytes, item->len);
-		len += 2u + item->len;
-		item_free(queue, item);
+	uint16_t len, records;
+	const uint8_t *datagram;
+	size_t at = 0;
+	while ((datagram = oldest(queue, &len, &records)) && at + 2 + len <= size) {
+		out[at] = (uint8_t)(len >> 8);
+		out[at + 1] = (uint8_t)len;
+		memcpy(out + at + 2, datagram, len);
+		gg_datagram_number(out + at + 2, ++*sequence);
+		at += 2u + len;
+		oldest_forget(queue, len);
 	}
-	return len;
+	return at;
 }

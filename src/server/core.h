@@ -2,9 +2,11 @@
  * store's worker thread and goes on, on the loop, when its changes are on disk. */
 #ifndef SERVER_CORE_H
 #define SERVER_CORE_H
+#include "account/account.h"
 #include "base/list.h"
 #include "base/map.h"
-#include "fleet/fleet.h"
+#include "crypto/certificate.h"
+#include "fleet/query.h"
 #include "io/io.h"
 #include "rpc/rpc.h"
 #include "server/server.h"
@@ -15,14 +17,15 @@ struct core {
 	struct priv_child *child;
 	struct io_loop *loop;
 	struct store *store;
-	struct rpc_connection *link, *ca, *relay, *web, *hash;
+	struct rpc_connection *link, *ca, *relay, *web, *hash, *viz;
 	struct io_watch *local;       /* core.sock */
 	struct io_timer *local_retry; /* accepting there stopped for lack of descriptors */
 	struct list locals;           /* connections on it */
 	struct io_timer *housekeeping, *minute;
-	struct list watches; /* of the fleet, by browsers */
+	struct list watches; /* of the fleet and of tasks, by browsers */
 	size_t n_watches;
-	unsigned logins; /* being checked */
+	struct list followers; /* of revocations: link roles */
+	unsigned logins;       /* being checked */
 	int64_t bad_logins_since;
 	unsigned bad_logins, bad_logins_unwritten; /* audit of this minute */
 	struct map *online;                        /* device id -> struct device_link */
@@ -36,6 +39,8 @@ struct core {
 	bool described;
 };
 
+/* ---- role_core.c: jobs ---- */
+
 /* A job that answers a call: embedded first in the request's own struct, which is freed with it. */
 struct core_job {
 	struct store_job job;
@@ -44,7 +49,7 @@ struct core_job {
 	int (*run)(struct store_tx *tx, struct core_job *job); /* worker thread: touches the job only */
 	void (*done)(struct core_job *job);  /* loop, only when run() succeeded; ends with core_job_free() at some time */
 	void (*ended)(struct core_job *job); /* before it is freed, whatever happened; may be NULL */
-	char why[128];                       /* set by run() with its error: the cause for the user */
+	char why[160];                       /* set by run() with its error: the cause for the user */
 };
 /* NULL when memory is short (the call is then answered). */
 void *core_job_new(struct core *core, struct rpc_call *call, size_t size);
@@ -53,95 +58,199 @@ void core_job_free(struct core_job *job);
 /* Answers with the error and frees. */
 void core_job_fail(struct core_job *job, int err, const char *why);
 
-/* In a job: is the caller a user who may do that?  Puts the name into name (64 bytes).  -E_DENIED. */
-int core_user_check(struct store_tx *tx, const struct id *user, unsigned account_action, char name[64]);
-
 /* Who asks: a user with a certificate, or somebody with a session of the console. */
 struct core_caller {
-	struct id user; /* by session: known after core_caller_check() */
+	struct id user; /* by session: known after core_caller_check(), as is the next */
+	int64_t proved_until;
 	uint8_t session[32];
 	bool by_session;
 };
-/* The same for both: -E_DENIED, -E_SESSION. */
-int core_caller_check(struct store_tx *tx, struct core_caller *caller, unsigned account_action, char name[64]);
+/* In a job: may he do that somewhere?  -E_DENIED, -E_SESSION. */
+int core_caller_check(struct store_tx *tx, struct core_caller *caller, enum account_action action, struct user *ret);
+/* After that: what is delicate needs a proof, made not long ago, that it is he.  -E_STEP_UP. */
+int core_caller_proved(const struct core_caller *caller);
+/* In a job, a line of the audit log. */
+int core_audit(struct store_tx *tx, const char *actor, const char *action, const char *object, const char *detail);
+
+/* ---- core_request.c: most methods, as data ---- */
+
+/* Structs one after the other, without the zeros at their ends. */
+struct core_rows {
+	uint8_t *bytes;
+	size_t len, capacity, n;
+};
+int core_rows_add(struct core_rows *rows, const void *row, size_t size);                   /* size < 64 KiB; -E_NO_MEMORY */
+bool core_rows_next(const struct core_rows *rows, size_t *at, void *ret_row, size_t size); /* *at is 0 at first */
+void core_rows_done(struct core_rows *rows);
+int core_rows_device(void *rows, const struct device *device); /* a fleet_each */
+
+struct core_request;
+struct core_method {
+	struct rpc_service service;                                    /* with `unary` or `open`: that does all; else: */
+	size_t request_at, request_size;                               /* what of the message is the request proper */
+	int (*begin)(struct core_request *request);                    /* loop; NULL: nothing to do before */
+	int (*run)(struct store_tx *tx, struct core_request *request); /* worker: fills reply or rows */
+	void (*done)(struct core_request *request);                    /* loop; ends with core_request_answer(), which NULL means */
+	bool (*row)(const struct core_request *request, size_t *at,
+	            void *message); /* makes messages of rows; NULL: that they are */
+};
+#define CORE_WHOLE(type)       0, sizeof(type)
+#define CORE_PART(type, field) offsetof(type, field), sizeof(((type *)0)->field)
+
+struct core_selection;
+struct core_request {
+	struct core_job base;
+	const struct core_method *method;
+	struct core_caller caller;
+	const void *message; /* the request proper */
+	void *reply;         /* of a unary call, zeroed */
+	struct core_rows rows;
+	struct core_selection *selection; /* freed with it */
+	size_t sent;                      /* of the rows: an offset */
+};
+/* Serves a call by one of these rows; by_session: its messages begin with a session. */
+int core_serve(struct core *core, struct rpc_call *call, const struct core_method *row, bool by_session);
+const struct core_method *core_method_find(const struct core_method *rows, size_t n, struct str path);
+void core_request_answer(struct core_request *request);
+
+/* ---- core_device.c ---- */
+
+/* Which devices a text means. */
+enum core_meaning {
+	CORE_QUERY,         /* a query */
+	CORE_NAME_OR_QUERY, /* a name, full name or id; where there is no such device, a query */
+	CORE_NAME, /* a text that can be a name is one, others are queries: for orders, where a typing error must not hit another */
+};
+struct core_selection {
+	struct fleet_query query;
+	struct str text; /* borrowed */
+	enum core_meaning meaning;
+	int err; /* of the query */
+	struct fleet_query_error error;
+	struct id *online; /* those that were when the request came; only when the query asks for it */
+	size_t n_online;
+};
+/* On the loop. */
+int core_selection_begin(struct core_request *request, const char *text, enum core_meaning meaning);
+/* In a job: adds those that are within the user's reach to rows.  -E_NOT_FOUND (a name that nothing has), -E_QUERY with base.why. */
+int core_selection_run(struct store_tx *tx, struct core_request *request, const struct user *user, struct core_rows *rows);
+/* In a job: one that is not retired and within the user's reach.  -E_NOT_FOUND. */
+int core_device_get(struct store_tx *tx, const struct user *user, const struct id *id, struct device *ret);
+void core_device_fill(const struct core *core, const struct device *device, murmesh_Device *ret);
+bool core_device_row(const struct core_request *request, size_t *at, void *message);
+
+int core_devices_begin(struct core_request *request); /* ListDevices */
+int core_devices_run(struct store_tx *tx, struct core_request *request);
+int core_device_named_run(struct store_tx *tx, struct core_request *request); /* GetDevice by name; by id */
+int core_device_run(struct store_tx *tx, struct core_request *request);
+void core_device_done(struct core_request *request);
+int core_change_begin(struct core_request *request); /* ChangeDevices */
+int core_change_run(struct store_tx *tx, struct core_request *request);
+void core_change_done(struct core_request *request);
 
 /* ---- core_link.c ---- */
 struct device_link;
 int core_link_open(void *ctx, struct rpc_call *call);
 /* Sends to a device's link; -E_OFFLINE. */
 int core_link_send(struct core *core, const struct id *device, const murmesh_Frame *frame);
+const struct id *core_link_device(const struct device_link *link);
 bool core_link_online(const struct core *core, const struct id *device);
 /* Ends its link, if it has one. */
 void core_link_end(struct core *core, const struct id *device, int err, const char *why);
 
-/* ---- core_enrol.c ---- */
+/* ---- core_enrol.c: certificates ---- */
 void core_enrol_token(void *ctx, struct rpc_call *call, const void *request);
 void core_enrol_certify(void *ctx, struct rpc_call *call, const void *request);
 void core_enrol_component(void *ctx, struct rpc_call *call, const void *request);
 void core_enrol_login(void *ctx, struct rpc_call *call, const void *request);
+void core_enrol_session(void *ctx, struct rpc_call *call, const void *request); /* Console.UserCertificate */
+/* For a user who has just proved himself. */
+void core_enrol_user(struct core *core, struct rpc_call *call, const struct id *user, const void *key, size_t key_len);
 
-/* ---- core_fleet.c ---- */
-int core_fleet_list(void *ctx, struct rpc_call *call);
-void core_fleet_new_key(void *ctx, struct rpc_call *call, const void *request);
-void core_fleet_key(struct core *core, struct rpc_call *call, const struct core_caller *caller, const murmesh_KeyRequest *request);
-void core_fleet_device(const struct core *core, const struct device *device, murmesh_Device *ret);
-struct core_devices {
-	struct device *rows;
-	size_t n, capacity;
-};
-int core_devices_add(void *devices, const struct device *device); /* a fleet_each */
+/* ---- core_key.c ---- */
+int core_key_begin(struct core_request *request);
+int core_key_run(struct store_tx *tx, struct core_request *request);
 
 /* ---- core_tunnel.c ---- */
 void core_tunnel_open(void *ctx, struct rpc_call *call, const void *request);
 void core_tunnel_order(void *ctx, struct rpc_call *call, const void *request);
+void core_console_tunnel(void *ctx, struct rpc_call *call, const void *request);
+void core_console_order(void *ctx, struct rpc_call *call, const void *request);
 
-/* ---- core_console.c, core_console_login.c, core_console_fleet.c: the console, asked by the web role ---- */
-
+/* ---- core_network.c: what comes through the link role; core_console.c: what the web role may call ---- */
+int core_network_open(void *ctx, struct rpc_call *call);
 int core_console_open(void *ctx, struct rpc_call *call);
-/* A method that a session calls: run() fills the reply, which done() sends unless it is set to something else.  Every request begins with
- * the session. */
-struct console_job {
-	struct core_job base;
-	struct core_caller caller;
-	union {
-		murmesh_SessionRequest session;
-		murmesh_SetupRequest setup;
-		murmesh_TotpCode totp;
-		murmesh_RenameRequest rename;
-		murmesh_DeviceRequest device;
-	} request;
-	union {
-		murmesh_Done done;
-		murmesh_Account account;
-		murmesh_TotpSecret totp;
-	} reply;
-	struct device device;
-	char encoded[128];
-	bool login; /* counted in core->logins */
-};
-struct console_job *core_console_job(struct core *core, struct rpc_call *call, const void *request, size_t size,
-                                     int (*run)(struct store_tx *tx, struct core_job *job));
-void core_console_reply(struct core_job *job);
 
+/* ---- core_login.c, core_session.c ---- */
 void core_console_by_link(void *ctx, struct rpc_call *call, const void *request);
 void core_console_by_password(void *ctx, struct rpc_call *call, const void *request);
-void core_console_logout(void *ctx, struct rpc_call *call, const void *request);
-void core_console_me(void *ctx, struct rpc_call *call, const void *request);
 void core_console_setup(void *ctx, struct rpc_call *call, const void *request);
-void core_console_totp_begin(void *ctx, struct rpc_call *call, const void *request);
-void core_console_totp_confirm(void *ctx, struct rpc_call *call, const void *request);
+void core_console_change_password(void *ctx, struct rpc_call *call, const void *request);
+void core_console_step_up(void *ctx, struct rpc_call *call, const void *request);
+void core_console_totp_forget(void *ctx, struct rpc_call *call, const void *request);
+void core_user_login(void *ctx, struct rpc_call *call, const void *request);         /* Core.UserLogin */
 void core_console_login_link(void *ctx, struct rpc_call *call, const void *request); /* of core.sock */
+/* In a job: what his page says of the caller. */
+int core_account_fill(struct store_tx *tx, const struct core *core, const struct core_caller *caller, murmesh_Account *ret);
+/* A user's own session: whose, kept in the caller.  -E_SESSION. */
+int core_caller_own(struct store_tx *tx, struct core_caller *caller, struct user *ret);
+int core_me_run(struct store_tx *tx, struct core_request *request);
+int core_logout_run(struct store_tx *tx, struct core_request *request);
+void core_logout_done(struct core_request *request);
+int core_totp_begin_run(struct store_tx *tx, struct core_request *request);
+int core_totp_confirm_run(struct store_tx *tx, struct core_request *request);
+int core_sessions_run(struct store_tx *tx, struct core_request *request);
+int core_session_end_run(struct store_tx *tx, struct core_request *request);
+void core_session_end_done(struct core_request *request);
 
-void core_console_new_key(void *ctx, struct rpc_call *call, const void *request);
-void core_console_rename(void *ctx, struct rpc_call *call, const void *request);
-void core_console_delete(void *ctx, struct rpc_call *call, const void *request);
-int core_console_audit(void *ctx, struct rpc_call *call);
-int core_console_watch(void *ctx, struct rpc_call *call);
+/* ---- core_people.c ---- */
+int core_users_run(struct store_tx *tx, struct core_request *request);
+int core_user_add_run(struct store_tx *tx, struct core_request *request);
+int core_user_change_run(struct store_tx *tx, struct core_request *request);
+void core_user_change_done(struct core_request *request);
+int core_user_link_run(struct store_tx *tx, struct core_request *request);       /* by id or name */
+int core_user_link_named_run(struct store_tx *tx, struct core_request *request); /* by name */
+/* "https://...": the address that a one-time link's token makes. */
+void core_login_url(const struct core *core, const char *token, char *out, size_t size);
 
-/* Tell all who watch: as it is now, online or not; removed. */
-void core_watch_device(struct core *core, const struct device *device);
-void core_watch_removed(struct core *core, const struct id *device);
-/* Ends the watches of a session that has ended. */
-void core_watch_end(struct core *core, const uint8_t session[32]);
+/* ---- core_audit.c ---- */
+int core_audit_run(struct store_tx *tx, struct core_request *request);
+int core_verify_run(struct store_tx *tx, struct core_request *request);
+void core_verify_done(struct core_request *request);
+
+/* ---- core_watch.c ---- */
+int core_watch_fleet(void *ctx, struct rpc_call *call);
+int core_watch_session(void *ctx, struct rpc_call *call);
+/* Tell all who watch and whose reach it is in: as it is now, online or not; removed.  before: the group that it was in (NULL: the same);
+ * for those who only reached that one it is removed. */
+void core_watch_device(struct core *core, const struct device *device, const char *before);
+void core_watch_removed(struct core *core, const struct device *device);
+int core_watch_tasks(void *ctx, struct rpc_call *call);
+struct task;
+void core_watch_task(struct core *core, const struct task *task); /* as it is now */
+/* Ends the watches of a session, or of a user (also not to keep one who may see other things now); NULL: of any. */
+void core_watch_end(struct core *core, const uint8_t *session, const struct id *user, int err);
 void core_watch_check(struct core *core); /* every minute: whose session has ended */
+
+/* ---- core_live.c ---- */
+int core_live_run(struct store_tx *tx, struct core_request *request);
+void core_live_done(struct core_request *request);
+
+/* ---- core_task.c ---- */
+int core_task_begin(struct core_request *request);
+int core_task_run(struct store_tx *tx, struct core_request *request);
+void core_task_done(struct core_request *request);
+int core_task_command_run(struct store_tx *tx, struct core_request *request);
+int core_task_devices_run(struct store_tx *tx, struct core_request *request);
+int core_task_report_run(struct store_tx *tx, struct core_request *request);
+void core_task_report_done(struct core_request *request);
+int core_task_cancel_run(struct store_tx *tx, struct core_request *request);
+bool core_task_seen(const struct task *task, const struct user *user); /* his own; all by those who administrate all groups */
+void core_task_fill(const struct task *task, murmesh_Task *ret);
+void core_tasks_interrupt(struct core *core); /* the web role is gone, which carried them out */
+
+/* ---- core_revoke.c: what link refuses ---- */
+int core_revoke_follow(void *ctx, struct rpc_call *call); /* Core.Revocations */
+/* On the loop, after certificates of these were revoked: so that link hears of it. */
+void core_revoke_tell(struct core *core);
 #endif

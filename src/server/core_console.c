@@ -1,67 +1,85 @@
-/* The console's methods, and what they share.  The web role is trusted to pass on what browsers send, not to say who they are: that is
- * the session's business, in each job anew. */
+/* What the web role may call.  It is trusted to pass on what browsers send, not to say who they are: that is the session's business, in
+ * each job anew. */
 #include "base/err.h"
-#include "base/mem.h"
 #include "server/core.h"
 
 /* Every request with a session begins with it. */
 #define BEGINS(type) _Static_assert(offsetof(type, session) == 0 && sizeof(((type *)0)->session) == 32, #type)
 BEGINS(murmesh_SessionRequest);
-BEGINS(murmesh_SetupRequest);
 BEGINS(murmesh_TotpCode);
-BEGINS(murmesh_RenameRequest);
+BEGINS(murmesh_SessionEnd);
+BEGINS(murmesh_ConsoleKeyRequest);
 BEGINS(murmesh_DeviceRequest);
+BEGINS(murmesh_ConsoleDeviceChange);
+BEGINS(murmesh_ConsoleUserChange);
+BEGINS(murmesh_ConsoleAuditQuery);
+BEGINS(murmesh_LiveRequest);
+BEGINS(murmesh_TaskStart);
+BEGINS(murmesh_TaskRequest);
+BEGINS(murmesh_TaskReport);
 
-void core_console_reply(struct core_job *job)
-{
-	rpc_call_reply(job->call, &((struct console_job *)job)->reply);
-	core_job_free(job);
-}
+#define WHOLE(type)       CORE_WHOLE(murmesh_##type)
+#define PART(type, field) CORE_PART(murmesh_##type, field)
+#define SESSION_ONLY      0, 0
+#define UNARY(name, function)                                                                                                      \
+	{                                                                                                                          \
+		.service = { &rpc_Console_##name, 0, function, NULL }                                                              \
+	}
+#define OPEN(name, function)                                                                                                       \
+	{                                                                                                                          \
+		.service = { &rpc_Console_##name, 0, NULL, function }                                                              \
+	}
+/* part is two values. */
+#define RUN(name, part, begin, run, done)                                                                                          \
+	{                                                                                                                          \
+		{ &rpc_Console_##name, 0, NULL, NULL }, part, begin, run, done, NULL                                               \
+	}
 
-static void console_ended(struct core_job *base)
-{
-	struct console_job *job = (struct console_job *)base;
-	if (job->login)
-		base->core->logins--;
-	mem_wipe(&job->request, sizeof job->request);
-	mem_wipe(&job->reply, sizeof job->reply);
-	mem_wipe(job->encoded, sizeof job->encoded);
-	mem_wipe(&job->caller, sizeof job->caller);
-}
-
-struct console_job *core_console_job(struct core *core, struct rpc_call *call, const void *request, size_t size,
-                                     int (*run)(struct store_tx *tx, struct core_job *job))
-{
-	struct console_job *job = core_job_new(core, call, sizeof *job);
-	if (!job)
-		return NULL;
-	memcpy(&job->request, request, size);
-	memcpy(job->caller.session, request, sizeof job->caller.session);
-	job->caller.by_session = true;
-	job->base.run = run;
-	job->base.done = core_console_reply;
-	job->base.ended = console_ended;
-	return job;
-}
-
-static const struct rpc_service services[] = {
-	{ &rpc_Core_ComponentCertificate, 0, core_enrol_component, NULL },
-	{ &rpc_Console_LoginByLink, 0, core_console_by_link, NULL },
-	{ &rpc_Console_LoginByPassword, 0, core_console_by_password, NULL },
-	{ &rpc_Console_Logout, 0, core_console_logout, NULL },
-	{ &rpc_Console_Me, 0, core_console_me, NULL },
-	{ &rpc_Console_Setup, 0, core_console_setup, NULL },
-	{ &rpc_Console_TotpBegin, 0, core_console_totp_begin, NULL },
-	{ &rpc_Console_TotpConfirm, 0, core_console_totp_confirm, NULL },
-	{ &rpc_Console_WatchFleet, 0, NULL, core_console_watch },
-	{ &rpc_Console_NewKey, 0, core_console_new_key, NULL },
-	{ &rpc_Console_RenameDevice, 0, core_console_rename, NULL },
-	{ &rpc_Console_DeleteDevice, 0, core_console_delete, NULL },
-	{ &rpc_Console_ListAudit, 0, NULL, core_console_audit },
+static const struct core_method methods[] = {
+	{ .service = { &rpc_Core_ComponentCertificate, 0, core_enrol_component, NULL } },
+	/* logins, and what needs a password */
+	UNARY(LoginByLink, core_console_by_link),
+	UNARY(LoginByPassword, core_console_by_password),
+	UNARY(Setup, core_console_setup),
+	UNARY(ChangePassword, core_console_change_password),
+	UNARY(StepUp, core_console_step_up),
+	UNARY(TotpForget, core_console_totp_forget),
+	/* a user's own */
+	RUN(Me, SESSION_ONLY, NULL, core_me_run, NULL),
+	RUN(Logout, SESSION_ONLY, NULL, core_logout_run, core_logout_done),
+	RUN(ListSessions, SESSION_ONLY, NULL, core_sessions_run, NULL),
+	RUN(EndSession, WHOLE(SessionEnd), NULL, core_session_end_run, core_session_end_done),
+	RUN(TotpBegin, SESSION_ONLY, NULL, core_totp_begin_run, NULL),
+	RUN(TotpConfirm, WHOLE(TotpCode), NULL, core_totp_confirm_run, NULL),
+	OPEN(WatchSession, core_watch_session),
+	/* the fleet */
+	OPEN(WatchFleet, core_watch_fleet),
+	RUN(GetDevice, WHOLE(DeviceRequest), NULL, core_device_run, core_device_done),
+	RUN(ChangeDevices, PART(ConsoleDeviceChange, change), core_change_begin, core_change_run, core_change_done),
+	RUN(NewKey, PART(ConsoleKeyRequest, key), core_key_begin, core_key_run, NULL),
+	/* people and the audit log */
+	RUN(ListUsers, SESSION_ONLY, NULL, core_users_run, NULL),
+	RUN(AddUser, PART(ConsoleUserChange, change), NULL, core_user_add_run, NULL),
+	RUN(ChangeUser, PART(ConsoleUserChange, change), NULL, core_user_change_run, core_user_change_done),
+	RUN(NewUserLink, PART(ConsoleUserChange, change), NULL, core_user_link_run, NULL),
+	RUN(ListAudit, PART(ConsoleAuditQuery, query), NULL, core_audit_run, NULL),
+	RUN(VerifyAudit, SESSION_ONLY, NULL, core_verify_run, core_verify_done),
+	/* the ways to devices, and what goes on there */
+	UNARY(UserCertificate, core_enrol_session),
+	UNARY(OpenTunnel, core_console_tunnel),
+	UNARY(SignOrder, core_console_order),
+	RUN(WatchLive, WHOLE(LiveRequest), NULL, core_live_run, core_live_done),
+	/* tasks */
+	RUN(StartTask, WHOLE(TaskStart), core_task_begin, core_task_run, core_task_done),
+	RUN(TaskCommand, WHOLE(TaskRequest), NULL, core_task_command_run, NULL),
+	RUN(TaskDevices, WHOLE(TaskRequest), NULL, core_task_devices_run, NULL),
+	RUN(ReportTask, WHOLE(TaskReport), NULL, core_task_report_run, core_task_report_done),
+	RUN(CancelTask, WHOLE(TaskRequest), NULL, core_task_cancel_run, core_task_done),
+	OPEN(WatchTasks, core_watch_tasks),
 };
 
 int core_console_open(void *ctx, struct rpc_call *call)
 {
-	const struct rpc_service *row = rpc_service_find(services, sizeof services / sizeof *services, rpc_call_path(call));
-	return row ? rpc_serve(row, call, ctx) : -E_UNSUPPORTED;
+	const struct core_method *row = core_method_find(methods, sizeof methods / sizeof *methods, rpc_call_path(call));
+	return row ? core_serve(ctx, call, row, true) : -E_UNSUPPORTED;
 }

@@ -11,8 +11,9 @@
 #include "os/random.h"
 #include "server/core.h"
 
-#define BACKDATE_S           300 /* clocks of new machines are a little wrong */
-#define CERTIFICATES_PER_DAY 24  /* of one machine: each is kept for months, and audited for ever */
+#define BACKDATE_S                300  /* clocks of new machines are a little wrong */
+#define CERTIFICATES_PER_DAY      24   /* of one machine: each is kept for months, and audited for ever */
+#define USER_CERTIFICATES_PER_DAY 1000 /* of one user; `local` needs one for every command */
 
 /* ---- RequestToken ---- */
 
@@ -69,8 +70,8 @@ struct certificate_job {
 	struct core_job base;
 	int (*decide)(struct store_tx *tx, struct certificate_job *job); /* fills issue and the texts; -E_... with base.why */
 	murmesh_CheckedRequest request;
-	struct identity peer; /* of a renewal */
-	struct id local_user;
+	struct identity peer;      /* of a renewal */
+	struct core_caller caller; /* a user's own */
 	murmesh_IssueRequest issue;
 	murmesh_Issued issued;
 	struct certificate_record record;
@@ -136,7 +137,7 @@ static void decide_done(struct core_job *base)
 {
 	struct certificate_job *job = (struct certificate_job *)base;
 	if (!id_is_zero(&job->added.id))
-		core_watch_device(base->core, &job->added);
+		core_watch_device(base->core, &job->added, NULL);
 	job->issue.key.size = job->request.key.size;
 	memcpy(job->issue.key.bytes, job->request.key.bytes, job->request.key.size);
 	job->issue.not_before = clock_wall_s() - BACKDATE_S;
@@ -191,14 +192,27 @@ static int proof_check(struct store_tx *tx, const murmesh_CheckedRequest *reques
 	return hash_equal(proof, request->request.proof) ? 0 : -E_KEY_PROOF;
 }
 
+/* The group that the join key puts machines into; one of an older version that is no group any more: none. */
+static int key_group(struct store_tx *tx, const struct enrolment *enrolment, char group[FLEET_GROUP_SIZE])
+{
+	struct join_key key;
+	int err = ca_join_key_get(tx, &enrolment->key, &key);
+	if (err == 0 && fleet_group_parse(str_from(key.group), group) < 0)
+		group[0] = 0;
+	mem_wipe(&key, sizeof key);
+	return err;
+}
+
 static int device_make(struct store_tx *tx, const struct enrolment *enrolment, const murmesh_CertificateRequest *request)
 {
 	struct device device = { .id = enrolment->device, .token = enrolment->number, .created = clock_wall_s() };
 	const struct device_platform platform = { .os = str_from(request->os),
-		                                    .arch = str_from(request->arch),
-		                                    .version = str_from(request->version) };
+		                                  .arch = str_from(request->arch),
+		                                  .version = str_from(request->version) };
 	str_copy(str_from(enrolment->name), device.name, sizeof device.name);
-	int err = fleet_device_add(tx, &device);
+	int err = key_group(tx, enrolment, device.group);
+	if (err == 0)
+		err = fleet_device_add(tx, &device);
 	return err < 0 ? err : fleet_device_update(tx, &device.id, &platform);
 }
 
@@ -331,26 +345,55 @@ void core_enrol_component(void *ctx, struct rpc_call *call, const void *message)
 	core_job_submit(&job->base);
 }
 
-static int login_decide(struct store_tx *tx, struct certificate_job *job)
+/* A user, by whichever way he showed who he is. */
+static int user_decide(struct store_tx *tx, struct certificate_job *job)
 {
 	struct user user;
-	int err = account_get(tx, &job->local_user, &user);
-	if (err < 0 || user.disabled)
-		return err < 0 ? err : -E_DENIED;
+	int64_t recent;
+	int err = job->caller.by_session ? core_caller_own(tx, &job->caller, &user) : account_get(tx, &job->caller.user, &user);
+	if (err == 0 && user.disabled)
+		err = -E_DENIED;
+	if (err == 0)
+		err = ca_certificate_count(tx, &user.id, clock_wall_s() - 86400, &recent);
+	if (err == 0 && recent >= USER_CERTIFICATES_PER_DAY && !id_equal(&user.id, &job->base.core->local_user))
+		err = -E_LIMIT;
+	if (err < 0)
+		return err;
 	str_copy(str_from(user.name), job->actor, sizeof job->actor);
 	issue_for(job, murmesh_CertificateKind_USER, &user.id, user.name);
 	return 0;
 }
 
+static void user_certificate(struct core *core, struct rpc_call *call, const struct core_caller *caller, const char *action,
+                             const void *key, size_t key_len)
+{
+	struct certificate_job *job = certificate_job_new(core, call, action, user_decide);
+	if (!job)
+		return;
+	job->caller = *caller;
+	job->request.key.size = (pb_size_t)key_len;
+	memcpy(job->request.key.bytes, key, key_len);
+	core_job_submit(&job->base);
+}
+
 void core_enrol_login(void *ctx, struct rpc_call *call, const void *message)
 {
 	const murmesh_LoginRequest *request = message;
-	struct core *core = ctx;
-	struct certificate_job *job = certificate_job_new(core, call, "local login", login_decide);
-	if (!job)
-		return;
-	job->local_user = core->local_user;
-	job->request.key.size = request->key.size;
-	memcpy(job->request.key.bytes, request->key.bytes, request->key.size);
-	core_job_submit(&job->base);
+	core_enrol_user(ctx, call, &((struct core *)ctx)->local_user, request->key.bytes, request->key.size);
+}
+
+void core_enrol_user(struct core *core, struct rpc_call *call, const struct id *user, const void *key, size_t key_len)
+{
+	const struct core_caller caller = { .user = *user };
+	user_certificate(core, call, &caller, id_equal(user, &core->local_user) ? "local login" : "certificate issued", key,
+	                 key_len);
+}
+
+void core_enrol_session(void *ctx, struct rpc_call *call, const void *message)
+{
+	const murmesh_SessionKey *request = message;
+	struct core_caller caller = { .by_session = true };
+	memcpy(caller.session, request->session, sizeof caller.session);
+	user_certificate(ctx, call, &caller, "certificate for the console issued", request->key.bytes, request->key.size);
+	mem_wipe(&caller, sizeof caller);
 }

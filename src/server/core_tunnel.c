@@ -1,13 +1,10 @@
 /* Tunnels and run orders: who may, the signatures that agents ask for, and the tickets that bring two legs together. */
 #include <pb_encode.h>
 
-#include "account/account.h"
-#include "audit/audit.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "ca/authority.h"
-#include "fleet/fleet.h"
 #include "os/clock.h"
 #include "os/random.h"
 #include "server/core.h"
@@ -30,7 +27,8 @@ static int document_make(const pb_msgdesc_t *type, const void *message, enum aut
 
 struct tunnel_job {
 	struct core_job base;
-	struct id user, device;
+	struct core_caller caller;
+	struct id device;
 	murmesh_TunnelRequest request;
 	murmesh_Tunnel reply;
 	uint8_t agent_ticket[HASH_SIZE];
@@ -40,23 +38,27 @@ static int tunnel_run(struct store_tx *tx, struct core_job *job)
 {
 	struct tunnel_job *tunnel = (struct tunnel_job *)job;
 	struct device device;
-	char name[64], detail[512], full_name[FLEET_FULL_NAME];
-	int err = core_user_check(tx, &tunnel->user, ACCOUNT_TUNNEL, name);
-	if (err == 0 && tunnel->request.rights & murmesh_Right_RUN)
-		err = core_user_check(tx, &tunnel->user, ACCOUNT_RUN, name);
+	struct user user;
+	char detail[512], full_name[FLEET_FULL_NAME];
+	bool run = tunnel->request.rights & murmesh_Right_RUN;
+	int err = core_caller_check(tx, &tunnel->caller, run ? ACCOUNT_RUN : ACCOUNT_TUNNEL, &user);
 	if (err == 0)
-		err = fleet_device_get(tx, &tunnel->device, &device);
+		err = core_device_get(tx, &user, &tunnel->device, &device);
 	if (err < 0)
 		return err;
-	if (device.retired)
-		return -E_NOT_FOUND;
 	size_t len = 0;
 	detail[0] = 0;
 	for (pb_size_t i = 0; i < tunnel->request.targets_count && len < sizeof detail; i++)
 		len += (size_t)snprintf(detail + len, sizeof detail - len, "%s%s", i ? " " : "", tunnel->request.targets[i]);
 	fleet_full_name(&device, full_name);
-	const struct audit_event event = { str_from(name), STR("tunnel opened"), str_from(full_name), str_from(detail) };
-	return audit_append(tx, clock_wall_s(), &event);
+	return core_audit(tx, user.name, "tunnel opened", full_name, detail);
+}
+
+static void tunnel_ended(struct core_job *job)
+{
+	struct tunnel_job *tunnel = (struct tunnel_job *)job;
+	mem_wipe(&tunnel->caller, sizeof tunnel->caller);
+	mem_wipe(tunnel->agent_ticket, sizeof tunnel->agent_ticket);
 }
 
 static void on_announced(void *ctx, int err, const char *why, const void *response)
@@ -106,7 +108,7 @@ static void tunnel_done(struct core_job *job)
 	if (!core_link_online(job->core, &tunnel->device))
 		return core_job_fail(job, -E_OFFLINE, NULL);
 	memcpy(grant.mesh, job->core->mesh_id.bytes, sizeof grant.mesh);
-	memcpy(grant.user, tunnel->user.bytes, sizeof grant.user);
+	memcpy(grant.user, tunnel->caller.user.bytes, sizeof grant.user);
 	memcpy(grant.device, tunnel->device.bytes, sizeof grant.device);
 	random_bytes(grant.serial, sizeof grant.serial);
 	grant.targets_count = tunnel->request.targets_count;
@@ -118,15 +120,17 @@ static void tunnel_done(struct core_job *job)
 		core_job_fail(job, err, NULL);
 }
 
-void core_tunnel_open(void *ctx, struct rpc_call *call, const void *message)
+static void tunnel_begin(struct core *core, struct rpc_call *call, const struct core_caller *caller,
+                         const murmesh_TunnelRequest *request)
 {
-	struct tunnel_job *tunnel = core_job_new(ctx, call, sizeof *tunnel);
+	struct tunnel_job *tunnel = core_job_new(core, call, sizeof *tunnel);
 	if (!tunnel)
 		return;
 	tunnel->base.run = tunnel_run;
 	tunnel->base.done = tunnel_done;
-	tunnel->user = rpc_call_peer(call)->id;
-	tunnel->request = *(const murmesh_TunnelRequest *)message;
+	tunnel->base.ended = tunnel_ended;
+	tunnel->caller = *caller;
+	tunnel->request = *request;
 	memcpy(tunnel->device.bytes, tunnel->request.device, sizeof tunnel->device.bytes);
 	if (tunnel->request.rights & ~(unsigned)(murmesh_Right_CONNECT | murmesh_Right_RUN))
 		return core_job_fail(&tunnel->base, -E_UNSUPPORTED, NULL); /* a later version might read more into the bits */
@@ -136,28 +140,43 @@ void core_tunnel_open(void *ctx, struct rpc_call *call, const void *message)
 	core_job_submit(&tunnel->base);
 }
 
+void core_tunnel_open(void *ctx, struct rpc_call *call, const void *message)
+{
+	const struct core_caller caller = { .user = rpc_call_peer(call)->id };
+	tunnel_begin(ctx, call, &caller, message);
+}
+
+void core_console_tunnel(void *ctx, struct rpc_call *call, const void *message)
+{
+	const murmesh_ConsoleTunnelRequest *request = message;
+	struct core_caller caller = { .by_session = true };
+	memcpy(caller.session, request->session, sizeof caller.session);
+	tunnel_begin(ctx, call, &caller, &request->tunnel);
+	mem_wipe(&caller, sizeof caller);
+}
+
 /* ---- Order: check (job), sign (ca), answer ---- */
 
 struct order_job {
 	struct core_job base;
-	struct id user;
+	struct core_caller caller;
 	murmesh_OrderRequest request;
 };
 
 static int order_run(struct store_tx *tx, struct core_job *job)
 {
 	struct order_job *order = (struct order_job *)job;
-	char name[64], detail[1024], object[64];
+	struct user user;
+	char detail[1024], object[64];
 	size_t len = 0;
-	int err = core_user_check(tx, &order->user, ACCOUNT_RUN, name);
+	int err = core_caller_check(tx, &order->caller, ACCOUNT_RUN, &user);
 	if (err < 0)
 		return err;
 	detail[0] = 0;
 	for (pb_size_t i = 0; i < order->request.argv_count && len < sizeof detail; i++)
 		len += (size_t)snprintf(detail + len, sizeof detail - len, "%s%s", i ? " " : "", order->request.argv[i]);
 	snprintf(object, sizeof object, "%u devices", order->request.count);
-	const struct audit_event event = { str_from(name), STR("run ordered"), str_from(object), str_from(detail) };
-	return audit_append(tx, clock_wall_s(), &event);
+	return core_audit(tx, user.name, order->request.terminal ? "terminal ordered" : "run ordered", object, detail);
 }
 
 static void on_order_signed(void *ctx, int err, const char *why, const void *response)
@@ -174,9 +193,11 @@ static void order_done(struct core_job *job)
 	static murmesh_SignRequest sign;
 	static murmesh_Order document;
 	struct order_job *order = (struct order_job *)job;
-	document = (murmesh_Order){ .until = clock_wall_s() + ORDER_S, .count = order->request.count };
+	document = (murmesh_Order){ .until = clock_wall_s() + ORDER_S,
+		                    .count = order->request.count,
+		                    .terminal = order->request.terminal };
 	memcpy(document.mesh, job->core->mesh_id.bytes, sizeof document.mesh);
-	memcpy(document.user, order->user.bytes, sizeof document.user);
+	memcpy(document.user, order->caller.user.bytes, sizeof document.user);
 	random_bytes(document.nonce, sizeof document.nonce);
 	document.argv_count = order->request.argv_count;
 	memcpy(document.argv, order->request.argv, sizeof document.argv);
@@ -188,16 +209,40 @@ static void order_done(struct core_job *job)
 		core_job_fail(job, err, NULL);
 }
 
-void core_tunnel_order(void *ctx, struct rpc_call *call, const void *message)
+static void order_ended(struct core_job *job)
 {
-	struct order_job *order = core_job_new(ctx, call, sizeof *order);
+	struct order_job *order = (struct order_job *)job;
+	mem_wipe(&order->caller, sizeof order->caller);
+}
+
+static void order_begin(struct core *core, struct rpc_call *call, const struct core_caller *caller,
+                        const murmesh_OrderRequest *request)
+{
+	struct order_job *order = core_job_new(core, call, sizeof *order);
 	if (!order)
 		return;
 	order->base.run = order_run;
 	order->base.done = order_done;
-	order->user = rpc_call_peer(call)->id;
-	order->request = *(const murmesh_OrderRequest *)message;
-	if (!order->request.argv_count || !order->request.count)
+	order->base.ended = order_ended;
+	order->caller = *caller;
+	order->request = *request;
+	/* a command for some devices, or a terminal on one */
+	if (request->terminal ? request->argv_count || request->count != 1 : !request->argv_count || !request->count)
 		return core_job_fail(&order->base, -E_USAGE, NULL);
 	core_job_submit(&order->base);
+}
+
+void core_tunnel_order(void *ctx, struct rpc_call *call, const void *message)
+{
+	const struct core_caller caller = { .user = rpc_call_peer(call)->id };
+	order_begin(ctx, call, &caller, message);
+}
+
+void core_console_order(void *ctx, struct rpc_call *call, const void *message)
+{
+	const murmesh_ConsoleOrderRequest *request = message;
+	struct core_caller caller = { .by_session = true };
+	memcpy(caller.session, request->session, sizeof caller.session);
+	order_begin(ctx, call, &caller, &request->order);
+	mem_wipe(&caller, sizeof caller);
 }

@@ -14,6 +14,7 @@
 #include "os/log.h"
 #include "os/random.h"
 #include "os/socket.h"
+#include "task/task.h"
 
 #define DEVICES_MAX     100000
 #define HOUSEKEEPING_MS 3600000
@@ -74,26 +75,17 @@ void core_job_submit(struct core_job *job)
 		core_job_fail(job, err, NULL);
 }
 
-int core_user_check(struct store_tx *tx, const struct id *id, unsigned account_action, char name[64])
+int core_caller_check(struct store_tx *tx, struct core_caller *caller, enum account_action action, struct user *ret)
 {
-	struct user user;
-	int err = account_get(tx, id, &user);
+	int err = caller->by_session ? core_caller_own(tx, caller, ret) : account_get(tx, &caller->user, ret);
 	if (err < 0)
 		return err == -E_NOT_FOUND ? -E_DENIED : err;
-	if (user.disabled || !account_may(user.role, (enum account_action)account_action))
-		return -E_DENIED;
-	return str_copy(str_from(user.name), name, 64);
+	return account_may(ret, action) ? 0 : -E_DENIED;
 }
 
-int core_caller_check(struct store_tx *tx, struct core_caller *caller, unsigned account_action, char name[64])
+int core_caller_proved(const struct core_caller *caller)
 {
-	struct user user;
-	int err = caller->by_session ? account_session_use(tx, caller->session, clock_wall_s(), &user) : 0;
-	if (err < 0)
-		return err;
-	if (caller->by_session)
-		caller->user = user.id;
-	return core_user_check(tx, &caller->user, account_action, name);
+	return !caller->by_session || caller->proved_until > clock_wall_s() ? 0 : -E_STEP_UP;
 }
 
 /* ---- services ---- */
@@ -117,45 +109,11 @@ static void on_describe(void *ctx, struct rpc_call *call, const void *request)
 	rpc_call_reply(call, &reply);
 }
 
-enum {
-	LINK_ITSELF, /* the link role on its own behalf, or for somebody whose request it has checked */
-	NODE_PEER,   /* through link, with a node certificate */
-	USER_PEER,   /* through link, with a user certificate */
-};
-
-static const struct rpc_service link_services[] = {
-	{ &rpc_CertificationManager_RequestToken, LINK_ITSELF, core_enrol_token, NULL },
-	{ &rpc_Core_Certify, LINK_ITSELF, core_enrol_certify, NULL },
-	{ &rpc_Core_ComponentCertificate, LINK_ITSELF, core_enrol_component, NULL },
-	{ &rpc_MessageRouter_Link, NODE_PEER, NULL, core_link_open },
-	{ &rpc_Fleet_ListDevices, USER_PEER, NULL, core_fleet_list },
-	{ &rpc_Fleet_NewKey, USER_PEER, core_fleet_new_key, NULL },
-	{ &rpc_Tunnels_Open, USER_PEER, core_tunnel_open, NULL },
-	{ &rpc_Tunnels_Order, USER_PEER, core_tunnel_order, NULL },
-};
-
 static const struct rpc_service local_services[] = {
 	{ &rpc_Local_Login, 0, core_enrol_login, NULL },
 	{ &rpc_Local_LoginLink, 0, core_console_login_link, NULL },
 	{ &rpc_Local_Describe, 0, on_describe, NULL },
 };
-
-static bool may_call(unsigned access, const struct identity *peer, const struct id *mesh)
-{
-	if (access == LINK_ITSELF)
-		return true;
-	return peer && id_equal(&peer->mesh, mesh) && peer->kind == (access == NODE_PEER ? IDENTITY_NODE : IDENTITY_USER);
-}
-
-static int on_link_open(void *ctx, struct rpc_call *call)
-{
-	struct core *core = ctx;
-	const struct rpc_service *row =
-	        rpc_service_find(link_services, sizeof link_services / sizeof *link_services, rpc_call_path(call));
-	if (!row)
-		return -E_UNSUPPORTED;
-	return may_call(row->access, rpc_call_peer(call), &core->mesh_id) ? rpc_serve(row, call, core) : -E_DENIED;
-}
 
 /* ---- core.sock ---- */
 
@@ -276,6 +234,13 @@ static void on_web_closed(void *ctx, int err)
 {
 	(void)err;
 	connection_drop(&((struct core *)ctx)->web);
+	core_tasks_interrupt(ctx);
+}
+
+static void on_viz_closed(void *ctx, int err)
+{
+	(void)err;
+	connection_drop(&((struct core *)ctx)->viz);
 }
 
 static void on_hash_closed(void *ctx, int err)
@@ -286,11 +251,12 @@ static void on_hash_closed(void *ctx, int err)
 
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events link_events = { on_link_open, NULL, on_link_closed };
+	static const struct rpc_connection_events link_events = { core_network_open, NULL, on_link_closed };
 	static const struct rpc_connection_events ca_events = { NULL, NULL, on_ca_closed };
 	static const struct rpc_connection_events relay_events = { NULL, NULL, on_relay_closed };
 	static const struct rpc_connection_events web_events = { core_console_open, NULL, on_web_closed };
 	static const struct rpc_connection_events hash_events = { NULL, NULL, on_hash_closed };
+	static const struct rpc_connection_events viz_events = { NULL, NULL, on_viz_closed };
 	static const struct rpc_connection_settings console = { .server = true, .max_streams = 1000 };
 	static const struct rpc_connection_settings serve = { .server = true,
 		                                              .trusted_metadata = true,
@@ -312,8 +278,12 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	} else if (str_is(what, "rpc-to:hash")) {
 		connection_drop(&core->hash);
 		core->hash = rpc_connection_plain(core->loop, fd, &call, &hash_events, core);
+	} else if (str_is(what, "rpc-to:viz")) {
+		connection_drop(&core->viz);
+		core->viz = rpc_connection_plain(core->loop, fd, &call, &viz_events, core);
 	} else if (str_is(what, "rpc-from:web")) {
-		connection_drop(&core->web);
+		if (core->web)
+			on_web_closed(core, 0);
 		core->web = rpc_connection_plain(core->loop, fd, &console, &web_events, core);
 	} else if (str_is(what, "core.sock")) {
 		core->local_fd = fd;
@@ -332,13 +302,15 @@ static int prune_run(struct store_tx *tx, struct store_job *job)
 	int err = ca_join_prune(tx, clock_wall_s());
 	if (err == 0)
 		err = ca_certificate_prune(tx, clock_wall_s());
+	if (err == 0)
+		err = task_prune(tx, clock_wall_s());
 	return err < 0 ? err : account_prune(tx, clock_wall_s());
 }
 
 static void prune_done(struct store_job *job, int err)
 {
 	if (err < 0)
-		log_warning("expired keys, certificates and sessions were not removed: %s %s", err_text(err), job->detail);
+		log_warning("expired keys, certificates, sessions and tasks were not removed: %s %s", err_text(err), job->detail);
 	mem_free(job);
 }
 
@@ -368,7 +340,8 @@ struct first_job {
 
 static int first_run(struct store_tx *tx, struct store_job *job)
 {
-	return account_ensure_local(tx, clock_wall_s(), &((struct first_job *)job)->user);
+	int err = task_interrupt_all(tx, clock_wall_s()); /* whoever carried them out ended with the server */
+	return err < 0 ? err : account_ensure_local(tx, clock_wall_s(), &((struct first_job *)job)->user);
 }
 
 static int open_database(struct core *core)
@@ -413,6 +386,7 @@ int server_core_main(struct priv_child *child)
 	core = (struct core){ .child = child, .loop = priv_child_loop(child), .local_fd = -1 };
 	list_init(&core.locals);
 	list_init(&core.watches);
+	list_init(&core.followers);
 	random_bytes(seed, sizeof seed);
 	core.online = map_new(seed, DEVICES_MAX);
 	settings_read(&core);
@@ -438,6 +412,7 @@ int server_core_main(struct priv_child *child)
 	connection_drop(&core.hash);
 	connection_drop(&core.ca);
 	connection_drop(&core.relay);
+	connection_drop(&core.viz);
 	store_free(core.store);
 	io_watch_free(core.local);
 	io_timer_free(core.local_retry);

@@ -11,6 +11,7 @@
 #include "os/log.h"
 #include "rpc/rpc.h"
 #include "server/link_login.h"
+#include "server/link_revoked.h"
 #include "server/server.h"
 #include "services.h"
 #include "stream/stream.h"
@@ -20,6 +21,7 @@
 #define STRANGER_MS   120000 /* for an enrolment */
 #define CALLS_MAX     4      /* at once, of all but users */
 #define RETRY_MS      50
+#define LEAVE_MS      500 /* in which who is shut out hears why */
 
 struct link_role {
 	struct priv_child *child;
@@ -33,6 +35,9 @@ struct link_role {
 	size_t n_clients, n_strangers;
 	struct io_timer *farewell; /* of strangers */
 	struct link_logins *logins;
+	struct link_revoked *revoked;
+	struct list leaving; /* clients whose certificate was revoked, the oldest first */
+	struct io_timer *leave;
 	int intake_fd;
 };
 
@@ -41,6 +46,7 @@ struct client {
 	struct link_role *role;
 	struct rpc_connection *connection;
 	uint64_t until_ms; /* of a stranger; else 0 */
+	uint64_t leave_ms; /* its certificate was revoked: every call is refused until then; else 0 */
 };
 
 enum {
@@ -133,9 +139,9 @@ static const struct rpc_service services[] = {
 	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
 	{ &rpc_Reports_Send, NODES, NULL, on_reports },
 	{ &rpc_Fleet_ListDevices, USERS, NULL, NULL },
-	{ &rpc_Fleet_NewKey, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
 	{ &rpc_Fleet_ChangeDevices, USERS, NULL, NULL },
+	{ &rpc_Fleet_NewKey, USERS, NULL, NULL },
 	{ &rpc_People_ListUsers, USERS, NULL, NULL },
 	{ &rpc_People_AddUser, USERS, NULL, NULL },
 	{ &rpc_People_ChangeUser, USERS, NULL, NULL },
@@ -162,6 +168,8 @@ static int on_open(void *ctx, struct rpc_call *call)
 	if (!row)
 		return -E_UNSUPPORTED;
 	unsigned class = class_of(rpc_call_peer(call));
+	if (client->leave_ms)
+		return -E_REVOKED;
 	if (!(row->access & class))
 		return -E_DENIED;
 	if (!(class & USERS) && rpc_connection_calls(client->connection) > CALLS_MAX)
@@ -224,11 +232,52 @@ static void stranger_add(struct client *client)
 	list_append(&role->strangers, &client->node);
 }
 
+/* ---- whose certificate was revoked ---- */
+
+static void on_leave(void *ctx)
+{
+	struct link_role *role = ctx;
+	uint64_t now = io_loop_now_ms(role->loop);
+	struct client *client;
+	while ((client = client_oldest(&role->leaving)) && client->leave_ms <= now)
+		client_free(client);
+	if (client)
+		io_timer_start(role->leave, client->leave_ms - now, 0);
+}
+
+static void client_leave(struct client *client)
+{
+	struct link_role *role = client->role;
+	list_remove(&client->node);
+	if (list_empty(&role->leaving))
+		io_timer_start(role->leave, LEAVE_MS, 0);
+	client->leave_ms = io_loop_now_ms(role->loop) + LEAVE_MS;
+	list_append(&role->leaving, &client->node);
+}
+
+static const struct certificate_info *client_peer(const struct client *client)
+{
+	return tls_peer(stream_tls(rpc_connection_stream(client->connection)));
+}
+
+static void on_revoked(void *ctx, const uint8_t key_hash[HASH_SIZE])
+{
+	struct link_role *role = ctx;
+	LIST_EACH(at, &role->known) {
+		struct client *client = LIST_ENTRY(at, struct client, node);
+		if (memcmp(client_peer(client)->key_hash, key_hash, HASH_SIZE) == 0)
+			client_leave(client);
+	}
+}
+
 static void on_client_ready(void *ctx)
 {
 	struct client *client = ctx;
+	const struct certificate_info *peer = client_peer(client);
 	list_remove(&client->node);
-	if (tls_peer(stream_tls(rpc_connection_stream(client->connection))))
+	if (peer && link_revoked_has(client->role->revoked, peer->key_hash))
+		client_leave(client);
+	else if (peer)
 		list_append(&client->role->known, &client->node);
 	else
 		stranger_add(client);
@@ -399,6 +448,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		if (role->core)
 			on_core_closed(role, 0);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
+		link_revoked_follow(role->revoked);
 		if (!role->tls)
 			certificate_ask(role);
 	} else if (str_is(str_from(name), "rpc-to:collect")) {
@@ -421,12 +471,15 @@ int server_link_main(struct priv_child *child)
 	list_init(&role.arriving);
 	list_init(&role.strangers);
 	list_init(&role.known);
+	list_init(&role.leaving);
 	fd_limit_raise();
 	role.key = key_generate();
 	role.renewal = io_timer_new(role.loop, certificate_ask, &role);
 	role.farewell = io_timer_new(role.loop, on_farewell, &role);
 	role.logins = link_logins_new(role.loop);
-	if (!role.key || !role.renewal || !role.farewell || !role.logins)
+	role.leave = io_timer_new(role.loop, on_leave, &role);
+	role.revoked = link_revoked_new(role.loop, &role.core, on_revoked, &role);
+	if (!role.key || !role.renewal || !role.farewell || !role.logins || !role.leave || !role.revoked)
 		return 75;
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
@@ -435,7 +488,10 @@ int server_link_main(struct priv_child *child)
 	clients_free(&role.arriving);
 	clients_free(&role.strangers);
 	clients_free(&role.known);
+	clients_free(&role.leaving);
 	rpc_connection_free(role.core);
+	link_revoked_free(role.revoked);
+	io_timer_free(role.leave);
 	rpc_connection_free(role.collect);
 	link_logins_free(role.logins);
 	io_watch_free(role.intake);

@@ -118,6 +118,13 @@ static void on_ticket(void *ctx, const void *message)
 	ticking_update(watcher->role);
 }
 
+static void on_ticket_end(void *ctx)
+{
+	struct watcher *watcher = ctx;
+	if (!watcher->watch)
+		rpc_call_finish(watcher->call, -E_TICKET, NULL);
+}
+
 static void on_watch_closed(void *ctx, int err, const char *why)
 {
 	struct watcher *watcher = ctx;
@@ -129,7 +136,7 @@ static void on_watch_closed(void *ctx, int err, const char *why)
 
 static int on_watch_open(void *ctx, struct rpc_call *call)
 {
-	static const struct rpc_call_events events = { on_ticket, NULL, NULL, on_watch_closed };
+	static const struct rpc_call_events events = { on_ticket, on_ticket_end, NULL, on_watch_closed };
 	struct watcher *watcher = mem_alloc(sizeof *watcher);
 	if (!watcher)
 		return -E_NO_MEMORY;

@@ -4,11 +4,11 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/socket.h"
+#include "os/sources.h"
 #include "stream/stream.h"
 
 enum state {
@@ -18,12 +18,6 @@ enum state {
 	ANSWERING, /* and sent */
 	LINGERING, /* ended from here; what still comes is thrown away, so that a reset does not overtake the answer */
 	UPGRADED,
-};
-
-/* How many connections one client address has. */
-struct source {
-	struct socket_source from;
-	size_t count;
 };
 
 struct http_connection {
@@ -45,41 +39,6 @@ struct http_connection {
 
 /* ---- who is here ---- */
 
-/* Counts one more from the client's address. */
-static int source_take(struct web *web, int fd, struct source **ret)
-{
-	struct socket_address peer;
-	struct socket_source from;
-	if (socket_peer(fd, &peer) < 0)
-		return -E_CLOSED;
-	socket_address_source(&peer, &from);
-	struct source *source = map_get(web->sources, from.key, from.len);
-	if (source && source->count >= (from.loopback ? HTTP_PER_LOOPBACK : HTTP_PER_ADDRESS))
-		return -E_LIMIT;
-	if (!source) {
-		source = mem_alloc(sizeof *source);
-		if (!source)
-			return -E_NO_MEMORY;
-		source->from = from;
-		int err = map_put(web->sources, from.key, from.len, source);
-		if (err < 0) {
-			mem_free(source);
-			return err;
-		}
-	}
-	source->count++;
-	*ret = source;
-	return 0;
-}
-
-static void source_release(struct web *web, struct source *source)
-{
-	if (!source || --source->count > 0)
-		return;
-	map_remove(web->sources, source->from.key, source->from.len);
-	mem_free(source);
-}
-
 static void connection_move(struct http_connection *c, struct list *to)
 {
 	list_remove(&c->node);
@@ -95,7 +54,7 @@ static void connection_free(struct http_connection *c)
 	io_task_cancel(&c->again);
 	io_timer_free(c->deadline);
 	stream_free(c->stream);
-	source_release(c->web, c->source);
+	sources_release(c->web->sources, c->source);
 	buf_wipe(&c->in);
 	buf_wipe(&c->out);
 	mem_free(c);
@@ -153,7 +112,7 @@ static const char *const security[][2] = {
 	{ "Permissions-Policy",
 	  "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), "
 	  "gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), "
-	  "publickey-credentials-get=(), screen-wake-lock=(), usb=(), web-share=(), xr-spatial-tracking=()" },
+	  "publickey-credentials-get=(), screen-wake-lock=(), usb=(), xr-spatial-tracking=()" },
 };
 
 static int field(struct buf *out, const char *name, const char *value)
@@ -317,17 +276,6 @@ static struct http_exchange *exchange_begin(struct http_connection *c)
 	return exchange;
 }
 
-/* head: NULL when it could not be read. */
-static void request_refuse(struct http_connection *c, const struct h1_request *head, int err)
-{
-	struct http_exchange *exchange = exchange_begin(c);
-	c->keep = false;
-	if (exchange)
-		dispatch_refuse(exchange, head, err);
-	else
-		connection_free(c);
-}
-
 static bool wants_close(const struct h1_request *head)
 {
 	struct str value;
@@ -341,6 +289,18 @@ static bool wants_close(const struct h1_request *head)
 		}
 	}
 	return false;
+}
+
+/* head: NULL when it could not be read.  len: of the whole request, when it is here: the connection can go on behind it; else 0. */
+static void request_refuse(struct http_connection *c, const struct h1_request *head, size_t len, int err)
+{
+	struct http_exchange *exchange = exchange_begin(c);
+	c->request_len = len;
+	c->keep = len && !wants_close(head);
+	if (exchange)
+		dispatch_refuse(exchange, head, err);
+	else
+		connection_free(c);
 }
 
 static void request_complete(struct http_connection *c, const struct h1_request *head, size_t head_len)
@@ -357,26 +317,28 @@ static void request_complete(struct http_connection *c, const struct h1_request 
 static void request_look(struct http_connection *c)
 {
 	struct h1_request head;
-	size_t head_len, body_max;
+	size_t head_len, body_max = 0;
 	if (buf_len(&c->in) < c->wanted)
 		return;
 	int err = h1_request_parse(buf_str(&c->in), &head, &head_len);
 	if (err == -EAGAIN)
 		return;
 	if (err < 0)
-		return request_refuse(c, NULL, err);
-	err = head.fields.has_transfer_encoding ? -E_UNSUPPORTED : 0;
-	if (err == 0)
-		err = dispatch_admit(c->web, stream_fd(c->stream), &head, &body_max);
+		return request_refuse(c, NULL, 0, err);
+	if (head.fields.has_transfer_encoding)
+		return request_refuse(c, &head, 0, -E_UNSUPPORTED);
+	err = dispatch_admit(c->web, stream_fd(c->stream), &head, &body_max);
 	if (err == 0 && head.fields.content_length > body_max)
 		err = -E_TOO_LONG;
+	bool here = head.fields.content_length <= buf_len(&c->in) - head_len;
+	size_t whole = here ? head_len + (size_t)head.fields.content_length : 0;
 	if (err < 0)
-		return request_refuse(c, &head, err);
-	size_t whole = head_len + (size_t)head.fields.content_length;
-	if (buf_len(&c->in) >= whole)
+		return request_refuse(c, &head, whole, err);
+	if (here)
 		return request_complete(c, &head, head_len);
-	c->wanted = whole;
-	io_timer_start(c->deadline, HTTP_REQUEST_MS, 0);
+	if (!c->wanted)
+		io_timer_start(c->deadline, HTTP_REQUEST_MS, 0);
+	c->wanted = head_len + (size_t)head.fields.content_length;
 }
 
 static void on_again(void *ctx)
@@ -434,7 +396,7 @@ static void on_deadline(void *ctx)
 {
 	struct http_connection *c = ctx;
 	if (c->state == READING && buf_len(&c->in))
-		return request_refuse(c, NULL, -E_TIMEOUT);
+		return request_refuse(c, NULL, 0, -E_TIMEOUT);
 	if (c->state == READING)
 		return connection_linger(c);
 	if (c->state != WORKING)
@@ -442,7 +404,7 @@ static void on_deadline(void *ctx)
 	struct http_exchange *late = c->exchange;
 	c->exchange = NULL;
 	late->connection = NULL;
-	request_refuse(c, NULL, -E_BUSY);
+	request_refuse(c, NULL, 0, -E_BUSY);
 }
 
 void http_accept(struct web *web, int fd)
@@ -452,12 +414,12 @@ void http_accept(struct web *web, int fd)
 	struct source *source = NULL;
 	int err = connection_room(web);
 	if (err == 0)
-		err = source_take(web, fd, &source);
+		err = sources_take(web->sources, fd, &source);
 	struct http_connection *c = err == 0 ? mem_alloc(sizeof *c) : NULL;
 	if (!c) {
 		if (err == -E_LIMIT)
 			log_limited(LOG_WARNING, "a connection was closed: its address has too many");
-		source_release(web, source);
+		sources_release(web->sources, source);
 		fd_close(fd);
 		return;
 	}

@@ -8,7 +8,7 @@
 
 #define HTTP_CONNECTIONS_MAX 2000
 #define HTTP_PER_ADDRESS     200   /* IPv4 address or IPv6 /64 */
-#define HTTP_PER_LOOPBACK    1000  /* of each loopback address: proxies, tunnels */
+#define HTTP_PER_LOOPBACK    1000  /* of each IPv4 loopback address: proxies, tunnels */
 #define HTTP_REQUEST_MS      10000 /* for a head, and again for a body, however slowly its bytes come */
 #define HTTP_IDLE_MS         60000 /* between requests */
 #define HTTP_WORK_MS         40000 /* for the answer to be known */

@@ -1,5 +1,6 @@
 #include "web/json.h"
 
+#include <math.h>
 #include <pb.h>
 
 #include "base/buf.h"
@@ -39,9 +40,9 @@ int json_read(struct str bytes, json_t **ret, char why[JSON_WHY_SIZE])
 	json_error_t error;
 	if (too_deep(bytes))
 		return wrong(why, "the content", "is nested too deeply");
-	json_t *json = json_loadb(bytes.ptr, bytes.len, JSON_REJECT_DUPLICATES, &error);
+	json_t *json = bytes.len ? json_loadb(bytes.ptr, bytes.len, JSON_REJECT_DUPLICATES, &error) : json_object();
 	if (!json) {
-		if (json_error_code(&error) == json_error_out_of_memory)
+		if (!bytes.len || json_error_code(&error) == json_error_out_of_memory)
 			return -E_NO_MEMORY;
 		snprintf(why, JSON_WHY_SIZE, "%s at byte %d",
 		         json_error_code(&error) == json_error_duplicate_key ? "a field is there twice," : "it is no JSON",
@@ -242,10 +243,8 @@ static json_t *encode_one(const struct field *field, const uint8_t *at)
 		return json_integer((json_int_t)(*(const uint64_t *)at & INT64_MAX));
 	case FIELD_I64:
 		return json_integer(*(const int64_t *)at);
-	case FIELD_FLOAT: {
-		json_t *real = json_real((double)*(const float *)at);
-		return real ? real : json_real(0); /* not a number, or endless */
-	}
+	case FIELD_FLOAT:
+		return json_real(isfinite(*(const float *)at) ? (double)*(const float *)at : 0);
 	case FIELD_ID:
 		return encode_id(at);
 	case FIELD_BYTES_ID:

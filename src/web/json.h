@@ -62,7 +62,7 @@ struct schema {
 		name_, rows_, sizeof rows_ / sizeof *rows_                                                                         \
 	}
 
-/* 0, or -E_JSON with what is wrong in why; -E_NO_MEMORY. */
+/* No bytes at all are an empty object.  0, or -E_JSON with what is wrong in why; -E_NO_MEMORY. */
 int json_read(struct str bytes, json_t **ret, char why[JSON_WHY_SIZE]);
 /* 0, or -E_JSON with the field in why. */
 int schema_decode(const struct schema *schema, const json_t *object, void *message, char why[JSON_WHY_SIZE]);

@@ -20,8 +20,8 @@ struct web {
 	struct list arriving, idle,
 	        busy; /* HTTP connections: with a request on its way; between requests; others, and WebSockets */
 	size_t n_connections;
-	struct map *sources; /* client address -> how many connections */
-	struct list sockets;
+	struct sources *sources;
+	struct list sockets, guards;
 	struct list watching; /* subscriptions that browsers look at */
 	struct list orphans;  /* those whose socket went: it may come back; oldest first */
 	size_t n_subscriptions;

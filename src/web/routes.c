@@ -47,7 +47,9 @@ BODY(body_user, FIELD("role", FIELD_TEXT, murmesh_ConsoleUserChange, change.role
      CHANGE_GROUPS, FIELD("disabled", FIELD_FLAG, murmesh_ConsoleUserChange, change.disable, .optional = true),
      FIELD("forget_totp", FIELD_FLAG, murmesh_ConsoleUserChange, change.forget_totp, .optional = true));
 
-BODY(query_audit, FIELD("limit", FIELD_U32, murmesh_AuditRequest, limit, .optional = true));
+BODY(query_audit, FIELD("limit", FIELD_U32, murmesh_ConsoleAuditQuery, query.limit, .optional = true),
+     FIELD("before", FIELD_I64, murmesh_ConsoleAuditQuery, query.before, .optional = true),
+     FIELD("text", FIELD_TEXT, murmesh_ConsoleAuditQuery, query.text, .optional = true));
 
 BODY(body_task, FIELD("query", FIELD_TEXT, murmesh_TaskStart, selector, .optional = true),
      FIELD("count", FIELD_U32, murmesh_TaskStart, count, .optional = true),
@@ -76,8 +78,9 @@ const struct route routes[] = {
 
 	{ "me", "GET", "/api/me", ACCESS_SESSION, OWN, false, READING, "Who is logged in", NULL, NULL, &schema_account,
 	  .call = &rpc_Console_Me },
-	{ "setup", "POST", "/api/me/setup", ACCESS_SESSION, "administrator", false, "administrator made",
-	  "The first administrator chooses name and password", &body_setup, NULL, &schema_account, .call = &rpc_Console_Setup },
+	{ "setup", "POST", "/api/me/setup", ACCESS_SESSION, OWN, false, "administrator made, password chosen",
+	  "Who came by a link chooses a password; the first administrator a name too", &body_setup, NULL, &schema_account,
+	  .call = &rpc_Console_Setup },
 	{ "newTotp", "POST", "/api/me/totp", ACCESS_SESSION, OWN, false, "no: it counts once it is confirmed",
 	  "A new authenticator secret", NULL, NULL, &schema_totp, .call = &rpc_Console_TotpBegin },
 	{ "confirmTotp", "PUT", "/api/me/totp", ACCESS_SESSION, OWN, false, "TOTP turned on", "Turns the authenticator on",
@@ -95,21 +98,22 @@ const struct route routes[] = {
 
 	{ "device", "GET", "/api/devices/{id}", ACCESS_SESSION, "viewer", false, READING, "One device", NULL, NULL, &schema_detail,
 	  .call = &rpc_Console_GetDevice, .id_at = offsetof(murmesh_DeviceRequest, device) },
-	{ "changeDevice", "PATCH", "/api/devices/{id}", ACCESS_SESSION, "operator", false, "device renamed, device changed",
+	{ "changeDevice", "PATCH", "/api/devices/{id}", ACCESS_SESSION, "administrator", false, "device renamed, devices labelled",
 	  "Changes one device", &body_device, NULL, NULL, .call = &rpc_Console_ChangeDevices,
 	  .has = offsetof(murmesh_ConsoleDeviceChange, has_change), .prepare = prepare_device },
 	{ "deleteDevice", "DELETE", "/api/devices/{id}", ACCESS_SESSION, "administrator", true, "device deleted",
 	  "Takes one out of the mesh", NULL, NULL, NULL, .call = &rpc_Console_ChangeDevices,
 	  .has = offsetof(murmesh_ConsoleDeviceChange, has_change), .prepare = prepare_retire },
-	{ "changeDevices", "POST", "/api/devices/change", ACCESS_SESSION, "operator", false, "device changed, device deleted",
-	  "Changes all devices of a query (taking them out: administrator, with a fresh proof)", &body_devices, NULL,
-	  &schema_changed, .call = &rpc_Console_ChangeDevices, .has = offsetof(murmesh_ConsoleDeviceChange, has_change) },
-	{ "newKey", "POST", "/api/keys", ACCESS_SESSION, "operator", false, "join key made", "A line for machines to join with",
-	  &body_key, NULL, &schema_key, .call = &rpc_Console_NewKey, .has = offsetof(murmesh_ConsoleKeyRequest, has_key) },
+	{ "changeDevices", "POST", "/api/devices/change", ACCESS_SESSION, "administrator", false,
+	  "devices labelled, device deleted", "Changes all devices of a query (taking them out with a fresh proof)", &body_devices,
+	  NULL, &schema_changed, .call = &rpc_Console_ChangeDevices, .has = offsetof(murmesh_ConsoleDeviceChange, has_change) },
+	{ "newKey", "POST", "/api/keys", ACCESS_SESSION, "administrator", false, "join key made",
+	  "A line for machines to join with", &body_key, NULL, &schema_key, .call = &rpc_Console_NewKey,
+	  .has = offsetof(murmesh_ConsoleKeyRequest, has_key) },
 
 	{ "users", "GET", "/api/users", ACCESS_SESSION, "administrator", false, READING, "All users", NULL, NULL, &schema_user,
 	  true, .call = &rpc_Console_ListUsers },
-	{ "addUser", "POST", "/api/users", ACCESS_SESSION, "administrator", true, "user made", "A new user, and his one-time link",
+	{ "addUser", "POST", "/api/users", ACCESS_SESSION, "administrator", true, "user added", "A new user, and his one-time link",
 	  &body_new_user, NULL, &schema_user_link, .call = &rpc_Console_AddUser,
 	  .has = offsetof(murmesh_ConsoleUserChange, has_change) },
 	{ "changeUser", "PATCH", "/api/users/{id}", ACCESS_SESSION, "administrator", true, "user changed", "Changes a user",
@@ -120,7 +124,8 @@ const struct route routes[] = {
 	  .has = offsetof(murmesh_ConsoleUserChange, has_change), .prepare = prepare_user },
 
 	{ "audit", "GET", "/api/audit", ACCESS_SESSION, "administrator", false, READING, "What was done, the newest first", NULL,
-	  &query_audit, &schema_audit, true, .call = &rpc_Console_ListAudit },
+	  &query_audit, &schema_audit, true, .call = &rpc_Console_ListAudit,
+	  .has = offsetof(murmesh_ConsoleAuditQuery, has_query) },
 	{ "verifyAudit", "GET", "/api/audit/verify", ACCESS_SESSION, "administrator", false, READING,
 	  "Whether nobody has changed it", NULL, NULL, &schema_verdict, .call = &rpc_Console_VerifyAudit },
 

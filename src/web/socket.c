@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "stream/stream.h"
+#include "web/guard.h"
 #include "web/socket_own.h"
 
 #define PING_MS    20000
@@ -22,7 +23,7 @@ static void socket_free(struct web_socket *socket)
 		wslay_event_context_free(socket->wslay);
 	stream_free(socket->stream);
 	http_left(socket->place);
-	mem_wipe(socket, sizeof *socket);
+	guard_release(socket->guard);
 	mem_free(socket);
 }
 
@@ -101,6 +102,8 @@ static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_o
 	bool text = arg->opcode == WSLAY_TEXT_FRAME;
 	if (socket->closing || wslay_is_ctrl_frame(arg->opcode))
 		return;
+	if (!text) /* somebody types */
+		guard_used(socket->guard);
 	if (socket->events->message)
 		socket->events->message(socket->ctx, text, (struct str){ (const char *)arg->msg, arg->msg_length });
 }
@@ -174,8 +177,8 @@ static void on_timer(void *ctx)
 
 /* ---- its owner ---- */
 
-struct web_socket *socket_new(struct web *web, struct stream *stream, struct http_connection *place,
-                              const uint8_t session[ACCOUNT_SESSION_SIZE], size_t message_max)
+struct web_socket *socket_new(struct web *web, struct stream *stream, struct http_connection *place, struct guard *guard,
+                              size_t message_max)
 {
 	static const struct stream_events stream_events = { NULL, on_readable, on_writable, on_failed };
 	static const struct wslay_event_callbacks callbacks = { .recv_callback = on_receive,
@@ -186,6 +189,7 @@ struct web_socket *socket_new(struct web *web, struct stream *stream, struct htt
 	if (!socket) {
 		stream_free(stream);
 		http_left(place);
+		guard_release(guard);
 		return NULL;
 	}
 	socket->web = web;
@@ -193,7 +197,7 @@ struct web_socket *socket_new(struct web *web, struct stream *stream, struct htt
 	socket->place = place;
 	socket->events = &none;
 	socket->heard_ms = io_loop_now_ms(web->loop);
-	memcpy(socket->session, session, sizeof socket->session);
+	socket->guard = guard;
 	list_append(&web->sockets, &socket->node);
 	io_task_init(&socket->flush, on_flush, socket);
 	socket->timer = io_timer_new(web->loop, on_timer, socket);

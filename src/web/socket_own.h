@@ -19,7 +19,7 @@ struct web_socket {
 	wslay_event_context_ptr wslay;
 	const struct web_socket_events *events;
 	void *ctx;
-	uint8_t session[ACCOUNT_SESSION_SIZE];
+	struct guard *guard; /* of its session */
 	uint64_t heard_ms;
 	bool paused, crowded;
 	bool closing; /* by its owner, after what is queued */
@@ -28,8 +28,8 @@ struct web_socket {
 	char reason[124];
 };
 
-/* Takes stream and place over, also when it fails. */
-struct web_socket *socket_new(struct web *web, struct stream *stream, struct http_connection *place,
-                              const uint8_t session[ACCOUNT_SESSION_SIZE], size_t message_max);
+/* Takes stream, place and guard over, also when it fails. */
+struct web_socket *socket_new(struct web *web, struct stream *stream, struct http_connection *place, struct guard *guard,
+                              size_t message_max);
 void socket_free_all(struct web *web); /* with their `closed` */
 #endif

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "crypto/key.h"
 #include "web/api.h"
+#include "web/guard.h"
 #include "web/socket_own.h"
 #include "web/watch.h"
 
@@ -55,14 +56,6 @@ static int handshake_check(const struct h1_request *head, struct str *ret_key)
 	return 0;
 }
 
-static size_t sockets_of(const struct web *web, const uint8_t session[ACCOUNT_SESSION_SIZE])
-{
-	size_t n = 0;
-	LIST_EACH(at, &web->sockets)
-		n += session_equal(LIST_ENTRY(at, struct web_socket, node)->session, session);
-	return n;
-}
-
 void upgrade_request(struct http_exchange *exchange, const struct h1_request *head, struct str path, struct str query)
 {
 	struct web *web = exchange->web;
@@ -83,14 +76,20 @@ void upgrade_request(struct http_exchange *exchange, const struct h1_request *he
 		              ? ticket_spend(&web->tickets, value, terminal ? TICKET_TERMINAL : TICKET_LIVE, session,
 		                             io_loop_now_ms(web->loop), &ticket)
 		              : -E_TICKET;
-	if (err == 0 && sockets_of(web, session) >= SOCKETS_OF_SESSION)
-		err = -E_LIMIT;
-	if (err < 0)
+	struct guard *guard = err == 0 ? guard_take(web, session) : NULL;
+	if (err == 0)
+		err = !guard ? -E_NO_MEMORY : guard_count(guard) > SOCKETS_OF_SESSION ? -E_LIMIT : 0;
+	if (err < 0) {
+		guard_release(guard);
 		return api_refuse(exchange, err, NULL);
+	}
 	upgrade_accept(key, accept);
 	struct stream *stream = http_upgrade(exchange, str_from(accept), &place);
-	struct web_socket *socket =
-	        stream ? socket_new(web, stream, place, session, terminal ? SOCKET_TERMINAL_MAX : SOCKET_LIVE_MAX) : NULL;
+	if (!stream) {
+		guard_release(guard);
+		return;
+	}
+	struct web_socket *socket = socket_new(web, stream, place, guard, terminal ? SOCKET_TERMINAL_MAX : SOCKET_LIVE_MAX);
 	if (!socket)
 		return;
 	if (terminal)

@@ -9,6 +9,7 @@
 #include "services.h"
 #include "web/api.h"
 #include "web/feed.h"
+#include "web/guard.h"
 #include "web/socket.h"
 
 #define BATCH_BYTES   ((size_t)32 << 10)
@@ -430,6 +431,7 @@ void watch_timer(void *ctx)
 		subscription_free(s);
 	if (s)
 		timer_start(web);
+	guard_core_changed(web);
 	open_again(web);
 }
 

@@ -1,7 +1,8 @@
-#include "base/map.h"
 #include "base/mem.h"
 #include "os/fd.h"
 #include "os/random.h"
+#include "os/sources.h"
+#include "web/guard.h"
 #include "web/http.h"
 #include "web/socket_own.h"
 #include "web/watch.h"
@@ -16,12 +17,13 @@ struct web *web_new(struct io_loop *loop, const struct web_settings *settings)
 	web->relay = -1;
 	origin_init(&web->origin, settings->address, settings->domain, settings->port);
 	tickets_init(&web->tickets);
-	struct list *const lists[] = { &web->arriving, &web->idle, &web->busy, &web->sockets, &web->watching, &web->orphans };
+	struct list *const lists[] = { &web->arriving, &web->idle,     &web->busy,   &web->sockets,
+		                       &web->guards,   &web->watching, &web->orphans };
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		list_init(lists[i]);
 	random_bytes(seed, sizeof seed);
 	json_object_seed(0);
-	web->sources = map_new(seed, HTTP_CONNECTIONS_MAX);
+	web->sources = sources_new(seed, HTTP_CONNECTIONS_MAX, (struct sources_limits){ HTTP_PER_ADDRESS, HTTP_PER_LOOPBACK });
 	web->again = io_timer_new(loop, watch_timer, web);
 	return web->sources && web->again ? web : web_free(web);
 }
@@ -35,15 +37,17 @@ struct web *web_free(struct web *web)
 	http_free_all(web);
 	tickets_done(&web->tickets);
 	io_timer_free(web->again);
-	map_free(web->sources);
+	sources_free(web->sources);
 	return mem_free(web);
 }
 
 void web_set_core(struct web *web, struct rpc_connection *core)
 {
 	web->core = core;
-	if (core)
-		watch_core_changed(web);
+	if (!core)
+		return;
+	guard_core_changed(web);
+	watch_core_changed(web);
 }
 
 void web_set_viz(struct web *web, struct rpc_connection *viz)

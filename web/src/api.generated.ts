@@ -216,6 +216,7 @@ export interface LiveMissing {
 	device: string | null;
 	events: number;
 	since_us: number;
+	not_shown: boolean;
 }
 
 export interface LiveSource {
@@ -253,7 +254,7 @@ export function client(call: Call) {
 		/** Who is logged in (viewer). */
 		me: () =>
 			call<Account>('GET', '/api/me'),
-		/** The first administrator chooses name and password (administrator). */
+		/** Who came by a link chooses a password; the first administrator a name too (viewer). */
 		setup: (body: { name: string; password: string }) =>
 			call<Account>('POST', '/api/me/setup', body),
 		/** A new authenticator secret (viewer). */
@@ -280,16 +281,16 @@ export function client(call: Call) {
 		/** One device (viewer). */
 		device: (id: string) =>
 			call<DeviceDetail>('GET', `/api/devices/${id}`),
-		/** Changes one device (operator). */
+		/** Changes one device (administrator). */
 		changeDevice: (id: string, body: { name?: string; group?: string; add_tags?: string[]; remove_tags?: string[] }) =>
 			call<undefined>('PATCH', `/api/devices/${id}`, body),
 		/** Takes one out of the mesh (administrator, with a fresh proof). */
 		deleteDevice: (id: string) =>
 			call<undefined>('DELETE', `/api/devices/${id}`),
-		/** Changes all devices of a query (taking them out: administrator, with a fresh proof) (operator). */
+		/** Changes all devices of a query (taking them out with a fresh proof) (administrator). */
 		changeDevices: (body: { query: string; count: number; group?: string; add_tags?: string[]; remove_tags?: string[]; retire?: boolean }) =>
 			call<DevicesChanged>('POST', '/api/devices/change', body),
-		/** A line for machines to join with (operator). */
+		/** A line for machines to join with (administrator). */
 		newKey: (body: { uses?: number; lifetime_s?: number; group?: string }) =>
 			call<JoinKey>('POST', '/api/keys', body),
 		/** All users (administrator). */
@@ -305,7 +306,7 @@ export function client(call: Call) {
 		newUserLink: (id: string) =>
 			call<LoginLink>('POST', `/api/users/${id}/login-link`),
 		/** What was done, the newest first (administrator). */
-		audit: (query: { limit?: number } = {}) =>
+		audit: (query: { limit?: number; before?: number; text?: string } = {}) =>
 			call<AuditRow[]>('GET', withQuery('/api/audit', query)),
 		/** Whether nobody has changed it (administrator). */
 		verifyAudit: () =>

@@ -112,10 +112,10 @@ static int acknowledged(int fd)
 	}
 }
 
-int connector_open(void)
+int connector_open(unsigned wanted)
 {
 	const struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC };
-	const int room = ROOM;
+	const int room = wanted ? (int)wanted : ROOM;
 	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_CONNECTOR);
 	if (fd < 0)
 		return -errno;

@@ -353,7 +353,7 @@ static void *process_open(struct probe *probe)
 		return NULL;
 	module->probe = probe;
 	module->proc = probe_settings(probe)->proc;
-	module->fd = probe_settings(probe)->polling ? -E_UNSUPPORTED : connector_open();
+	module->fd = probe_settings(probe)->polling ? -E_UNSUPPORTED : connector_open(probe_settings(probe)->room);
 	random_bytes(seed, sizeof seed);
 	module->processes = map_new(seed, PROCESSES_MAX);
 	module->scan_timer = io_timer_new(probe_loop(probe), on_scan, module);

@@ -18,8 +18,8 @@ struct process_event {
 /* A netlink message as it was received, or what is left of one that holds several: takes one event off *rest.  False: there is none, or
  * it is malformed.  Events of threads are PROCESS_OTHER. */
 bool connector_parse(struct str *rest, struct process_event *ret);
-/* Subscribes.  Returns the descriptor, or a negative code when this process may not, or the kernel has none. */
-int connector_open(void);
+/* Subscribes; room: bytes in the kernel, 0 = the default.  Returns the descriptor, or a negative code when this process may not, or the kernel has none. */
+int connector_open(unsigned room);
 
 #define CONNECTOR_CPUS 1024
 struct connector_loss {

@@ -1,0 +1,60 @@
+/* What may be called through the link role, and by whom. */
+#include "base/err.h"
+#include "server/core.h"
+
+enum {
+	LINK_ITSELF, /* the link role on its own behalf, or for somebody whose request it has checked */
+	NODE_PEER,   /* through link, with a node certificate */
+	USER_PEER,   /* through link, with a user certificate */
+};
+
+#define UNARY(name, access, function)                                                                                              \
+	{                                                                                                                          \
+		.service = { &rpc_##name, access, function, NULL }                                                                 \
+	}
+#define OPEN(name, access, function)                                                                                               \
+	{                                                                                                                          \
+		.service = { &rpc_##name, access, NULL, function }                                                                 \
+	}
+/* For users. */
+#define RUN(name, type, begin, run, done, row)                                                                                     \
+	{                                                                                                                          \
+		{ &rpc_##name, USER_PEER, NULL, NULL }, CORE_WHOLE(murmesh_##type), begin, run, done, row                          \
+	}
+
+static const struct core_method methods[] = {
+	UNARY(CertificationManager_RequestToken, LINK_ITSELF, core_enrol_token),
+	UNARY(Core_Certify, LINK_ITSELF, core_enrol_certify),
+	UNARY(Core_ComponentCertificate, LINK_ITSELF, core_enrol_component),
+	UNARY(Core_UserLogin, LINK_ITSELF, core_user_login),
+	OPEN(Core_Revocations, LINK_ITSELF, core_revoke_follow),
+	OPEN(MessageRouter_Link, NODE_PEER, core_link_open),
+	UNARY(Tunnels_Open, USER_PEER, core_tunnel_open),
+	UNARY(Tunnels_Order, USER_PEER, core_tunnel_order),
+	RUN(Fleet_ListDevices, ListRequest, core_devices_begin, core_devices_run, NULL, core_device_row),
+	RUN(Fleet_GetDevice, DeviceName, NULL, core_device_named_run, core_device_done, NULL),
+	RUN(Fleet_ChangeDevices, DeviceChange, core_change_begin, core_change_run, core_change_done, NULL),
+	RUN(Fleet_NewKey, KeyRequest, core_key_begin, core_key_run, NULL, NULL),
+	RUN(People_ListUsers, UserListRequest, NULL, core_users_run, NULL, NULL),
+	RUN(People_AddUser, UserChange, NULL, core_user_add_run, NULL, NULL),
+	RUN(People_ChangeUser, UserChange, NULL, core_user_change_run, core_user_change_done, NULL),
+	RUN(People_NewUserLink, UserName, NULL, core_user_link_named_run, NULL, NULL),
+	RUN(People_ListAudit, AuditQuery, NULL, core_audit_run, NULL, NULL),
+	RUN(People_VerifyAudit, AuditVerify, NULL, core_verify_run, core_verify_done, NULL),
+};
+
+static bool may_call(unsigned access, const struct identity *peer, const struct id *mesh)
+{
+	if (access == LINK_ITSELF)
+		return true;
+	return peer && id_equal(&peer->mesh, mesh) && peer->kind == (access == NODE_PEER ? IDENTITY_NODE : IDENTITY_USER);
+}
+
+int core_network_open(void *ctx, struct rpc_call *call)
+{
+	struct core *core = ctx;
+	const struct core_method *row = core_method_find(methods, sizeof methods / sizeof *methods, rpc_call_path(call));
+	if (!row)
+		return -E_UNSUPPORTED;
+	return may_call(row->service.access, rpc_call_peer(call), &core->mesh_id) ? core_serve(core, call, row, false) : -E_DENIED;
+}

@@ -1,0 +1,143 @@
+/* Revoked certificates, for the link role: it refuses whoever shows one, and ends who has. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "ca/records.h"
+#include "os/clock.h"
+#include "os/log.h"
+#include "server/core.h"
+
+struct follower {
+	struct core_job base;
+	struct list node; /* in core->followers once its first rows are there */
+	struct core_rows rows;
+	size_t sent;
+};
+
+static int hash_add(void *ctx, const uint8_t key_hash[HASH_SIZE])
+{
+	return core_rows_add(ctx, key_hash, HASH_SIZE);
+}
+
+static int follow_run(struct store_tx *tx, struct core_job *job)
+{
+	return ca_certificate_each_revoked(tx, 0, clock_wall_s(), hash_add, &((struct follower *)job)->rows);
+}
+
+static void follower_send(void *ctx)
+{
+	struct follower *follower = ctx;
+	murmesh_Revocation message;
+	size_t at = follower->sent;
+	int err = 0;
+	while (core_rows_next(&follower->rows, &at, message.key_hash, sizeof message.key_hash) &&
+	       (err = rpc_call_send(follower->base.call, &message)) == 0)
+		follower->sent = at;
+	if (err == 0) {
+		core_rows_done(&follower->rows);
+		follower->sent = 0;
+	} else if (err != -E_FULL)
+		rpc_call_finish(follower->base.call, err, NULL);
+}
+
+static void on_closed(void *ctx, int err, const char *why)
+{
+	(void)err;
+	(void)why;
+	core_job_free(ctx);
+}
+
+static void follow_done(struct core_job *job)
+{
+	static const struct rpc_call_events events = { NULL, NULL, follower_send, on_closed };
+	struct follower *follower = (struct follower *)job;
+	rpc_call_set_events(job->call, &events, follower);
+	if (!rpc_call_alive(job->call))
+		return core_job_free(job);
+	list_append(&job->core->followers, &follower->node);
+	follower_send(follower);
+}
+
+static void follow_ended(struct core_job *job)
+{
+	struct follower *follower = (struct follower *)job;
+	list_remove(&follower->node);
+	core_rows_done(&follower->rows);
+}
+
+static void on_request(void *ctx, const void *message)
+{
+	static const struct rpc_call_events working; /* the job owns the call from here */
+	struct follower *follower = ctx;
+	(void)message;
+	rpc_call_set_events(follower->base.call, &working, NULL);
+	core_job_submit(&follower->base);
+}
+
+int core_revoke_follow(void *ctx, struct rpc_call *call)
+{
+	static const struct rpc_call_events events = { on_request, NULL, NULL, on_closed };
+	struct follower *follower = core_job_new(ctx, call, sizeof *follower);
+	if (!follower)
+		return 0;
+	list_init(&follower->node);
+	follower->base.run = follow_run;
+	follower->base.done = follow_done;
+	follower->base.ended = follow_ended;
+	rpc_call_accept(call, &rpc_Core_Revocations, &events, follower);
+	return 0;
+}
+
+/* ---- what is new ---- */
+
+#define RECENT_S 60 /* a hash that comes twice does no harm */
+
+struct tell_job {
+	struct store_job job;
+	struct core *core;
+	struct core_rows rows;
+};
+
+static int tell_run(struct store_tx *tx, struct store_job *job)
+{
+	int64_t now = clock_wall_s();
+	return ca_certificate_each_revoked(tx, now - RECENT_S, now, hash_add, &((struct tell_job *)job)->rows);
+}
+
+static void rows_tell(struct core *core, const struct core_rows *rows)
+{
+	LIST_EACH(at, &core->followers) {
+		struct follower *follower = LIST_ENTRY(at, struct follower, node);
+		uint8_t key_hash[HASH_SIZE];
+		size_t from = 0;
+		int err = 0;
+		while (err == 0 && core_rows_next(rows, &from, key_hash, sizeof key_hash))
+			err = hash_add(&follower->rows, key_hash);
+		if (err < 0)
+			rpc_call_finish(follower->base.call, err, NULL); /* it follows anew */
+		else
+			follower_send(follower);
+	}
+}
+
+static void tell_done(struct store_job *job, int err)
+{
+	struct tell_job *tell = (struct tell_job *)job;
+	if (err < 0)
+		log_limited(LOG_WARNING, "revoked certificates could not be told of: %s %s", err_text(err), job->detail);
+	else
+		rows_tell(tell->core, &tell->rows);
+	core_rows_done(&tell->rows);
+	mem_free(tell);
+}
+
+void core_revoke_tell(struct core *core)
+{
+	struct tell_job *tell = list_empty(&core->followers) ? NULL : mem_alloc(sizeof *tell);
+	if (!tell)
+		return;
+	tell->job.run = tell_run;
+	tell->job.done = tell_done;
+	tell->core = core;
+	if (store_submit(core->store, &tell->job) < 0)
+		mem_free(tell);
+}
