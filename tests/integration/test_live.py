@@ -3,6 +3,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 from console import browser_of
@@ -74,11 +75,22 @@ def test_sources_are_said(home, live):
 
 def test_burst_is_whole_or_said_to_be_missing(live):
     """Forks of one shell: what is not in the feed is told as missing or as left out."""
-    with subprocess.Popen(["sh", "-c", f"i=0; while [ $i -lt {FORKS} ]; do (:); i=$((i+1)); done; read line"], stdin=subprocess.PIPE) as program:
-        seen = live.until(row("exec", program.pid), "live")
-        program.stdin.close()
-        seen += live.until(row("exit", program.pid), "live")
-    forks = sum(r["event"] == "fork" and r["object"] == str(program.pid) for r in of("row", seen))
+    stop = threading.Event()
+
+    def mark():
+        while not stop.wait(0.5):
+            subprocess.run(["sh", "-c", ":", "behind-the-burst"], check=True)
+
+    burst = subprocess.run(["sh", "-c", f"i=0; while [ $i -lt {FORKS} ]; do (:); i=$((i+1)); done; echo $$"], capture_output=True,
+                           text=True, check=True)
+    marks = threading.Thread(target=mark)
+    marks.start()
+    try:
+        seen = live.until(lambda e: e.get("row", {}).get("detail", "").endswith("behind-the-burst"), "live")
+    finally:
+        stop.set()
+        marks.join()
+    forks = sum(r["event"] == "fork" and r["object"] == burst.stdout.strip() for r in of("row", seen))
     missing = max((m["events"] for m in of("missing", seen)), default=0)
     hidden = max((m.get("not_shown", 0) for m in of("missing", seen)), default=0)
     assert forks + missing + hidden >= FORKS, (forks, missing, hidden)
