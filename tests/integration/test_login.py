@@ -269,9 +269,10 @@ def test_disabled_user(mesh, away):
     good(away.login(mesh, "gone"))
     good(away.cli("ls"))
     assert mesh.cli("user", "disable", "gone").returncode == 0
-    refused(away.cli("ls"), 4, "E1019")
+    refused(away.cli("ls"), 4, "E1206")
     refused(away.login(mesh, "gone"), 4, "E1221")
     assert mesh.cli("user", "enable", "gone").returncode == 0
+    refused(away.cli("ls"), 4, "E1206")  # what he had stays revoked
     good(away.login(mesh, "gone"))
 
 
