@@ -1,5 +1,6 @@
 #include "web/json.h"
 
+#include <math.h>
 #include <pb.h>
 
 #include "base/buf.h"
@@ -242,10 +243,8 @@ static json_t *encode_one(const struct field *field, const uint8_t *at)
 		return json_integer((json_int_t)(*(const uint64_t *)at & INT64_MAX));
 	case FIELD_I64:
 		return json_integer(*(const int64_t *)at);
-	case FIELD_FLOAT: {
-		json_t *real = json_real((double)*(const float *)at);
-		return real ? real : json_real(0); /* not a number, or endless */
-	}
+	case FIELD_FLOAT:
+		return json_real(isfinite(*(const float *)at) ? (double)*(const float *)at : 0);
 	case FIELD_ID:
 		return encode_id(at);
 	case FIELD_BYTES_ID:

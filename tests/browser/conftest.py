@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from console import browser_of
 from harness import PATIENCE, PROGRAMS, ROOT, Mesh, die_with_tests
 
 HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium")
 SECONDS = 120
+NAME, PASSWORD = "ada", "a flock at dusk"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,12 +26,12 @@ def parts():
 @pytest.fixture
 def scenario(tmp_path):
     """Plays a scenario; it fails as the script does.  Pictures of a failure lie in the test's folder."""
-    def play(name, mesh, link=True, **given):
+    def play(name, mesh, **given):
         given = {
             "url": mesh.info["url"], "directory": str(mesh.directory), "murmesh": str(PROGRAMS / "murmesh"), "chromium": CHROMIUM,
-            "pictures": str(tmp_path), "patience": PATIENCE, **given}
-        if link:
-            given["login"] = mesh.json("login-link")["login"]
+            "pictures": str(tmp_path),
+            "patience": PATIENCE, "name": NAME, "password": PASSWORD, **given}
+        given.setdefault("login", mesh.json("login-link")["login"])
         done = subprocess.run(["node", HERE / "scenarios" / f"{name}.mjs"], input=json.dumps(given), capture_output=True, text=True,
                               timeout=SECONDS * PATIENCE, preexec_fn=die_with_tests)
         assert done.returncode == 0, f"{name}: {done.stdout[-4000:]}\n{done.stderr[-4000:]}\npictures: {tmp_path}"
@@ -39,7 +41,9 @@ def scenario(tmp_path):
 
 @pytest.fixture(scope="session")
 def console(tmp_path_factory):
-    """A mesh with a second machine, web02, whose console scenarios share."""
+    """A mesh with a second machine, web02, whose console scenarios share; ada is its administrator."""
     with Mesh(tmp_path_factory.mktemp("console") / "server") as mesh:
         mesh.web02 = mesh.join("web02")
+        answer = browser_of(mesh).post("/api/me/setup", {"name": NAME, "password": PASSWORD})
+        assert answer.status == 200, answer
         yield mesh

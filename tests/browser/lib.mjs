@@ -1,6 +1,7 @@
 // What scenarios share: a browser, pages that are watched, and the command line.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { promisify } from 'node:util';
@@ -69,9 +70,48 @@ export async function open(browser, { theme = 'dark', width = 1280, height = 900
 
 export const at = (path) => new URL(path, given.url).href;
 
+/** Until the page shows what it is for. */
+export async function settled(page) {
+	await page.locator('h1').first().waitFor({ state: 'attached' });
+	await page.waitForFunction(() => !document.querySelector('.loading'));
+}
+
+export async function visit(page, path) {
+	await page.goto(at(path));
+	await settled(page);
+}
+
+/** Every page there is, for a device. */
+export const pagesOf = (id) => ['/', '/live', '/people', '/audit', '/tasks', '/me', `/devices/${id}`, `/devices/${id}/live`, `/devices/${id}/terminal`, '/nowhere'];
+
+/** The six digits of an authenticator (RFC 6238), now or so many steps later: each is good once. */
+export function totp(secret, later = 0) {
+	const bits = [...secret.replaceAll(/[\s=]/g, '').toUpperCase()].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('');
+	const key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+	const counter = Buffer.alloc(8);
+	counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + later));
+	const mac = createHmac('sha1', key).update(counter).digest();
+	return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
+}
+
+/** `murmesh join` in the background; ends with the scenario at the latest. */
+export function join(line, name) {
+	const words = ['--pdeathsig', 'KILL', '--', given.murmesh, 'join', line, '--dir', `${given.pictures}/${name}`, '--name', name];
+	return spawn('setpriv', words, { stdio: 'ignore' });
+}
+
 /** In by a one-time link: as whoever made it, without a password. */
 export async function enter(page, link = given.login) {
 	await page.goto(link);
+	await page.getByRole('navigation').first().waitFor();
+}
+
+/** In as the administrator; what needs a fresh proof asks for the password again, unlike behind a link. */
+export async function enterByPassword(page) {
+	await page.goto(at('/login'));
+	await page.getByLabel('Name', { exact: true }).fill(given.name);
+	await page.getByLabel('Password', { exact: true }).fill(given.password);
+	await page.getByRole('button', { name: 'Log in', exact: true }).click();
 	await page.getByRole('navigation').first().waitFor();
 }
 

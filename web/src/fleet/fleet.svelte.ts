@@ -13,8 +13,8 @@ export const fleetState = $state<{ version: number; total: number; online: numbe
 	problem: null,
 });
 
-/** Told of each device that comes online, or came new and online. */
-export const arrivals = new Set<(device: Device, isNew: boolean) => void>();
+/** Told of each device that comes online. */
+export const arrivals = new Set<(device: Device) => void>();
 
 let stop: (() => void) | undefined;
 
@@ -28,8 +28,7 @@ function publish(): void {
 function tell(events: FleetChange[]): void {
 	for (const event of events) {
 		if (!('device' in event) || !event.device.online) continue;
-		const known = fleet.byId.get(event.device.id);
-		if (!known?.row.device.online) for (const listener of arrivals) listener(event.device, !known);
+		if (!fleet.byId.get(event.device.id)?.row.device.online) for (const listener of arrivals) listener(event.device);
 	}
 }
 
