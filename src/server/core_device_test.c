@@ -141,6 +141,12 @@ static void test_presence(void **state)
 		assert_int_equal(test_end_await(f), 0);
 		assert_int_equal(f->n_rows, cases[i].n);
 	}
+	test_device_link(f, 8);
+	test_device_link(f, 7);
+	murmesh_ListRequest all = { .selector = "online:yes" };
+	test_stream_as(f, &f->core.local_user, &rpc_Fleet_ListDevices, &all);
+	assert_int_equal(test_end_await(f), 0);
+	assert_int_equal(f->n_rows, 3);
 }
 
 /* ---- changes ---- */
