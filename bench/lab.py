@@ -141,7 +141,8 @@ class Mesh:
             self.process, line = lab.start_printing(f"{BIN}/murmesh", "--dir", directory, "up", "--port", 0, "--address", "127.0.0.1",
                                                     "--json", stderr=log)
         self.start_s = time.monotonic() - begin
-        self.port = json.loads(line)["ports"]["front"]
+        info = json.loads(line)
+        self.port, self.fingerprint = info["ports"]["front"], info["fingerprint"]
 
     def stop(self):
         stop(self.process)

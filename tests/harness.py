@@ -111,8 +111,8 @@ class Monitor:
         return {text[len(prefix):]: pid for pid, text in titles.items() if text.startswith(prefix)}
 
 
-SERVER_ROLES = {"front", "link", "core", "ca", "relay", "resolve", "hash", "web"}
-AGENT_ROLES = {"net", "resolve", "exec"}
+SERVER_ROLES = {"front", "link", "core", "ca", "relay", "resolve", "hash", "web", "collect", "viz"}
+AGENT_ROLES = {"net", "resolve", "exec", "probe"}
 
 
 # ---- the command line ----

@@ -1,5 +1,6 @@
 """Our protocols as somebody else would speak them: stock gRPC, and bytes that no program of ours would send."""
 import base64
+import datetime
 import hashlib
 import hmac
 import importlib
@@ -17,7 +18,7 @@ SECONDS = 20 * PATIENCE
 _folder = tempfile.TemporaryDirectory()
 subprocess.run(["protoc", f"-I{ROOT}/proto", f"--python_out={_folder.name}", *(str(path) for path in (ROOT / "proto").glob("*.proto"))], check=True)
 sys.path.insert(0, _folder.name)
-enrol, fleet, router, run, local = (importlib.import_module(f"{name}_pb2") for name in ("enrol", "fleet", "router", "run", "local"))
+enrol, fleet, router, run, local, terminal = (importlib.import_module(f"{name}_pb2") for name in ("enrol", "fleet", "router", "run", "local", "terminal"))
 sys.path.remove(_folder.name)
 
 
@@ -94,6 +95,44 @@ def server_root(mesh):
                            capture_output=True, text=True, timeout=SECONDS).stdout
     last = shown.split("-----BEGIN CERTIFICATE-----")[-1].split("-----END CERTIFICATE-----")[0]
     return base64.b64decode(last)
+
+
+GOOD_CERTIFICATE = {"kind": "node", "usage": "clientAuth,serverAuth", "from_day": -1, "to_day": 5, "names": "URI:{uri}"}
+
+
+def certificate_make(mesh, folder, **changes):
+    """leaf.key, leaf.crt and chain.crt, of the mesh's intermediate (its key is in the server's folder), good but for the changes."""
+    wanted = {**GOOD_CERTIFICATE, **changes}
+    ca = mesh.directory / "ca"
+    uri = f"murmesh://{wanted.get('mesh_id', (ca / 'mesh').read_text().strip())}/{wanted['kind']}/{wanted.get('id', '5' * 32)}"
+    folder.mkdir(exist_ok=True)
+    (folder / "index").write_text("")
+    (folder / "serial").write_text("1234567890ABCDEF")
+    (folder / "ca.cnf").write_text(f"""
+[ca]
+default_ca = own
+[own]
+database = {folder}/index
+serial = {folder}/serial
+new_certs_dir = {folder}
+default_md = sha256
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
+[extensions]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = {wanted['usage']}
+authorityKeyIdentifier = keyid
+{'subjectAltName = ' + wanted['names'].format(uri=uri) if wanted['names'] else ''}
+""")
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "leaf.key", "-out", folder / "leaf.csr", "-subj", "/CN=x")
+    now = datetime.datetime.now(datetime.timezone.utc)
+    start, end = ((now + datetime.timedelta(days=wanted[day])).strftime("%Y%m%d%H%M%SZ") for day in ("from_day", "to_day"))
+    openssl("ca", "-batch", "-notext", "-config", folder / "ca.cnf", "-extensions", "extensions", "-startdate", start, "-enddate", end, "-in", folder / "leaf.csr",
+            "-cert", ca / "intermediate.crt", "-keyfile", ca / "intermediate.key", "-out", folder / "leaf.crt")
+    (folder / "chain.crt").write_text((folder / "leaf.crt").read_text() + (ca / "intermediate.crt").read_text())
 
 
 class Device:

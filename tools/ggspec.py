@@ -247,16 +247,14 @@ def c_source(modules):
                 when = field.condition.max if field.condition else 0
                 yield f'\t{{ "{field.name}", {TYPES[field.kind][1]}, offsetof(struct {name}, {field.name}), {field.max}, {when} }},\n'
             yield "};\n"
-            if record.steps:
-                yield f"static const struct gg_step {name}_steps[] = {{\n"
-                yield from (c_step(record, step) for step in record.steps)
-                yield "};\n"
+            yield f"static const struct gg_step {name}_steps[{max(len(record.steps), 1)}] = {{\n"
+            yield from (c_step(record, step) for step in record.steps)
+            yield "};\n"
             yield "\n"
         yield f"static const struct gg_record_type {module.name}_records[] = {{\n"
         for record in module.records:
             name = c_struct(module, record)
-            steps = f"{name}_steps" if record.steps else "NULL"
-            yield f'\t{{ "{record.name}", {record.number}, {len(record.fields)}, {len(record.steps)}, {name}_fields, {steps} }},\n'
+            yield f'\t{{ "{record.name}", {record.number}, {len(record.fields)}, {len(record.steps)}, {name}_fields, {name}_steps }},\n'
         yield "};\n"
         for index, record in enumerate(module.records):
             yield f"const struct gg_record_type *const {c_struct(module, record)}_type = &{module.name}_records[{index}];\n"

@@ -3,6 +3,7 @@
  * Settings that the monitor hands to the roles, one "name=value" line each (base/str.h, str_setting()):
  * join          the join line, while this machine is not enrolled
  * name          what this machine calls itself
+ * probe, probe_network, probe_packets, probe_arguments   "no": switched off
  *
  * Reports of net to the monitor, one line each (priv_report()):
  * enrolled NAME           both certificates are there
@@ -19,6 +20,7 @@
 
 int agent_net_main(struct priv_child *child);
 int agent_exec_main(struct priv_child *child);
+int agent_probe_main(struct priv_child *child);
 
 /* ---- keep.c: what a role keeps of its identity, in its own directory: NAME.key, NAME.crt (leaf, intermediate, root), policy ---- */
 struct keep {

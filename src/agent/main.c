@@ -24,6 +24,11 @@ static const struct conf_option conf_options[] = {
 	{ "Agent", "RoleUid", CONF_UNSIGNED, "61150", "user id of the first role, when started as root; the others follow", 1000,
 	  2000000000 },
 	{ "Agent", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
+	{ "Probe", "Enabled", CONF_BOOLEAN, "yes", "report processes and connections to the server", 0, 0 },
+	{ "Probe", "Network", CONF_BOOLEAN, "yes", "connections too", 0, 0 },
+	{ "Probe", "Packets", CONF_BOOLEAN, "yes",
+	  "count connections by their packets, as root; else by the kernel's tables of sockets", 0, 0 },
+	{ "Probe", "Arguments", CONF_BOOLEAN, "yes", "report the arguments of programs, without what looks like a secret", 0, 0 },
 };
 static const struct conf_table conf_table = { "Agent", conf_options, sizeof conf_options / sizeof *conf_options };
 
@@ -31,11 +36,14 @@ static const struct priv_role roles[] = {
 	{ "net", agent_net_main, PRIV_ALLOW_CONNECT | PRIV_ALLOW_FILES, "net", false },
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
 	{ "exec", agent_exec_main, 0, "exec", true },
+	{ "probe", agent_probe_main, PRIV_ALLOW_PROC, NULL, false },
 };
 
 static const struct priv_edge edges[] = {
 	{ "net", "exec", PRIV_EDGE_RPC },
 	{ "net", "resolve", PRIV_EDGE_RPC },
+	{ "probe", "net", PRIV_EDGE_RPC },
+	{ "probe", "exec", PRIV_EDGE_RPC },
 };
 
 struct options {
@@ -237,6 +245,11 @@ static int name_choose(struct agent *agent)
 	return err < 0 || !name_valid(str_from(agent->name)) ? -E_NAME : 0;
 }
 
+static const char *probe_option(const struct agent *agent, const char *key)
+{
+	return conf_boolean(agent->daemon.conf, "Probe", key) ? "yes" : "no";
+}
+
 static int prepare(struct agent *agent)
 {
 	int code = daemon_prepare(&agent->daemon, "murmesh-agent", agent->options.directory, &conf_table);
@@ -247,8 +260,11 @@ static int prepare(struct agent *agent)
 		return daemon_fail(DAEMON_DATA, err, "this machine was not enrolled", NULL);
 	if (name_choose(agent) < 0)
 		return daemon_fail(DAEMON_USAGE, -E_NAME, "the machine's name cannot be used", NULL);
-	int len = snprintf(agent->settings, sizeof agent->settings, "join=%s\nname=%s\nparent=%s\n", agent->join, agent->name,
-	                   agent->options.parent ? agent->options.parent : "");
+	int len = snprintf(agent->settings, sizeof agent->settings,
+	                   "join=%s\nname=%s\nparent=%s\nprobe=%s\nprobe_network=%s\nprobe_packets=%s\nprobe_arguments=%s\n",
+	                   agent->join, agent->name, agent->options.parent ? agent->options.parent : "",
+	                   probe_option(agent, "Enabled"), probe_option(agent, "Network"), probe_option(agent, "Packets"),
+	                   probe_option(agent, "Arguments"));
 	if (len >= (int)sizeof agent->settings)
 		return daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the parent's address cannot be used", NULL);
 	return 0;

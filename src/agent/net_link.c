@@ -68,23 +68,20 @@ static void on_offer(struct net_role *net, const murmesh_TunnelOffer *message)
 	}
 }
 
-static int on_run(void *ctx, struct rpc_call *call)
-{
-	struct net_role *net = ctx;
-	if (!str_is(rpc_call_path(call), rpc_Run_Start.path))
-		return -E_UNSUPPORTED;
-	return net->exec ? rpc_proxy(call, net->exec) : -E_BUSY;
-}
-
 struct rpc_leg {
 	struct list node;
 	struct net_role *net;
 	struct rpc_connection *connection;
 };
 
+/* What exec does for users; it checks their orders itself. */
 static int on_leg_open(void *ctx, struct rpc_call *call)
 {
-	return on_run(((struct rpc_leg *)ctx)->net, call);
+	const struct rpc_leg *leg = ctx;
+	struct str path = rpc_call_path(call);
+	if (!str_is(path, rpc_Run_Start.path) && !str_is(path, rpc_Terminal_Open.path))
+		return -E_UNSUPPORTED;
+	return leg->net->exec ? rpc_proxy(call, leg->net->exec) : -E_BUSY;
 }
 
 static void rpc_leg_free(struct rpc_leg *leg)
@@ -191,6 +188,16 @@ int net_enter_enrolled(struct net_role *net)
 	return net->legs ? 0 : -E_NO_MEMORY;
 }
 
+/* ---- the probe's reports ---- */
+
+int net_reports_open(void *ctx, struct rpc_call *call)
+{
+	struct net_role *net = ctx;
+	if (!str_is(rpc_call_path(call), rpc_Reports_Send.path))
+		return -E_UNSUPPORTED;
+	return net->online && net->parent ? rpc_proxy(call, net->parent) : -E_OFFLINE;
+}
+
 /* ---- the link ---- */
 
 static void link_later(struct net_role *net, int err, const char *why)
@@ -213,6 +220,8 @@ static void on_frame(void *ctx, const void *message)
 		if (!net->online)
 			net_report(net, "online %s", net->keep.info.common_name);
 		net->online = true;
+		if (net_inventory_begin(net) < 0)
+			log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
 		break;
 	case murmesh_Frame_offer_tag:
 		on_offer(net, &frame->body.offer);
@@ -226,6 +235,7 @@ static void on_link_closed(void *ctx, int err, const char *why)
 {
 	struct net_role *net = ctx;
 	net->link = NULL;
+	net_inventory_end(net);
 	if (net->parent)
 		link_later(net, err < 0 ? err : -E_CLOSED, why);
 }

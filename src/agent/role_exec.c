@@ -1,14 +1,21 @@
-/* The exec role: the root helper.  It talks to net alone, over a UNIX socket; what it may be asked is a closed table with the states in
+/* The exec role: the root helper.  It talks to net and probe alone, over UNIX sockets; what it may be asked is a closed table with the states in
  * which each request is allowed.  It trusts the mesh root's policy and nothing that net says. */
+#include <unistd.h>
+
 #include "agent/agent.h"
+#include "agent/inventory.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "ca/join_line.h"
 #include "crypto/tls.h"
 #include "manage/run/order_journal.h"
 #include "manage/run/run.h"
+#include "manage/terminal/terminal.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/log.h"
+#include "os/user.h"
+#include "probe/probe.h"
 #include "rpc/rpc.h"
 #include "services.h"
 #include "store/store.h"
@@ -17,9 +24,10 @@ enum { NEW = 1, ENROLLED = 2 }; /* states, as bits of rpc_service.access */
 
 struct exec_role {
 	struct priv_child *child;
-	struct rpc_connection *net;
+	struct rpc_connection *net, *probe;
 	struct store *store;
 	struct run_service *run;
+	struct terminal_service *terminals;
 	struct trust *trust;
 	struct keep keep;
 	struct join_line line;
@@ -80,10 +88,17 @@ static int on_run(void *ctx, struct rpc_call *call)
 	return run_open(((struct exec_role *)ctx)->run, call);
 }
 
+static int on_terminal(void *ctx, struct rpc_call *call)
+{
+	return terminal_open(((struct exec_role *)ctx)->terminals, call);
+}
+
 static const struct rpc_service services[] = {
 	{ &rpc_Manager_Request, NEW | ENROLLED, on_request, NULL },
 	{ &rpc_Manager_Install, NEW, on_install, NULL },
+	{ &rpc_Manager_TakeInventory, ENROLLED, inventory_take, NULL },
 	{ &rpc_Run_Start, ENROLLED, NULL, on_run },
+	{ &rpc_Terminal_Open, ENROLLED, NULL, on_terminal },
 };
 
 static int on_open(void *ctx, struct rpc_call *call)
@@ -104,12 +119,76 @@ static void on_net_closed(void *ctx, int err)
 	rpc_connection_free(net);
 }
 
+/* ---- the probe: sees packets, and may ask one thing ---- */
+
+struct owners {
+	struct rpc_call *call; /* referenced */
+	struct probe_search *search;
+	murmesh_SocketOwners reply;
+};
+
+static void on_owner(void *ctx, uint64_t inode, uint64_t pid)
+{
+	struct owners *owners = ctx;
+	murmesh_SocketOwner *row = &owners->reply.owners[owners->reply.owners_count++];
+	row->inode = inode;
+	row->pid = (uint32_t)pid;
+}
+
+static void on_owners_done(void *ctx)
+{
+	struct owners *owners = ctx;
+	rpc_call_reply(owners->call, &owners->reply);
+	rpc_call_unref(owners->call);
+	probe_search_free(owners->search);
+	mem_free(owners);
+}
+
+static void on_owners(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct exec_role *role = ctx;
+	const murmesh_SocketQuery *query = message;
+	struct owners *owners = mem_alloc(sizeof *owners);
+	if (owners)
+		owners->search = probe_search_new(priv_child_loop(role->child), query->inodes, query->inodes_count, on_owner,
+		                                  on_owners_done, owners);
+	if (!owners || !owners->search) {
+		mem_free(owners);
+		return rpc_call_finish(call, -E_NO_MEMORY, NULL);
+	}
+	owners->call = rpc_call_ref(call);
+}
+
+static int on_probe_open(void *ctx, struct rpc_call *call)
+{
+	static const struct rpc_service row = { &rpc_Processes_Owners, 0, on_owners, NULL };
+	struct exec_role *role = ctx;
+	if (!str_is(rpc_call_path(call), row.method->path))
+		return -E_UNSUPPORTED;
+	return rpc_connection_calls(role->probe) > 1 ? -E_BUSY : rpc_serve(&row, call, role);
+}
+
+static void on_probe_closed(void *ctx, int err)
+{
+	struct exec_role *role = ctx;
+	struct rpc_connection *probe = role->probe;
+	(void)err;
+	role->probe = NULL;
+	rpc_connection_free(probe);
+}
+
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events events = { on_open, NULL, on_net_closed };
+	static const struct rpc_connection_events events = { on_open, NULL, on_net_closed },
+	                                          probe = { on_probe_open, NULL, on_probe_closed };
 	static const struct rpc_connection_settings settings = { .server = true, .trusted_metadata = true };
 	struct exec_role *role = ctx;
-	(void)name; /* rpc-from:net is the only edge */
+	if (str_is(str_from(name), "rpc-from:probe")) {
+		if (role->probe)
+			on_probe_closed(role, 0);
+		role->probe = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &probe, role);
+		return;
+	}
 	if (role->net)
 		on_net_closed(role, 0);
 	role->net = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &events, role);
@@ -119,6 +198,15 @@ static int check_order(void *ctx, const void *signed_order, const uint8_t *devic
 {
 	struct exec_role *role = ctx;
 	return order_check(role->trust, signed_order, devices, devices_len, clock_wall_s(), ret);
+}
+
+/* Asked for each terminal: an administrator may have changed it.  A user without a name gets a plain shell. */
+static int login_read(void *ctx, struct user_login *ret)
+{
+	(void)ctx;
+	if (user_login(geteuid(), ret) < 0)
+		*ret = (struct user_login){ .home = "/" };
+	return 0;
 }
 
 static int interrupt_run(struct store_tx *tx, struct store_job *job)
@@ -144,8 +232,6 @@ static int open_database(struct exec_role *role)
 
 static int start(struct exec_role *role)
 {
-	const struct run_settings run = { .check = check_order, .now = clock_wall_s, .ctx = role };
-	struct run_settings settings = run;
 	int err = keep_load(&role->keep);
 	if (err < 0) {
 		log_error("the management part's certificate cannot be read: %s", err_text(err));
@@ -157,9 +243,16 @@ static int start(struct exec_role *role)
 		err = open_database(role);
 	if (err < 0)
 		return err;
-	settings.store = role->store;
-	role->run = run_service_new(priv_child_loop(role->child), &settings);
-	return role->run ? 0 : -E_NO_MEMORY;
+	const struct run_settings run = { .store = role->store, .check = check_order, .now = clock_wall_s, .ctx = role };
+	const struct terminal_settings terminals = { .store = role->store,
+		                                     .check = check_order,
+		                                     .now = clock_wall_s,
+		                                     .login = login_read,
+		                                     .ctx = role,
+		                                     .detached_ms = TERMINAL_DETACHED_MS };
+	role->run = run_service_new(priv_child_loop(role->child), &run);
+	role->terminals = terminal_service_new(priv_child_loop(role->child), &terminals);
+	return role->run && role->terminals ? 0 : -E_NO_MEMORY;
 }
 
 static int start_worker(void *ctx)
@@ -185,8 +278,11 @@ int agent_exec_main(struct priv_child *child)
 	int code = priv_child_run(child);
 	if (role.net)
 		on_net_closed(&role, 0);
+	if (role.probe)
+		on_probe_closed(&role, 0);
 	store_free(role.store);
 	run_service_free(role.run);
+	terminal_service_free(role.terminals);
 	trust_free(role.trust);
 	keep_done(&role.keep);
 	return code;

@@ -223,11 +223,18 @@ static void on_resolve_closed(void *ctx, int err)
 	drop(&((struct net_role *)ctx)->resolve);
 }
 
+static void on_probe_closed(void *ctx, int err)
+{
+	(void)err;
+	drop(&((struct net_role *)ctx)->probe);
+}
+
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
 	static const struct rpc_connection_events exec = { NULL, NULL, on_exec_closed },
-	                                          resolve = { NULL, NULL, on_resolve_closed };
-	static const struct rpc_connection_settings settings = { .server = false };
+	                                          resolve = { NULL, NULL, on_resolve_closed },
+	                                          probe = { net_reports_open, NULL, on_probe_closed };
+	static const struct rpc_connection_settings settings = { .server = false }, server = { .server = true };
 	struct net_role *net = ctx;
 	if (str_is(str_from(name), "rpc-to:exec")) {
 		drop(&net->exec);
@@ -235,6 +242,9 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	} else if (str_is(str_from(name), "rpc-to:resolve")) {
 		drop(&net->resolve);
 		net->resolve = rpc_connection_plain(net->loop, fd, &settings, &resolve, net);
+	} else if (str_is(str_from(name), "rpc-from:probe")) {
+		drop(&net->probe);
+		net->probe = rpc_connection_plain(net->loop, fd, &server, &probe, net);
 	} else
 		fd_close(fd);
 	if (!net->begun && net->exec && net->resolve)
@@ -265,10 +275,13 @@ int agent_net_main(struct priv_child *child)
 	net_rpc_legs_free(&net);
 	drop(&net.exec);
 	drop(&net.resolve);
+	drop(&net.probe);
 	agent_end_free(net.legs);
 	trust_free(net.trust);
 	io_timer_free(net.retry);
 	io_timer_free(net.renewal);
+	net_inventory_end(&net);
+	io_timer_free(net.survey);
 	tls_context_free(net.pin_tls);
 	tls_context_free(net.link_tls);
 	tls_context_free(net.leg_tls);

@@ -4,14 +4,16 @@
  * fault_arm(n): the n-th point passed from then on fails once.  Not armed (always, outside tests) it costs one load. */
 #ifndef BASE_FAULT_H
 #define BASE_FAULT_H
+#include <stdatomic.h>
 #include <stdbool.h>
 
-extern long fault_countdown; /* 0 = not armed */
+extern _Atomic long fault_countdown; /* 0 = not armed; threads share it */
 
 /* True when this point has to fail. */
 static inline bool fault_hit(void)
 {
-	return __builtin_expect(fault_countdown != 0, 0) && --fault_countdown == 0;
+	return __builtin_expect(atomic_load_explicit(&fault_countdown, memory_order_relaxed) != 0, 0) &&
+	       atomic_fetch_sub_explicit(&fault_countdown, 1, memory_order_relaxed) == 1;
 }
 
 /* Makes the n-th point from now fail (n >= 1); 0 disarms. */

@@ -2,7 +2,7 @@
 
 #include "base/fault.h"
 
-long fault_countdown;
+_Atomic long fault_countdown;
 
 void *mem_alloc(size_t size)
 {

@@ -5,7 +5,8 @@ static int run(const struct cli *cli)
 {
 	struct devices_change change = { .message.set_group = true, .done = "moved" };
 	const char *group = cli->operands[1];
-	if (!str_is(str_from(group), "-") && str_copy(str_from(group), change.message.group, sizeof change.message.group) < 0)
+	bool none = str_is(str_from(group), "-");
+	if (!*group || (!none && str_copy(str_from(group), change.message.group, sizeof change.message.group) < 0))
 		return cli_fail(-E_NAME, "the group %s cannot be used", group);
 	return devices_change(cli, cli->operands[0], &change);
 }

@@ -12,6 +12,8 @@
 #include "os/fd.h"
 #include "stream/stream.h"
 
+enum { BUSY_TRIES = 20, BUSY_PAUSE_US = 500000 };
+
 struct attempt {
 	const struct cli *cli;
 	struct logins logins;
@@ -222,6 +224,19 @@ static int password_send(struct attempt *attempt)
 	return err;
 }
 
+/* What others do to the server must not keep this one out. */
+static int password_send_patiently(struct attempt *attempt)
+{
+	int err = password_send(attempt);
+	for (int i = 0; i < BUSY_TRIES && err == -E_BUSY; i++) {
+		if (i == 0)
+			cli_note(attempt->cli, "the server is busy with other logins; trying again for a while");
+		usleep(BUSY_PAUSE_US);
+		err = password_send(attempt);
+	}
+	return err;
+}
+
 static int refused(struct attempt *attempt, int err)
 {
 	if (err == -E_WRONG_PIN)
@@ -237,7 +252,7 @@ static int refused(struct attempt *attempt, int err)
 static int code_ask(struct attempt *attempt)
 {
 	int err = ask_line("Code of your authenticator: ", false, attempt->proof.code, sizeof attempt->proof.code);
-	return err < 0 ? err : password_send(attempt);
+	return err < 0 ? err : password_send_patiently(attempt);
 }
 
 static int login_print(const struct attempt *attempt)
@@ -267,7 +282,7 @@ static int login_make(struct attempt *attempt)
 		return code;
 	int err = csr_make(attempt);
 	if (err == 0)
-		err = password_send(attempt);
+		err = password_send_patiently(attempt);
 	if (err == -E_CODE_WANTED && ask_possible())
 		err = code_ask(attempt);
 	if (err < 0)
@@ -296,8 +311,7 @@ static const struct cli_option options[] = {
 
 static const struct cli_example examples[] = {
 	{ "murmesh login fleet.example.org", "port 8443; shows the fingerprint of a new server and asks" },
-	{ "murmesh login 192.0.2.7:9443#42bd7f4ad79b1b00a19763f22f289ffb7096eae57eabc8c30ee094314d70d3be",
-	  "with the fingerprint that `murmesh up` prints" },
+	{ "murmesh login 192.0.2.7:9443#42bd7f4a...d3be", "with the fingerprint that `murmesh up` prints" },
 	{ "murmesh login fleet.example.org --user anna --password-file -", "for a script" },
 	{ 0 },
 };

@@ -12,7 +12,7 @@ static int run(const struct cli *cli)
 }
 
 static const struct cli_example examples[] = {
-	{ "murmesh rename web02 shop", "its token stays: web02-7 is then shop-7" },
+	{ "murmesh rename web02 shop", "its full name changes too: web02-7 is then shop-7" },
 	{ 0 },
 };
 

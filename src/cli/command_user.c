@@ -154,7 +154,7 @@ static int user_role(struct session *session, const struct cli *cli)
 	int err = str_copy(str_from(cli->operands[2]), change.role, sizeof change.role);
 	if (err == 0 && cli_given(cli, "groups"))
 		err = groups_take(str_from(cli_text(cli, "groups")), &change);
-	return err < 0 ? cli_fail(err, "the user was not changed") : user_change(session, cli, &change, "has the role now");
+	return err < 0 ? cli_fail(err, "the user was not changed") : user_change(session, cli, &change, change.role);
 }
 
 static int user_disable(struct session *session, const struct cli *cli)

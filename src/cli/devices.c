@@ -49,6 +49,11 @@ int devices_each(struct session *session, struct str selector, int (*each)(void 
 {
 	murmesh_ListRequest request = murmesh_ListRequest_init_zero;
 	struct walk walk = { .each = each, .ctx = ctx };
+	session->why[0] = 0;
+	if (!str_trim(selector).len) { /* a script's empty variable */
+		snprintf(session->why, sizeof session->why, "the query is empty; name:* is for all devices");
+		return -E_QUERY;
+	}
 	if (!devices_is_query(selector))
 		walk.name = selector;
 	int err = str_copy(selector, request.selector, sizeof request.selector);
@@ -74,6 +79,16 @@ int session_device(struct session *session, const char *name, murmesh_Device *re
 	if (err == 0)
 		*ret = device;
 	return err;
+}
+
+int devices_fail(const struct session *session, int err, struct str selector)
+{
+	char hint[128];
+	snprintf(hint, sizeof hint, "a word alone names one device; write name:%.*s for all that have it in their names",
+	         selector.len < 64 ? (int)selector.len : 64, selector.ptr);
+	bool unknown = err == -E_NOT_FOUND && !devices_is_query(selector);
+	return cli_fail_because(err, session->why[0] ? session->why : NULL, unknown ? hint : NULL, "no device is meant by %.*s",
+	                        STR_ARG(selector));
 }
 
 /* ---- changing ---- */
@@ -138,8 +153,7 @@ static int change_make(struct session *session, const struct cli *cli, struct st
 	char devices[1000], id[ID_TEXT_SIZE];
 	int err = devices_each(session, selector, device_shown, &shown);
 	if (err < 0)
-		return cli_fail_because(err, session->why[0] ? session->why : NULL, NULL, "no device is meant by %.*s",
-		                        STR_ARG(selector));
+		return devices_fail(session, err, selector);
 	shown_text(&shown, devices, sizeof devices);
 	int code = question_ask(cli, change, devices);
 	if (code)

@@ -6,8 +6,10 @@
 /* A word alone ("web02", "web02-1", an id) is the name of exactly one device; all else is a query, which may match many. */
 bool devices_is_query(struct str selector);
 /* Calls each for every device; a negative answer is the result and ends it.  -E_NOT_FOUND when there is none, -E_AMBIGUOUS when a name is
- * that of several; what the server says. */
+ * that of several, -E_QUERY of an empty one; what the server says. */
 int devices_each(struct session *session, struct str selector, int (*each)(void *ctx, const murmesh_Device *device), void *ctx);
+/* Prints why there is none. */
+int devices_fail(const struct session *session, int err, struct str selector);
 
 /* A change to all devices of a selector.  First shows how many they are, which goes along, so that never others are changed than were shown;
  * with a question, asks at the terminal unless --yes (an option of the command) is given.  Prints what was done.  Returns the exit code. */

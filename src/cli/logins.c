@@ -175,8 +175,7 @@ int logins_root(struct logins *logins, const struct server_address *server, stru
 	return err < 0 ? err : 0;
 }
 
-/* Certificates first, then the key. */
-static int login_parse(struct str pem, struct login *login)
+int login_read(struct str pem, struct login *login)
 {
 	static const char begin[] = "-----BEGIN PRIVATE KEY-----";
 	struct certificate *chain[2] = { NULL };
@@ -196,7 +195,7 @@ int logins_load(struct logins *logins, const struct server_address *server, stru
 	struct buf pem;
 	int err = secret_read(logins, server, "login.pem", &pem);
 	if (err == 0)
-		err = login_parse(buf_str(&pem), &login);
+		err = login_read(buf_str(&pem), &login);
 	buf_wipe(&pem);
 	if (err == 0)
 		err = logins_root(logins, server, &login.root);

@@ -40,6 +40,8 @@ struct login {
 	struct certificate_info info; /* of the leaf */
 };
 void login_done(struct login *login);
+/* The content of login.pem: leaf, intermediate, then the key.  What was read before an error (-E_CHECKSUM) is in *login too. */
+int login_read(struct str pem, struct login *login);
 /* Chain, kind, mesh, and that the key is the leaf's.  Sets info.  -E_SESSION: its time is over; -E_CERTIFICATE... */
 int login_check(struct login *login);
 /* The answer of Login or Local.Login to a request for login->key: takes its certificates, and checks.  -E_... as login_check(). */

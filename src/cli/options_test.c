@@ -19,7 +19,8 @@ static const struct cli_option options[] = {
 };
 static const struct cli_command command_make = { "make", "make it", "THING [MORE]", options, NULL, NULL, 1, 2 };
 static const struct cli_command command_run = { "run", "run it", "[WORD]...", NULL, NULL, NULL, 0, CLI_ANY };
-const struct cli_command *const cli_commands[] = { &command_make, &command_run, NULL };
+static const struct cli_command command_tag = { "tag", "tag it", "WHAT +TAG|-TAG...", options, NULL, NULL, 2, CLI_ANY, true };
+const struct cli_command *const cli_commands[] = { &command_make, &command_run, &command_tag, NULL };
 
 enum { WORDS_MAX = 16 };
 
@@ -104,6 +105,29 @@ static void options_stand_anywhere_before_two_dashes(void **state)
 	assert_string_equal(cli.operands[0], "-");
 	PARSES("make", "thing", "--name", "--json"); /* a value may begin with dashes */
 	assert_string_equal(cli_text(&cli, "name"), "--json");
+}
+
+/* Where a command says so; what is the short form of an option stays one. */
+static void operands_may_begin_with_a_dash(void **state)
+{
+	struct cli cli;
+	struct cli_problem problem;
+	(void)state;
+	PARSES("tag", "web", "+new", "-old", "-f", "-frank", "--uses", "3", "-", "--", "-f");
+	assert_int_equal(cli.n_operands, 6);
+	assert_string_equal(cli.operands[2], "-old");
+	assert_string_equal(cli.operands[3], "-frank");
+	assert_string_equal(cli.operands[4], "-");
+	assert_string_equal(cli.operands[5], "-f");
+	assert_true(cli_flag(&cli, "force"));
+	assert_int_equal(cli_number(&cli, "uses"), 3);
+	PARSES("tag", "-f", "web", "-x");
+	assert_string_equal(cli.operands[1], "-x");
+	REFUSES("tag", "-old", "web");
+	SAYS("-old");
+	REFUSES("tag", "web", "--old");
+	SAYS("--old");
+	REFUSES("run", "web", "-old");
 }
 
 static void mistakes_are_named(void **state)
@@ -204,6 +228,26 @@ static void directory_is_that_of_the_user(void **state)
 	assert_int_equal(seteuid(user), 0);
 }
 
+static void directory_of_the_environment(void **state)
+{
+	struct cli cli;
+	struct cli_problem problem;
+	char path[64];
+	(void)state;
+	setenv("MURMESH_DIR", "/srv/mesh", 1);
+	PARSES("run");
+	assert_int_equal(cli_directory(&cli, path, sizeof path), 0);
+	assert_string_equal(path, "/srv/mesh");
+	assert_string_equal(cli_directory_named(&cli), "/srv/mesh");
+	PARSES("run", "--dir", "/tmp/x");
+	assert_int_equal(cli_directory(&cli, path, sizeof path), 0);
+	assert_string_equal(path, "/tmp/x");
+	setenv("MURMESH_DIR", "", 1);
+	PARSES("run");
+	assert_null(cli_directory_named(&cli));
+	unsetenv("MURMESH_DIR");
+}
+
 static void guesses_are_near(void **state)
 {
 	static const struct {
@@ -234,9 +278,11 @@ int main(void)
 		cmocka_unit_test(values_have_types),
 		cmocka_unit_test(defaults_hold),
 		cmocka_unit_test(options_stand_anywhere_before_two_dashes),
+		cmocka_unit_test(operands_may_begin_with_a_dash),
 		cmocka_unit_test(mistakes_are_named),
 		cmocka_unit_test(values_are_checked),
 		cmocka_unit_test(help_and_version_need_nothing_else),
+		cmocka_unit_test(directory_of_the_environment),
 		cmocka_unit_test(guesses_are_near),
 		cmocka_unit_test(directory_is_that_of_the_user),
 	};

@@ -126,6 +126,28 @@ static void hostile_text_stays_text(void **state)
 	ends_as(&output, "{\"id\":\"07\",\"name\":\"\\u009B2J\\u202E\",\"online\":true,\"bytes\":1,\"last_seen\":null}\n");
 }
 
+static void lists_stand_in_one_cell(void **state)
+{
+	static const struct cli_column list_columns[] = { { "name" }, { "tags" }, { 0 } };
+	struct output output;
+	(void)state;
+	static const struct {
+		bool terminal;
+		const char *option, *wanted;
+	} forms[] = { { true, NULL, "NAME  TAGS\na     web,\xef\xbf\xbd[old\n-     -\n" },
+		      { false, NULL, "name\ttags\na\tweb,\xef\xbf\xbd[old\n\t\n" },
+		      { false, "--jsonl", "{\"name\":\"a\",\"tags\":[\"web\",\"\\u001B[old\"]}\n{\"name\":\"\",\"tags\":[]}\n" } };
+	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+		begin(&output, forms[i].terminal, forms[i].option);
+		cli_table_end(&output.table);
+		cli_table_begin(&output.table, &output.cli, list_columns);
+		rewind(output.cli.out);
+		cli_table_row(&output.table, json_pack("{s:s, s:[s,s]}", "name", "a", "tags", "web", "\033[old"));
+		cli_table_row(&output.table, json_pack("{s:s, s:[]}", "name", "", "tags"));
+		ends_as(&output, forms[i].wanted);
+	}
+}
+
 static void ages_are_short(void **state)
 {
 	static const struct {
@@ -199,10 +221,10 @@ static void one_object_on_one_line(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(terminal_is_aligned),    cmocka_unit_test(pipe_is_tab_separated),
-		cmocka_unit_test(json_has_all_members),   cmocka_unit_test(hostile_text_stays_text),
-		cmocka_unit_test(ages_are_short),         cmocka_unit_test(lack_of_memory_is_told),
-		cmocka_unit_test(one_object_on_one_line),
+		cmocka_unit_test(terminal_is_aligned),     cmocka_unit_test(pipe_is_tab_separated),
+		cmocka_unit_test(json_has_all_members),    cmocka_unit_test(hostile_text_stays_text),
+		cmocka_unit_test(lists_stand_in_one_cell), cmocka_unit_test(ages_are_short),
+		cmocka_unit_test(lack_of_memory_is_told),  cmocka_unit_test(one_object_on_one_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

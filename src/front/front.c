@@ -1,27 +1,20 @@
 #include "front/front.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/list.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "io/io.h"
 #include "os/fd.h"
 #include "os/random.h"
 #include "os/socket.h"
+#include "os/sources.h"
 
 enum { ACCEPT_BATCH = 64, RETRY_MS = 5 };
-
-/* A client address, while connections from it wait. */
-struct source {
-	uint8_t key[SOCKET_ORIGIN_MAX];
-	size_t key_len, count;
-};
 
 struct target {
 	struct list queue;      /* connections that its socket did not take yet */
@@ -50,7 +43,7 @@ struct front {
 	struct front_counters counters;
 	struct list waiting; /* in the order of their deadlines */
 	struct target targets[FRONT_KINDS];
-	struct map *sources;
+	struct sources *sources;
 };
 
 const struct front_settings front_settings_default = {
@@ -61,54 +54,6 @@ const struct front_settings front_settings_default = {
 	.max_per_address = 256,
 	.max_loopback = 6000,
 };
-
-/* ---- who waits ---- */
-
-static int source_key(int fd, struct source *ret, bool *ret_loopback)
-{
-	struct socket_address peer;
-	int err = socket_peer(fd, &peer);
-	if (err < 0)
-		return err;
-	ret->key_len = socket_address_origin(&peer, ret->key);
-	*ret_loopback =
-	        ret->key_len == 4 ? ret->key[0] == 127 : IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&peer.storage)->sin6_addr);
-	return 0;
-}
-
-/* Counts one more from the client's address.  -E_LIMIT counts it too. */
-static int source_take(struct front *front, int fd, struct source **ret)
-{
-	struct source key;
-	bool loopback;
-	int err = source_key(fd, &key, &loopback);
-	if (err < 0)
-		return -E_CLOSED;
-	struct source *source = map_get(front->sources, key.key, key.key_len);
-	if (!source) {
-		source = mem_alloc(sizeof *source);
-		if (!source)
-			return -E_NO_MEMORY;
-		*source = key;
-		source->count = 0;
-		err = map_put(front->sources, key.key, key.key_len, source);
-		if (err < 0) {
-			mem_free(source);
-			return err;
-		}
-	}
-	source->count++;
-	*ret = source;
-	return source->count > (loopback ? front->settings.max_loopback : front->settings.max_per_address) ? -E_LIMIT : 0;
-}
-
-static void source_release(struct front *front, struct source *source)
-{
-	if (!source || --source->count > 0)
-		return;
-	map_remove(front->sources, source->key, source->key_len);
-	mem_free(source);
-}
 
 /* ---- one connection ---- */
 
@@ -122,7 +67,7 @@ static void connection_close(struct connection *c, uint64_t *counter)
 	list_remove(&c->node);
 	io_watch_free(c->watch);
 	fd_close(c->fd);
-	source_release(c->front, c->source);
+	sources_release(c->front->sources, c->source);
 	mem_free(c);
 }
 
@@ -272,7 +217,7 @@ static void on_deadline(void *ctx)
 static int connection_enter(struct connection *c)
 {
 	struct front *front = c->front;
-	int err = source_take(front, c->fd, &c->source);
+	int err = sources_take(front->sources, c->fd, &c->source);
 	if (err < 0)
 		return err;
 	c->watch = io_watch_new(front->loop, c->fd, on_connection, c);
@@ -388,7 +333,9 @@ struct front *front_new(struct io_loop *loop, int listener, const struct front_s
 	for (int kind = 0; kind < FRONT_KINDS; kind++)
 		list_init(&front->targets[kind].queue);
 	random_bytes(seed, sizeof seed);
-	front->sources = map_new(seed, settings->max_waiting + 1);
+	front->sources =
+	        sources_new(seed, settings->max_waiting + 1,
+	                    (struct sources_limits){ .each = settings->max_per_address, .loopback = settings->max_loopback });
 	front->reserve = reserve_open();
 	front->watch = io_watch_new(loop, listener, on_listener, front);
 	front->deadline_timer = io_timer_new(loop, on_deadline, front);
@@ -416,7 +363,7 @@ struct front *front_free(struct front *front)
 	io_timer_free(front->deadline_timer);
 	io_timer_free(front->retry_timer);
 	fd_close(front->reserve);
-	map_free(front->sources);
+	sources_free(front->sources);
 	return mem_free(front);
 }
 

@@ -1,7 +1,9 @@
 #include "os/proc.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -74,6 +76,8 @@ static void signals_reset(void)
 
 static int child_prepare(const struct proc_spawn *spawn, pid_t parent)
 {
+	if (spawn->new_session && setsid() < 0)
+		return -errno;
 	if (spawn->new_group && setpgid(0, 0) < 0)
 		return -errno;
 	if (spawn->die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
@@ -106,6 +110,8 @@ static int child_descriptors(const struct proc_spawn *spawn, int *report)
 	for (int i = 0; i < 3 && err == 0; i++)
 		if (spawn->standard[i] >= 0 && dup2(*report + 1 + i, i) < 0)
 			err = -errno;
+	if (err == 0 && spawn->new_session && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
+		err = -errno;
 	return err;
 }
 
@@ -159,6 +165,62 @@ pid_t proc_spawn(const struct proc_spawn *spawn)
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return err;
+}
+
+bool proc_has_ended(pid_t pid)
+{
+	siginfo_t info = { .si_pid = 0 };
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
+int proc_reap(pid_t pid, int *ret_signal)
+{
+	int status = 0;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	*ret_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* The session of a process that is no zombie; 0 when it cannot be read. */
+static pid_t session_of(const char *pid)
+{
+	char path[64], text[512];
+	int session = 0;
+	char state;
+	snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
+	int fd = OS_CALL(EIO, open(path, O_RDONLY | O_CLOEXEC));
+	ssize_t n = fd < 0 ? 0 : fd_read(fd, text, sizeof text - 1);
+	fd_close(fd);
+	text[n > 0 ? n : 0] = 0;
+	const char *behind_name = strrchr(text, ')');
+	/* proc(5): state, parent, group, session */
+	return behind_name && sscanf(behind_name + 1, " %c %*d %*d %d", &state, &session) == 2 && state != 'Z' ? session : 0;
+}
+
+static int signal_each(pid_t session, int signal)
+{
+	int n = 0;
+	DIR *processes = fault_hit() ? NULL : opendir("/proc");
+	if (!processes)
+		return -E_NOT_FOUND;
+	for (const struct dirent *entry; (entry = readdir(processes));) {
+		uint64_t pid;
+		if (str_to_u64(str_from(entry->d_name), INT32_MAX, &pid) < 0 || session_of(entry->d_name) != session)
+			continue;
+		kill((pid_t)pid, signal);
+		n++;
+	}
+	closedir(processes);
+	return n;
+}
+
+int proc_signal_session(pid_t session, int signal)
+{
+	int first = signal_each(session, signal);
+	for (int rounds = 1, left = first; left > 0 && signal == SIGKILL && rounds < 10; rounds++)
+		left = signal_each(session, signal);
+	return first;
 }
 
 int proc_replace(const char *path, char *const *argv)

@@ -79,22 +79,23 @@ uint16_t socket_address_port(const struct socket_address *address)
 	}
 }
 
-size_t socket_address_origin(const struct socket_address *address, uint8_t ret[SOCKET_ORIGIN_MAX])
+void socket_address_source(const struct socket_address *address, struct socket_source *ret)
 {
 	const struct in6_addr *v6 = &ip6(address)->sin6_addr;
-	switch (address->storage.ss_family) {
-	case AF_INET:
-		memcpy(ret, &ip4(address)->sin_addr, 4);
-		return 4;
-	case AF_INET6:
-		if (IN6_IS_ADDR_V4MAPPED(v6)) {
-			memcpy(ret, &v6->s6_addr[12], 4);
-			return 4;
-		}
-		memcpy(ret, v6, SOCKET_ORIGIN_MAX);
-		return SOCKET_ORIGIN_MAX;
-	default:
-		return 0;
+	const void *v4 = NULL;
+	*ret = (struct socket_source){ 0 };
+	if (address->storage.ss_family == AF_INET)
+		v4 = &ip4(address)->sin_addr;
+	else if (address->storage.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6))
+		v4 = &v6->s6_addr[12];
+	if (v4) {
+		ret->len = 4;
+		memcpy(ret->key, v4, ret->len);
+		ret->loopback = ret->key[0] == 127;
+	} else if (address->storage.ss_family == AF_INET6) {
+		ret->len = sizeof ret->key;
+		memcpy(ret->key, v6, ret->len);
+		ret->loopback = IN6_IS_ADDR_LOOPBACK(v6);
 	}
 }
 

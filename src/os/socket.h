@@ -18,10 +18,13 @@ int socket_address_parse(struct str host, uint16_t port, struct socket_address *
 /* "127.0.0.1:80" or "[::1]:80"; an IPv4 client of an IPv6 listener is shown as what it is. */
 void socket_address_format(const struct socket_address *address, char text[SOCKET_ADDRESS_TEXT]);
 uint16_t socket_address_port(const struct socket_address *address);
-/* Whose it is, for limits: an IPv4 address, or the first half of an IPv6 one, since its lower half is the client's to choose.  Returns the
- * length, 4 or 8; 0 of other families. */
-#define SOCKET_ORIGIN_MAX 8
-size_t socket_address_origin(const struct socket_address *address, uint8_t ret[SOCKET_ORIGIN_MAX]);
+/* Whom a limit by client counts: an IPv4 address, or the first half of an IPv6 one, whose lower half is the client's to choose.  Of other
+ * families the key is empty. */
+struct socket_source {
+	uint8_t key[8], len; /* zeros behind its end */
+	bool loopback;
+};
+void socket_address_source(const struct socket_address *address, struct socket_source *ret);
 
 /* A listener; port 0 takes a free one.  For [::] it serves IPv4 too.  Returns the descriptor, or a negative code
  * (-E_PORT: taken, or not allowed).  What it accepts inherits TCP_NODELAY. */

@@ -423,31 +423,36 @@ static void test_unix_faults(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_directory_make, test_directory_remove)
 
-static void origin_is(const char *address, const char *bytes, size_t len)
+static void source_is(const char *address, const char *bytes, size_t len, bool loopback)
 {
 	struct socket_address parsed;
-	uint8_t origin[SOCKET_ORIGIN_MAX];
-	assert_int_equal(socket_address_parse(str_from(address), 80, &parsed), 0);
-	assert_int_equal(socket_address_origin(&parsed, origin), len);
-	assert_memory_equal(origin, bytes, len);
+	struct socket_source source;
+	assert_int_equal(socket_address_parse(str_from(address), 1, &parsed), 0);
+	socket_address_source(&parsed, &source);
+	assert_int_equal(source.len, len);
+	assert_memory_equal(source.key, bytes, len);
+	assert_int_equal(source.loopback, loopback);
 }
 
-static void test_origin(void **state)
+static void test_source(void **state)
 {
 	struct socket_address unix_address = { .storage.ss_family = AF_UNIX };
-	uint8_t origin[SOCKET_ORIGIN_MAX];
+	struct socket_source source;
 	(void)state;
-	origin_is("192.0.2.7", "\xc0\0\2\7", 4);
-	origin_is("::ffff:192.0.2.7", "\xc0\0\2\7", 4);
-	origin_is("2001:db8:1:2:3:4:5:6", "\x20\1\x0d\xb8\0\1\0\2", 8);
-	origin_is("2001:db8:1:2:ffff::1", "\x20\1\x0d\xb8\0\1\0\2", 8);
-	assert_int_equal(socket_address_origin(&unix_address, origin), 0);
+	source_is("192.0.2.7", "\xc0\0\2\7", 4, false);
+	source_is("::ffff:192.0.2.7", "\xc0\0\2\7", 4, false);
+	source_is("127.9.9.9", "\x7f\x9\x9\x9", 4, true);
+	source_is("::1", "\0\0\0\0\0\0\0\0", 8, true);
+	source_is("2001:db8:1:2:3:4:5:6", "\x20\1\x0d\xb8\0\1\0\2", 8, false);
+	source_is("2001:db8:1:2:ffff::1", "\x20\1\x0d\xb8\0\1\0\2", 8, false);
+	socket_address_source(&unix_address, &source);
+	assert_int_equal(source.len, 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_origin),     cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_source),     cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_tcp),        cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_refused),    cmocka_unit_test(test_both_families),
 		cmocka_unit_test(test_tcp_faults), TEST(test_unix),

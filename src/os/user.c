@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "os/call.h"
 
 #define USER_ROOM ((size_t)256 << 10) /* bytes for one entry: a group's may list thousands of members */
@@ -26,6 +27,23 @@ int user_find(const char *name, uid_t *ret_uid, gid_t *ret_gid)
 	}
 	mem_free(room);
 	return err < 0 ? err : found ? 0 : -E_NOT_FOUND;
+}
+
+int user_login(uid_t uid, struct user_login *ret)
+{
+	struct passwd entry, *found = NULL;
+	char *room = mem_alloc(USER_ROOM);
+	if (!room)
+		return -E_NO_MEMORY;
+	int err = USER_CALL(getpwuid_r(uid, &entry, room, USER_ROOM, &found));
+	if (err == 0)
+		err = found ? str_copy(str_from(entry.pw_name), ret->name, sizeof ret->name) : -E_NOT_FOUND;
+	if (err == 0)
+		err = str_copy(str_from(entry.pw_dir), ret->home, sizeof ret->home);
+	if (err == 0)
+		err = str_copy(str_from(entry.pw_shell), ret->shell, sizeof ret->shell);
+	mem_free(room);
+	return err;
 }
 
 static int lists_member(char *const *members, const char *name)

@@ -44,6 +44,24 @@ static void test_groups(void **state)
 	endgrent();
 }
 
+static void test_login(void **state)
+{
+	(void)state;
+	struct user_login login;
+	assert_int_equal(user_login(0, &login), 0);
+	assert_string_equal(login.name, "root");
+	assert_string_equal(login.home, getpwuid(0)->pw_dir);
+	assert_string_equal(login.shell, getpwuid(0)->pw_shell);
+	assert_int_equal(user_login(4000000000u, &login), -E_NOT_FOUND);
+}
+
+static int log_in(void *ctx)
+{
+	struct user_login login;
+	(void)ctx;
+	return user_login(0, &login);
+}
+
 static int find(void *ctx)
 {
 	uid_t uid;
@@ -70,6 +88,7 @@ static void test_faults(void **state)
 	(void)state;
 	assert_int_equal(find(NULL), 0); /* opens what it keeps open */
 	assert_int_equal(test_each_fault(find, NULL), 2);
+	assert_int_equal(test_each_fault(log_in, NULL), 2);
 	assert_int_equal(test_each_fault(in_group, NULL), 3);
 	assert_int_equal(test_each_fault(find_group, NULL), 2);
 }
@@ -79,6 +98,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_finds),
 		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_login),
 		cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
@@ -32,6 +33,7 @@ struct priv_child {
 	struct io_watch *watch;
 	struct io_signal *terminate;
 	struct io_timer *leave, *tidy;
+	int proc;
 	size_t tidied; /* bytes free inside the heap when it was looked at last, or least since */
 	const struct priv_child_events *events;
 	void *ctx;
@@ -137,6 +139,11 @@ const char *priv_child_directory(const struct priv_child *child)
 	return child->confined && child->root[0] ? "/" : child->directory;
 }
 
+int priv_child_proc(const struct priv_child *child)
+{
+	return child->proc;
+}
+
 void priv_child_listen(struct priv_child *child, const struct priv_child_events *events, void *ctx)
 {
 	child->events = events;
@@ -168,6 +175,7 @@ int priv_child_confine_with(struct priv_child *child, int (*inside)(void *ctx), 
 		.directory = !child->directory[0] ? NULL
 		             : root               ? "/"
 		                                  : child->directory,
+		.proc = child->proc,
 		.inside = inside,
 		.ctx = ctx,
 	};
@@ -246,7 +254,10 @@ static int child_open(struct priv_child *child)
 	child->terminate = io_signal_new(child->loop, SIGTERM, child_leave, child);
 	child->leave = io_timer_new(child->loop, on_leave_late, child);
 	child->tidy = io_timer_new(child->loop, on_tidy, child);
-	return child->watch && child->terminate && child->leave && child->tidy ? 0 : -E_NO_MEMORY;
+	if (!child->watch || !child->terminate || !child->leave || !child->tidy)
+		return -E_NO_MEMORY;
+	child->proc = child->role->allow & PRIV_ALLOW_PROC ? open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	return child->role->allow & PRIV_ALLOW_PROC && child->proc < 0 ? -errno : 0;
 }
 
 static void child_close(struct priv_child *child)
@@ -256,6 +267,7 @@ static void child_close(struct priv_child *child)
 	io_signal_free(child->terminate);
 	io_watch_free(child->watch);
 	io_loop_free(child->loop);
+	fd_close(child->proc);
 }
 
 static const struct priv_role *role_find(const struct priv_program *program, const char *name)

@@ -23,6 +23,7 @@
 #define RESOLVE PRIV_ALLOW_RESOLVE
 #define CONNECT PRIV_ALLOW_CONNECT
 #define THREAD  PRIV_ALLOW_THREAD
+#define PROC    PRIV_ALLOW_PROC
 #define ALL     (1u << 31) /* every role has this one */
 
 /* A call that roles with one of the rights may make, with any arguments.  Calls that an architecture does not have are negative. */
@@ -89,7 +90,7 @@ static const struct call {
 	{ SCMP_SYS(ftruncate), FILES },
 	{ SCMP_SYS(fallocate), FILES },
 	{ SCMP_SYS(flock), FILES },
-	{ SCMP_SYS(getdents64), FILES },
+	{ SCMP_SYS(getdents64), FILES | PROC },
 	{ SCMP_SYS(unlink), FILES },
 	{ SCMP_SYS(unlinkat), FILES },
 	{ SCMP_SYS(rename), FILES },
@@ -115,7 +116,7 @@ static const struct call {
 	{ SCMP_SYS(connect), RESOLVE | CONNECT },
 	{ SCMP_SYS(bind), RESOLVE }, /* to ask the kernel for its addresses */
 	{ SCMP_SYS(sendmmsg), RESOLVE },
-	{ SCMP_SYS(recvmmsg), RESOLVE },
+	{ SCMP_SYS(recvmmsg), RESOLVE | PROC },
 	{ SCMP_SYS(uname), RESOLVE },
 	{ SCMP_SYS(set_robust_list), THREAD },
 	{ SCMP_SYS(rseq), THREAD },
@@ -139,7 +140,7 @@ static const struct condition {
 	{ SCMP_SYS(ioctl), ALL, 1, UINT32_MAX, FIONREAD, SCMP_ACT_ALLOW },
 	{ SCMP_SYS(ioctl), ALL, 1, UINT32_MAX, FIOCLEX, SCMP_ACT_ALLOW },
 	{ SCMP_SYS(ioctl), ALL, 1, UINT32_MAX, TCGETS, SCMP_ACT_ALLOW },
-	{ SCMP_SYS(openat), RESOLVE, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY, SCMP_ACT_ALLOW },
+	{ SCMP_SYS(openat), RESOLVE | PROC, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY, SCMP_ACT_ALLOW },
 	{ SCMP_SYS(socket), RESOLVE, 0, UINT32_MAX, AF_INET, SCMP_ACT_ALLOW },
 	{ SCMP_SYS(socket), RESOLVE, 0, UINT32_MAX, AF_INET6, SCMP_ACT_ALLOW },
 	{ SCMP_SYS(socket), RESOLVE, 0, UINT32_MAX, AF_NETLINK, SCMP_ACT_ALLOW },
@@ -155,7 +156,7 @@ static const struct refusal {
 	unsigned unless;
 	uint32_t action;
 } refusals[] = {
-	{ SCMP_SYS(openat), FILES | RESOLVE, SCMP_ACT_ERRNO(EACCES) },
+	{ SCMP_SYS(openat), FILES | RESOLVE | PROC, SCMP_ACT_ERRNO(EACCES) },
 	{ SCMP_SYS(socket), RESOLVE | CONNECT, SCMP_ACT_ERRNO(EACCES) },
 	{ SCMP_SYS(clone3), 0, SCMP_ACT_ERRNO(ENOSYS) }, /* its flags are in memory: clone() is tried next */
 };

@@ -53,14 +53,17 @@ static int ruleset_new(int version, unsigned allow)
 	return (int)syscall(SYS_landlock_create_ruleset, &ruleset, size, 0);
 }
 
+static int fd_allow(int ruleset, int fd, uint64_t access)
+{
+	struct landlock_path_beneath_attr rule = { .allowed_access = access, .parent_fd = fd };
+	return (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+}
+
 static int path_allow(int ruleset, const char *path, uint64_t access)
 {
-	struct landlock_path_beneath_attr rule = { .allowed_access = access,
-		                                   .parent_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) };
-	if (rule.parent_fd < 0)
-		return -1;
-	int err = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
-	fd_close(rule.parent_fd);
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int err = fd < 0 ? -1 : fd_allow(ruleset, fd, access);
+	fd_close(fd);
 	return err;
 }
 
@@ -72,7 +75,7 @@ static int paths_allow(int ruleset, const struct sandbox *sandbox, int version)
 		for (size_t i = 0; i < sizeof resolver_paths / sizeof *resolver_paths; i++)
 			if (path_allow(ruleset, resolver_paths[i], READ) < 0 && errno != ENOENT)
 				return -1;
-	return 0;
+	return sandbox->allow & PRIV_ALLOW_PROC ? fd_allow(ruleset, sandbox->proc, READ) : 0;
 }
 
 int landlock_restrict(const struct sandbox *sandbox)

@@ -21,6 +21,7 @@ enum priv_allow {
 	PRIV_ALLOW_FILES = 4,    /* what SQLite and file.h need, below the role's own directory only */
 	PRIV_ALLOW_RESOLVE = 8,  /* what getaddrinfo needs; read-only /etc instead of the empty root; no directory */
 	PRIV_ALLOW_CONNECT = 16, /* socket (INET, INET6 stream only), connect: the agent's net role */
+	PRIV_ALLOW_PROC = 64,    /* reading /proc through priv_child_proc(), as any user may; recvmmsg */
 	PRIV_ALLOW_THREAD =
 	        32, /* clone of threads only.  Make them after priv_child_confine(): Landlock holds for one thread and its children */
 };
@@ -95,6 +96,8 @@ struct io_loop *priv_child_loop(struct priv_child *child); /* made before the sa
 struct str priv_child_configuration(const struct priv_child *child);
 /* Directory in which the role's files are: a path for now ("/" after a chroot; else the full one); NULL when it has none. */
 const char *priv_child_directory(const struct priv_child *child);
+/* A descriptor of /proc for openat(), opened before the sandbox: with PRIV_ALLOW_PROC, else -1; priv's. */
+int priv_child_proc(const struct priv_child *child);
 void priv_child_listen(struct priv_child *child, const struct priv_child_events *events, void *ctx);
 /* Enters the sandbox for good: call after opening and initialising everything.  Returns 0, or -E_SANDBOX (logged): leave then.
  * Order and lists: findings on the sandbox; default action SIGSYS, whose handler reports the call's name to the

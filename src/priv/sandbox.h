@@ -19,6 +19,7 @@ struct sandbox {
 	pid_t monitor;         /* its death ends the role */
 	const char *root;      /* to chroot into; NULL = nowhere */
 	const char *directory; /* that Landlock opens, seen from inside root; NULL = none */
+	int proc;              /* a descriptor of /proc, which Landlock opens for reading; with PRIV_ALLOW_PROC */
 	/* priv_child_confine_with(): after Landlock, which holds for one thread and its children, before the filter; NULL = none. */
 	int (*inside)(void *ctx);
 	void *ctx;

@@ -152,7 +152,7 @@ static void test_allowed(void **state)
 		{ "net", "tcp", "ok" },       { "worker", "thread", "ok" },   { "every", "thread", "ok" },
 		{ "every", "library", "ok" }, { "every", "tcp", "ok" },       { "resolve", "open", "ok" },
 		{ "resolve", "tcp", "ok" },   { "resolve", "resolve", "ok" }, { "helper", "open", "ok" },
-		{ "helper", "fork", "ok" },
+		{ "helper", "fork", "ok" },   { "proc", "proc", "ok" },       { "proc", "library", "ok" },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
@@ -162,8 +162,9 @@ static void test_allowed(void **state)
 static void test_refused(void **state)
 {
 	static const struct attempt attempts[] = {
-		{ "plain", "open", "EACCES" },  { "plain", "tcp", "EACCES" },    { "plain", "unix", "EACCES" },
-		{ "resolve", "tmp", "EACCES" }, { "resolve", "unix", "EACCES" }, { "resolve", "execute-memory", "EACCES" },
+		{ "plain", "open", "EACCES" },       { "plain", "tcp", "EACCES" },    { "plain", "unix", "EACCES" },
+		{ "resolve", "tmp", "EACCES" },      { "resolve", "unix", "EACCES" }, { "resolve", "execute-memory", "EACCES" },
+		{ "proc", "beside-proc", "EACCES" }, { "proc", "tcp", "EACCES" },
 	};
 	(void)state;
 	if (SANDBOX_LOGS)
@@ -193,6 +194,9 @@ static void test_forbidden(void **state)
 		{ "net", "bind", NOT_ALLOWED("bind") },
 		{ "net", "orphan", NOT_ALLOWED("prctl") },
 		{ "resolve", "create", NOT_ALLOWED("openat") },
+		{ "proc", "proc-write", NOT_ALLOWED("openat") },
+		{ "proc", "create", NOT_ALLOWED("openat") },
+		{ "proc", "ptrace", NOT_ALLOWED("ptrace") },
 		{ "every", "exec", NOT_ALLOWED("execve") },
 		{ "every", "ptrace", NOT_ALLOWED("ptrace") },
 	};

@@ -128,6 +128,24 @@ static int try_open(void)
 	return open("/etc/passwd", O_RDONLY);
 }
 
+static int proc_fd = -1;
+
+/* Through the descriptor, as the role that may do so: a process's state, what is beside /proc, and writing. */
+static int try_proc(void)
+{
+	return openat(proc_fd, "1/stat", O_RDONLY);
+}
+
+static int try_beside_proc(void)
+{
+	return openat(proc_fd, "../etc/passwd", O_RDONLY);
+}
+
+static int try_proc_write(void)
+{
+	return openat(proc_fd, "self/comm", O_WRONLY);
+}
+
 static int try_create(void)
 {
 	return open("/etc/passwd", O_RDONLY | O_CREAT, 0600);
@@ -323,6 +341,9 @@ static const struct {
 } tries[] = {
 	{ "open", try_open },
 	{ "create", try_create },
+	{ "proc", try_proc },
+	{ "beside-proc", try_beside_proc },
+	{ "proc-write", try_proc_write },
 	{ "tmp", try_read_tmp },
 	{ "tcp", try_tcp },
 	{ "udp", try_udp },
@@ -502,6 +523,7 @@ static int role_main(struct priv_child *child)
 	char before[256] = "-";
 	if (priv_child_directory(child))
 		snprintf(before, sizeof before, "%s", priv_child_directory(child));
+	proc_fd = priv_child_proc(child);
 	priv_child_listen(child, &events, &role);
 	int err = role_confine(&role);
 	if (err < 0)
@@ -532,7 +554,8 @@ static const struct priv_role roles[] = {
 	{ .name = "files", .main = role_main, .allow = PRIV_ALLOW_FILES, .directory = "store/files" },
 	{ .name = "net", .main = role_main, .allow = PRIV_ALLOW_CONNECT },
 	{ .name = "resolve", .main = role_main, .allow = PRIV_ALLOW_RESOLVE },
-	{ .name = "every", .main = role_main, .allow = 63 & ~PRIV_ALLOW_RESOLVE, .directory = "every" },
+	{ .name = "every", .main = role_main, .allow = 127 & ~PRIV_ALLOW_RESOLVE, .directory = "every" },
+	{ .name = "proc", .main = role_main, .allow = PRIV_ALLOW_PROC },
 	{ .name = "worker", .main = role_main, .allow = PRIV_ALLOW_THREAD },
 	{ .name = "helper", .main = role_main, .directory = "helper", .unconfined = true },
 	{ .name = "broken", .main = broken_main },

@@ -225,9 +225,29 @@ int core_watch_session(void *ctx, struct rpc_call *call);
  * for those who only reached that one it is removed. */
 void core_watch_device(struct core *core, const struct device *device, const char *before);
 void core_watch_removed(struct core *core, const struct device *device);
+int core_watch_tasks(void *ctx, struct rpc_call *call);
+struct task;
+void core_watch_task(struct core *core, const struct task *task); /* as it is now */
 /* Ends the watches of a session, or of a user (also not to keep one who may see other things now); NULL: of any. */
 void core_watch_end(struct core *core, const uint8_t *session, const struct id *user, int err);
 void core_watch_check(struct core *core); /* every minute: whose session has ended */
+
+/* ---- core_live.c ---- */
+int core_live_run(struct store_tx *tx, struct core_request *request);
+void core_live_done(struct core_request *request);
+
+/* ---- core_task.c ---- */
+int core_task_begin(struct core_request *request);
+int core_task_run(struct store_tx *tx, struct core_request *request);
+void core_task_done(struct core_request *request);
+int core_task_command_run(struct store_tx *tx, struct core_request *request);
+int core_task_devices_run(struct store_tx *tx, struct core_request *request);
+int core_task_report_run(struct store_tx *tx, struct core_request *request);
+void core_task_report_done(struct core_request *request);
+int core_task_cancel_run(struct store_tx *tx, struct core_request *request);
+bool core_task_seen(const struct task *task, const struct user *user); /* his own; all by those who administrate all groups */
+void core_task_fill(const struct task *task, murmesh_Task *ret);
+void core_tasks_interrupt(struct core *core); /* the web role is gone, which carried them out */
 
 /* ---- core_revoke.c: what link refuses ---- */
 int core_revoke_follow(void *ctx, struct rpc_call *call); /* Core.Revocations */

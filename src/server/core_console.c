@@ -13,82 +13,69 @@ BEGINS(murmesh_DeviceRequest);
 BEGINS(murmesh_ConsoleDeviceChange);
 BEGINS(murmesh_ConsoleUserChange);
 BEGINS(murmesh_ConsoleAuditQuery);
+BEGINS(murmesh_LiveRequest);
+BEGINS(murmesh_TaskStart);
+BEGINS(murmesh_TaskRequest);
+BEGINS(murmesh_TaskReport);
 
-#define SESSION_ONLY 0, 0
+#define WHOLE(type)       CORE_WHOLE(murmesh_##type)
+#define PART(type, field) CORE_PART(murmesh_##type, field)
+#define SESSION_ONLY      0, 0
+#define UNARY(name, function)                                                                                                      \
+	{                                                                                                                          \
+		.service = { &rpc_Console_##name, 0, function, NULL }                                                              \
+	}
+#define OPEN(name, function)                                                                                                       \
+	{                                                                                                                          \
+		.service = { &rpc_Console_##name, 0, NULL, function }                                                              \
+	}
+/* part is two values. */
+#define RUN(name, part, begin, run, done)                                                                                          \
+	{                                                                                                                          \
+		{ &rpc_Console_##name, 0, NULL, NULL }, part, begin, run, done, NULL                                               \
+	}
 
 static const struct core_method methods[] = {
 	{ .service = { &rpc_Core_ComponentCertificate, 0, core_enrol_component, NULL } },
 	/* logins, and what needs a password */
-	{ .service = { &rpc_Console_LoginByLink, 0, core_console_by_link, NULL } },
-	{ .service = { &rpc_Console_LoginByPassword, 0, core_console_by_password, NULL } },
-	{ .service = { &rpc_Console_Setup, 0, core_console_setup, NULL } },
-	{ .service = { &rpc_Console_ChangePassword, 0, core_console_change_password, NULL } },
-	{ .service = { &rpc_Console_StepUp, 0, core_console_step_up, NULL } },
-	{ .service = { &rpc_Console_TotpForget, 0, core_console_totp_forget, NULL } },
+	UNARY(LoginByLink, core_console_by_link),
+	UNARY(LoginByPassword, core_console_by_password),
+	UNARY(Setup, core_console_setup),
+	UNARY(ChangePassword, core_console_change_password),
+	UNARY(StepUp, core_console_step_up),
+	UNARY(TotpForget, core_console_totp_forget),
 	/* a user's own */
-	{ { &rpc_Console_Me, 0, NULL, NULL }, SESSION_ONLY, NULL, core_me_run, NULL, NULL },
-	{ { &rpc_Console_Logout, 0, NULL, NULL }, SESSION_ONLY, NULL, core_logout_run, core_logout_done, NULL },
-	{ { &rpc_Console_ListSessions, 0, NULL, NULL }, SESSION_ONLY, NULL, core_sessions_run, NULL, NULL },
-	{ { &rpc_Console_EndSession, 0, NULL, NULL },
-	  CORE_WHOLE(murmesh_SessionEnd),
-	  NULL,
-	  core_session_end_run,
-	  core_session_end_done,
-	  NULL },
-	{ { &rpc_Console_TotpBegin, 0, NULL, NULL }, SESSION_ONLY, NULL, core_totp_begin_run, NULL, NULL },
-	{ { &rpc_Console_TotpConfirm, 0, NULL, NULL }, CORE_WHOLE(murmesh_TotpCode), NULL, core_totp_confirm_run, NULL, NULL },
-	{ .service = { &rpc_Console_WatchSession, 0, NULL, core_watch_session } },
+	RUN(Me, SESSION_ONLY, NULL, core_me_run, NULL),
+	RUN(Logout, SESSION_ONLY, NULL, core_logout_run, core_logout_done),
+	RUN(ListSessions, SESSION_ONLY, NULL, core_sessions_run, NULL),
+	RUN(EndSession, WHOLE(SessionEnd), NULL, core_session_end_run, core_session_end_done),
+	RUN(TotpBegin, SESSION_ONLY, NULL, core_totp_begin_run, NULL),
+	RUN(TotpConfirm, WHOLE(TotpCode), NULL, core_totp_confirm_run, NULL),
+	OPEN(WatchSession, core_watch_session),
 	/* the fleet */
-	{ .service = { &rpc_Console_WatchFleet, 0, NULL, core_watch_fleet } },
-	{ { &rpc_Console_GetDevice, 0, NULL, NULL },
-	  CORE_WHOLE(murmesh_DeviceRequest),
-	  NULL,
-	  core_device_run,
-	  core_device_done,
-	  NULL },
-	{ { &rpc_Console_ChangeDevices, 0, NULL, NULL },
-	  CORE_PART(murmesh_ConsoleDeviceChange, change),
-	  core_change_begin,
-	  core_change_run,
-	  core_change_done,
-	  NULL },
-	{ { &rpc_Console_NewKey, 0, NULL, NULL },
-	  CORE_PART(murmesh_ConsoleKeyRequest, key),
-	  core_key_begin,
-	  core_key_run,
-	  NULL,
-	  NULL },
+	OPEN(WatchFleet, core_watch_fleet),
+	RUN(GetDevice, WHOLE(DeviceRequest), NULL, core_device_run, core_device_done),
+	RUN(ChangeDevices, PART(ConsoleDeviceChange, change), core_change_begin, core_change_run, core_change_done),
+	RUN(NewKey, PART(ConsoleKeyRequest, key), core_key_begin, core_key_run, NULL),
 	/* people and the audit log */
-	{ { &rpc_Console_ListUsers, 0, NULL, NULL }, SESSION_ONLY, NULL, core_users_run, NULL, NULL },
-	{ { &rpc_Console_AddUser, 0, NULL, NULL },
-	  CORE_PART(murmesh_ConsoleUserChange, change),
-	  NULL,
-	  core_user_add_run,
-	  NULL,
-	  NULL },
-	{ { &rpc_Console_ChangeUser, 0, NULL, NULL },
-	  CORE_PART(murmesh_ConsoleUserChange, change),
-	  NULL,
-	  core_user_change_run,
-	  core_user_change_done,
-	  NULL },
-	{ { &rpc_Console_NewUserLink, 0, NULL, NULL },
-	  CORE_PART(murmesh_ConsoleUserChange, change),
-	  NULL,
-	  core_user_link_run,
-	  NULL,
-	  NULL },
-	{ { &rpc_Console_ListAudit, 0, NULL, NULL },
-	  CORE_PART(murmesh_ConsoleAuditQuery, query),
-	  NULL,
-	  core_audit_run,
-	  NULL,
-	  NULL },
-	{ { &rpc_Console_VerifyAudit, 0, NULL, NULL }, SESSION_ONLY, NULL, core_verify_run, core_verify_done, NULL },
-	/* the ways to devices */
-	{ .service = { &rpc_Console_UserCertificate, 0, core_enrol_session, NULL } },
-	{ .service = { &rpc_Console_OpenTunnel, 0, core_console_tunnel, NULL } },
-	{ .service = { &rpc_Console_SignOrder, 0, core_console_order, NULL } },
+	RUN(ListUsers, SESSION_ONLY, NULL, core_users_run, NULL),
+	RUN(AddUser, PART(ConsoleUserChange, change), NULL, core_user_add_run, NULL),
+	RUN(ChangeUser, PART(ConsoleUserChange, change), NULL, core_user_change_run, core_user_change_done),
+	RUN(NewUserLink, PART(ConsoleUserChange, change), NULL, core_user_link_run, NULL),
+	RUN(ListAudit, PART(ConsoleAuditQuery, query), NULL, core_audit_run, NULL),
+	RUN(VerifyAudit, SESSION_ONLY, NULL, core_verify_run, core_verify_done),
+	/* the ways to devices, and what goes on there */
+	UNARY(UserCertificate, core_enrol_session),
+	UNARY(OpenTunnel, core_console_tunnel),
+	UNARY(SignOrder, core_console_order),
+	RUN(WatchLive, WHOLE(LiveRequest), NULL, core_live_run, core_live_done),
+	/* tasks */
+	RUN(StartTask, WHOLE(TaskStart), core_task_begin, core_task_run, core_task_done),
+	RUN(TaskCommand, WHOLE(TaskRequest), NULL, core_task_command_run, NULL),
+	RUN(TaskDevices, WHOLE(TaskRequest), NULL, core_task_devices_run, NULL),
+	RUN(ReportTask, WHOLE(TaskReport), NULL, core_task_report_run, core_task_report_done),
+	RUN(CancelTask, WHOLE(TaskRequest), NULL, core_task_cancel_run, core_task_done),
+	OPEN(WatchTasks, core_watch_tasks),
 };
 
 int core_console_open(void *ctx, struct rpc_call *call)

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 #include "server/core.h"
+#include "task/task.h"
 
 #define WATCHES_MAX 512
 #define CHANGES_MAX 1000 /* that wait for one browser */
@@ -22,6 +23,7 @@ struct kind {
 union event {
 	uint64_t sequence; /* all begin with it */
 	murmesh_FleetEvent fleet;
+	murmesh_TaskEvent task;
 	murmesh_SessionEvent session;
 };
 
@@ -273,6 +275,56 @@ void core_watch_removed(struct core *core, const struct device *device)
 {
 	if (!list_empty(&core->watches))
 		fleet_publish(core, NULL, device, device->group);
+}
+
+/* ---- tasks ---- */
+
+static int task_add(void *ctx, const struct task *task)
+{
+	struct watch *watch = ctx;
+	return core_task_seen(task, &watch->user) ? core_rows_add(&watch->rows, task, sizeof *task) : 0;
+}
+
+static int tasks_run(struct store_tx *tx, struct watch *watch)
+{
+	return task_list(tx, task_add, watch);
+}
+
+static bool tasks_row(const struct watch *watch, size_t *at, union event *ret_event)
+{
+	struct task task;
+	if (!core_rows_next(&watch->rows, at, &task, sizeof task))
+		return false;
+	ret_event->task = (murmesh_TaskEvent){ .which_body = murmesh_TaskEvent_task_tag };
+	core_task_fill(&task, &ret_event->task.body.task);
+	return true;
+}
+
+static void tasks_complete(union event *ret_event)
+{
+	ret_event->task = (murmesh_TaskEvent){ .which_body = murmesh_TaskEvent_complete_tag, .body.complete = true };
+}
+
+static const struct kind tasks_kind = { &rpc_Console_WatchTasks, tasks_run, tasks_row, tasks_complete };
+
+int core_watch_tasks(void *ctx, struct rpc_call *call)
+{
+	return watch_open(ctx, call, &tasks_kind);
+}
+
+void core_watch_task(struct core *core, const struct task *task)
+{
+	struct change *change = list_empty(&core->watches) ? NULL : change_new();
+	if (change) {
+		change->event.task.which_body = murmesh_TaskEvent_task_tag;
+		core_task_fill(task, &change->event.task.body.task);
+	}
+	LIST_EACH(at, &core->watches) {
+		struct watch *watch = LIST_ENTRY(at, struct watch, node);
+		if (watch->kind == &tasks_kind && core_task_seen(task, &watch->user))
+			watch_queue(watch, change);
+	}
+	change_release(change);
 }
 
 /* ---- a session: whatever else is done with it is over when this is ---- */

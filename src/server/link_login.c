@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "crypto/certificate.h"
 #include "io/io.h"
 #include "os/socket.h"
 #include "rpc/rpc.h"
@@ -18,7 +19,7 @@ struct login {
 	struct list node; /* asking or waiting */
 	struct link_logins *logins;
 	struct rpc_call *call;
-	uint8_t origin[SOCKET_ORIGIN_MAX]; /* zeros behind its end */
+	struct socket_source from;
 	uint64_t until_ms;
 	int err;
 	char why[128];
@@ -31,13 +32,13 @@ struct link_logins {
 	size_t n_asking, n_waiting;
 };
 
-static bool login_room(const struct link_logins *logins, const uint8_t origin[SOCKET_ORIGIN_MAX])
+static bool login_room(const struct link_logins *logins, const struct socket_source *from)
 {
 	size_t n = 0;
 	LIST_EACH(at, &logins->asking)
-		n += memcmp(LIST_ENTRY(at, struct login, node)->origin, origin, SOCKET_ORIGIN_MAX) == 0;
+		n += memcmp(LIST_ENTRY(at, struct login, node)->from.key, from->key, sizeof from->key) == 0;
 	LIST_EACH(at, &logins->waiting)
-		n += memcmp(LIST_ENTRY(at, struct login, node)->origin, origin, SOCKET_ORIGIN_MAX) == 0;
+		n += memcmp(LIST_ENTRY(at, struct login, node)->from.key, from->key, sizeof from->key) == 0;
 	return n < PER_ADDRESS_MAX && logins->n_asking < ASKING_MAX && logins->n_waiting < WAITING_MAX;
 }
 
@@ -81,11 +82,10 @@ static void login_wait(struct login *login, int err, const char *why)
 
 /* ---- asking core ---- */
 
-static void on_answer(void *ctx, int err, const char *why, const void *response)
+static void login_over(struct login *login, int err, const char *why, const void *response)
 {
-	struct login *login = ctx;
 	login->logins->n_asking--;
-	if (err == -E_LOGIN || err == -E_LOGIN_DELAY)
+	if (err < 0 && err != -E_BUSY && err != -E_CODE_WANTED)
 		return login_wait(login, err, why);
 	if (err < 0)
 		rpc_call_finish(login->call, err, why);
@@ -94,47 +94,47 @@ static void on_answer(void *ctx, int err, const char *why, const void *response)
 	login_free(login);
 }
 
-static int ask(struct link_logins *logins, struct rpc_connection *core, struct rpc_call *call,
-               const uint8_t origin[SOCKET_ORIGIN_MAX], const murmesh_CheckedLogin *checked)
+static void on_answer(void *ctx, int err, const char *why, const void *response)
 {
-	struct login *login = core ? mem_alloc(sizeof *login) : NULL;
-	if (!login)
-		return core ? -E_NO_MEMORY : -E_BUSY;
-	login->logins = logins;
-	login->call = rpc_call_ref(call);
-	memcpy(login->origin, origin, sizeof login->origin);
-	list_append(&logins->asking, &login->node);
-	int err = rpc_unary(core, &rpc_Core_UserLogin, checked, ASK_MS, on_answer, login);
+	login_over(ctx, err, why, response);
+}
+
+static int ask(struct login *login, struct rpc_connection *core, const murmesh_LoginProof *proof, const struct socket_address *peer)
+{
+	static murmesh_CheckedLogin checked;
+	size_t key_len;
+	int err = certificate_request_read(proof->csr.bytes, proof->csr.size, checked.key.bytes, &key_len);
 	if (err < 0)
-		login_free(login);
-	else
-		logins->n_asking++;
+		return err;
+	checked.key.size = (pb_size_t)key_len;
+	checked.has_proof = true;
+	checked.proof = *proof;
+	checked.proof.csr.size = 0;
+	socket_address_format(peer, checked.address);
+	err = core ? rpc_unary(core, &rpc_Core_UserLogin, &checked, ASK_MS, on_answer, login) : -E_BUSY;
+	mem_wipe(&checked, sizeof checked);
 	return err;
 }
 
 void link_login(struct link_logins *logins, struct rpc_connection *core, struct rpc_call *call, const murmesh_LoginProof *proof,
                 int fd)
 {
-	static murmesh_CheckedLogin checked;
-	uint8_t origin[SOCKET_ORIGIN_MAX] = { 0 };
 	struct socket_address peer;
-	size_t key_len;
+	struct socket_source from;
 	if (socket_peer(fd, &peer) < 0)
 		return rpc_call_finish(call, -E_CLOSED, NULL);
-	socket_address_origin(&peer, origin);
-	if (!login_room(logins, origin))
+	socket_address_source(&peer, &from);
+	struct login *login = login_room(logins, &from) ? mem_alloc(sizeof *login) : NULL;
+	if (!login)
 		return rpc_call_finish(call, -E_BUSY, "too many people log in at the moment");
-	checked = (murmesh_CheckedLogin){ .has_proof = true, .proof = *proof };
-	checked.proof.csr.size = 0;
-	socket_address_format(&peer, checked.address);
-	int err = certificate_request_read(proof->csr.bytes, proof->csr.size, checked.key.bytes, &key_len);
-	if (err == 0) {
-		checked.key.size = (pb_size_t)key_len;
-		err = ask(logins, core, call, origin, &checked);
-	}
-	mem_wipe(&checked, sizeof checked);
+	login->logins = logins;
+	login->call = rpc_call_ref(call);
+	login->from = from;
+	list_append(&logins->asking, &login->node);
+	logins->n_asking++;
+	int err = ask(login, core, proof, &peer);
 	if (err < 0)
-		rpc_call_finish(call, err, NULL);
+		login_over(login, err, "", NULL);
 }
 
 /* ---- the whole ---- */

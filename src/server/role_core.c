@@ -14,6 +14,7 @@
 #include "os/log.h"
 #include "os/random.h"
 #include "os/socket.h"
+#include "task/task.h"
 
 #define DEVICES_MAX     100000
 #define HOUSEKEEPING_MS 3600000
@@ -233,6 +234,13 @@ static void on_web_closed(void *ctx, int err)
 {
 	(void)err;
 	connection_drop(&((struct core *)ctx)->web);
+	core_tasks_interrupt(ctx);
+}
+
+static void on_viz_closed(void *ctx, int err)
+{
+	(void)err;
+	connection_drop(&((struct core *)ctx)->viz);
 }
 
 static void on_hash_closed(void *ctx, int err)
@@ -248,6 +256,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_events relay_events = { NULL, NULL, on_relay_closed };
 	static const struct rpc_connection_events web_events = { core_console_open, NULL, on_web_closed };
 	static const struct rpc_connection_events hash_events = { NULL, NULL, on_hash_closed };
+	static const struct rpc_connection_events viz_events = { NULL, NULL, on_viz_closed };
 	static const struct rpc_connection_settings console = { .server = true, .max_streams = 1000 };
 	static const struct rpc_connection_settings serve = { .server = true,
 		                                              .trusted_metadata = true,
@@ -269,8 +278,12 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	} else if (str_is(what, "rpc-to:hash")) {
 		connection_drop(&core->hash);
 		core->hash = rpc_connection_plain(core->loop, fd, &call, &hash_events, core);
+	} else if (str_is(what, "rpc-to:viz")) {
+		connection_drop(&core->viz);
+		core->viz = rpc_connection_plain(core->loop, fd, &call, &viz_events, core);
 	} else if (str_is(what, "rpc-from:web")) {
-		connection_drop(&core->web);
+		if (core->web)
+			on_web_closed(core, 0);
 		core->web = rpc_connection_plain(core->loop, fd, &console, &web_events, core);
 	} else if (str_is(what, "core.sock")) {
 		core->local_fd = fd;
@@ -289,13 +302,15 @@ static int prune_run(struct store_tx *tx, struct store_job *job)
 	int err = ca_join_prune(tx, clock_wall_s());
 	if (err == 0)
 		err = ca_certificate_prune(tx, clock_wall_s());
+	if (err == 0)
+		err = task_prune(tx, clock_wall_s());
 	return err < 0 ? err : account_prune(tx, clock_wall_s());
 }
 
 static void prune_done(struct store_job *job, int err)
 {
 	if (err < 0)
-		log_warning("expired keys, certificates and sessions were not removed: %s %s", err_text(err), job->detail);
+		log_warning("expired keys, certificates, sessions and tasks were not removed: %s %s", err_text(err), job->detail);
 	mem_free(job);
 }
 
@@ -325,7 +340,8 @@ struct first_job {
 
 static int first_run(struct store_tx *tx, struct store_job *job)
 {
-	return account_ensure_local(tx, clock_wall_s(), &((struct first_job *)job)->user);
+	int err = task_interrupt_all(tx, clock_wall_s()); /* whoever carried them out ended with the server */
+	return err < 0 ? err : account_ensure_local(tx, clock_wall_s(), &((struct first_job *)job)->user);
 }
 
 static int open_database(struct core *core)
@@ -396,6 +412,7 @@ int server_core_main(struct priv_child *child)
 	connection_drop(&core.hash);
 	connection_drop(&core.ca);
 	connection_drop(&core.relay);
+	connection_drop(&core.viz);
 	store_free(core.store);
 	io_watch_free(core.local);
 	io_timer_free(core.local_retry);

@@ -11,6 +11,7 @@
 #include "os/log.h"
 #include "rpc/rpc.h"
 #include "server/link_login.h"
+#include "server/link_revoked.h"
 #include "server/server.h"
 #include "services.h"
 #include "stream/stream.h"
@@ -20,19 +21,23 @@
 #define STRANGER_MS   120000 /* for an enrolment */
 #define CALLS_MAX     4      /* at once, of all but users */
 #define RETRY_MS      50
+#define LEAVE_MS      500 /* in which who is shut out hears why */
 
 struct link_role {
 	struct priv_child *child;
 	struct io_loop *loop;
 	struct io_watch *intake;  /* the front's packet socket */
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
-	struct rpc_connection *core;
+	struct rpc_connection *core, *collect;
 	struct key *key;
 	struct tls_context *tls;                /* connections made under an older one keep it */
 	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
 	size_t n_clients, n_strangers;
 	struct io_timer *farewell; /* of strangers */
 	struct link_logins *logins;
+	struct link_revoked *revoked;
+	struct list leaving; /* clients whose certificate was revoked, the oldest first */
+	struct io_timer *leave;
 	int intake_fd;
 };
 
@@ -41,6 +46,7 @@ struct client {
 	struct link_role *role;
 	struct rpc_connection *connection;
 	uint64_t until_ms; /* of a stranger; else 0 */
+	uint64_t leave_ms; /* its certificate was revoked: every call is refused until then; else 0 */
 };
 
 enum {
@@ -118,13 +124,20 @@ static void on_login(void *ctx, struct rpc_call *call, const void *message)
 	link_login(client->role->logins, client->role->core, call, message, stream_fd(rpc_connection_stream(client->connection)));
 }
 
-/* All other methods go to core as they are.  What is not in this table cannot be called from a network. */
+static int on_reports(void *ctx, struct rpc_call *call)
+{
+	struct client *client = ctx;
+	return client->role->collect ? rpc_proxy(call, client->role->collect) : -E_BUSY;
+}
+
+/* Methods without a function go to core as they are.  What is not in this table cannot be called from a network. */
 static const struct rpc_service services[] = {
 	{ &rpc_CertificationManager_RequestToken, ANYONE, NULL, NULL },
 	{ &rpc_CertificationManager_RequestCertificate, ANYONE, on_request_certificate, NULL },
 	{ &rpc_CertificationManager_RenewCertificate, NODES, on_renew_certificate, NULL },
 	{ &rpc_Login_Password, ANYONE, on_login, NULL },
 	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
+	{ &rpc_Reports_Send, NODES, NULL, on_reports },
 	{ &rpc_Fleet_ListDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
 	{ &rpc_Fleet_ChangeDevices, USERS, NULL, NULL },
@@ -155,11 +168,13 @@ static int on_open(void *ctx, struct rpc_call *call)
 	if (!row)
 		return -E_UNSUPPORTED;
 	unsigned class = class_of(rpc_call_peer(call));
+	if (client->leave_ms)
+		return -E_REVOKED;
 	if (!(row->access & class))
 		return -E_DENIED;
 	if (!(class & USERS) && rpc_connection_calls(client->connection) > CALLS_MAX)
 		return -E_LIMIT;
-	if (row->unary)
+	if (row->unary || row->open)
 		return rpc_serve(row, call, client);
 	return client->role->core ? rpc_proxy(call, client->role->core) : -E_BUSY;
 }
@@ -217,11 +232,52 @@ static void stranger_add(struct client *client)
 	list_append(&role->strangers, &client->node);
 }
 
+/* ---- whose certificate was revoked ---- */
+
+static void on_leave(void *ctx)
+{
+	struct link_role *role = ctx;
+	uint64_t now = io_loop_now_ms(role->loop);
+	struct client *client;
+	while ((client = client_oldest(&role->leaving)) && client->leave_ms <= now)
+		client_free(client);
+	if (client)
+		io_timer_start(role->leave, client->leave_ms - now, 0);
+}
+
+static void client_leave(struct client *client)
+{
+	struct link_role *role = client->role;
+	list_remove(&client->node);
+	if (list_empty(&role->leaving))
+		io_timer_start(role->leave, LEAVE_MS, 0);
+	client->leave_ms = io_loop_now_ms(role->loop) + LEAVE_MS;
+	list_append(&role->leaving, &client->node);
+}
+
+static const struct certificate_info *client_peer(const struct client *client)
+{
+	return tls_peer(stream_tls(rpc_connection_stream(client->connection)));
+}
+
+static void on_revoked(void *ctx, const uint8_t key_hash[HASH_SIZE])
+{
+	struct link_role *role = ctx;
+	LIST_EACH(at, &role->known) {
+		struct client *client = LIST_ENTRY(at, struct client, node);
+		if (memcmp(client_peer(client)->key_hash, key_hash, HASH_SIZE) == 0)
+			client_leave(client);
+	}
+}
+
 static void on_client_ready(void *ctx)
 {
 	struct client *client = ctx;
+	const struct certificate_info *peer = client_peer(client);
 	list_remove(&client->node);
-	if (tls_peer(stream_tls(rpc_connection_stream(client->connection))))
+	if (peer && link_revoked_has(client->role->revoked, peer->key_hash))
+		client_leave(client);
+	else if (peer)
 		list_append(&client->role->known, &client->node);
 	else
 		stranger_add(client);
@@ -373,17 +429,32 @@ static void on_core_closed(void *ctx, int err)
 	rpc_connection_free(core);
 }
 
+static void on_collect_closed(void *ctx, int err)
+{
+	struct link_role *role = ctx;
+	struct rpc_connection *collect = role->collect;
+	(void)err;
+	role->collect = NULL;
+	rpc_connection_free(collect);
+}
+
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events events = { NULL, NULL, on_core_closed };
+	static const struct rpc_connection_events events = { NULL, NULL, on_core_closed },
+	                                          collect = { NULL, NULL, on_collect_closed };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct link_role *role = ctx;
 	if (str_is(str_from(name), "rpc-to:core")) {
 		if (role->core)
 			on_core_closed(role, 0);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
+		link_revoked_follow(role->revoked);
 		if (!role->tls)
 			certificate_ask(role);
+	} else if (str_is(str_from(name), "rpc-to:collect")) {
+		if (role->collect)
+			on_collect_closed(role, 0);
+		role->collect = rpc_connection_plain(role->loop, fd, &settings, &collect, role);
 	} else if (str_is(str_from(name), "pass-from:front")) {
 		role->intake_fd = fd;
 		role->intake = io_watch_new(role->loop, fd, on_intake, role);
@@ -400,12 +471,15 @@ int server_link_main(struct priv_child *child)
 	list_init(&role.arriving);
 	list_init(&role.strangers);
 	list_init(&role.known);
+	list_init(&role.leaving);
 	fd_limit_raise();
 	role.key = key_generate();
 	role.renewal = io_timer_new(role.loop, certificate_ask, &role);
 	role.farewell = io_timer_new(role.loop, on_farewell, &role);
 	role.logins = link_logins_new(role.loop);
-	if (!role.key || !role.renewal || !role.farewell || !role.logins)
+	role.leave = io_timer_new(role.loop, on_leave, &role);
+	role.revoked = link_revoked_new(role.loop, &role.core, on_revoked, &role);
+	if (!role.key || !role.renewal || !role.farewell || !role.logins || !role.leave || !role.revoked)
 		return 75;
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
@@ -414,7 +488,11 @@ int server_link_main(struct priv_child *child)
 	clients_free(&role.arriving);
 	clients_free(&role.strangers);
 	clients_free(&role.known);
+	clients_free(&role.leaving);
 	rpc_connection_free(role.core);
+	link_revoked_free(role.revoked);
+	io_timer_free(role.leave);
+	rpc_connection_free(role.collect);
 	link_logins_free(role.logins);
 	io_watch_free(role.intake);
 	io_timer_free(role.renewal);

@@ -16,4 +16,6 @@ int server_ca_main(struct priv_child *child);
 int server_hash_main(struct priv_child *child);
 int server_relay_main(struct priv_child *child);
 int server_web_main(struct priv_child *child);
+int server_collect_main(struct priv_child *child);
+int server_viz_main(struct priv_child *child);
 #endif

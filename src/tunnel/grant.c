@@ -112,7 +112,8 @@ int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 		return err;
 	hash_sha256(devices, devices_len, digest);
 	if (memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) != 0 || !hash_equal(digest, ret->digest) ||
-	    devices_len % id_size || devices_len / id_size != ret->count || !ret->argv_count)
+	    devices_len % id_size || devices_len / id_size != ret->count || (ret->argv_count > 0) == ret->terminal ||
+	    (ret->terminal && ret->count != 1))
 		return -E_GRANT;
 	if (now - CLOCK_SLACK_S > ret->until)
 		return -E_GRANT_EXPIRED;

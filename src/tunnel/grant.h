@@ -21,7 +21,8 @@ int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 /* Does it allow a connection to that target?  Targets are compared as texts, without regard to case; ":port" in a grant also allows the spellings
  * "", "localhost", 127.0.0.1 and ::1 of the device itself. */
 int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port);
-/* A run order for this device: signature, time, and that `devices` (16 bytes each) are the ones it was signed for and hold this one. */
+/* A run order for this device: signature, time, and that `devices` (16 bytes each) are the ones it was signed for and hold this one.  It is for a
+ * command, or for a terminal on this device alone. */
 int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_order, const uint8_t *devices, size_t devices_len,
                 int64_t now, murmesh_Order *ret);
 

@@ -344,6 +344,8 @@ static void test_orders(void **state)
 	order.argv_count = 0;
 	devices.ids[0] ^= 1;
 	assert_int_equal(order_result(&order, &devices), -E_GRANT);
+	order.terminal = true; /* on more than one device */
+	assert_int_equal(order_result(&order, &devices), -E_GRANT);
 	order = order_for(&devices);
 	order.until = TEST_NOW - 60;
 	assert_int_equal(order_result(&order, &devices), 0);
@@ -351,6 +353,25 @@ static void test_orders(void **state)
 	assert_int_equal(order_result(&order, &devices), -E_GRANT_EXPIRED);
 	order.until = INT64_MAX;
 	assert_int_equal(order_result(&order, &devices), 0);
+}
+
+/* Either a command or a terminal. */
+static void test_terminal_orders(void **state)
+{
+	(void)state;
+	murmesh_SignedDocument document;
+	murmesh_Order order = test_order(ours, "true"), read;
+	const struct id *device = &ours->device.identity.id;
+	static const struct {
+		bool command, terminal;
+		int result;
+	} rows[] = { { true, false, 0 }, { false, true, 0 }, { true, true, -E_GRANT }, { false, false, -E_GRANT } };
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		order.argv_count = rows[i].command;
+		order.terminal = rows[i].terminal;
+		test_sign_order(ours, &order, &document);
+		assert_int_equal(order_check(ours->trust, &document, device->bytes, ID_SIZE, TEST_NOW, &read), rows[i].result);
+	}
 }
 
 static void test_order_lists(void **state)
@@ -413,7 +434,7 @@ int main(void)
 		cmocka_unit_test(test_targets),          cmocka_unit_test(test_self),
 		cmocka_unit_test(test_rights_and_lists), cmocka_unit_test(test_format),
 		cmocka_unit_test(test_orders),           cmocka_unit_test(test_order_lists),
-		cmocka_unit_test(test_order_signature),
+		cmocka_unit_test(test_order_signature),  cmocka_unit_test(test_terminal_orders),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

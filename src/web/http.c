@@ -4,11 +4,11 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/socket.h"
+#include "os/sources.h"
 #include "stream/stream.h"
 
 enum state {
@@ -18,12 +18,6 @@ enum state {
 	ANSWERING, /* and sent */
 	LINGERING, /* ended from here; what still comes is thrown away, so that a reset does not overtake the answer */
 	UPGRADED,
-};
-
-/* How many connections one client address has. */
-struct source {
-	uint8_t key[SOCKET_ORIGIN_MAX];
-	size_t key_len, count;
 };
 
 struct http_connection {
@@ -45,42 +39,6 @@ struct http_connection {
 
 /* ---- who is here ---- */
 
-/* Counts one more from the client's address. */
-static int source_take(struct web *web, int fd, struct source **ret)
-{
-	struct socket_address peer;
-	uint8_t key[SOCKET_ORIGIN_MAX];
-	if (socket_peer(fd, &peer) < 0)
-		return -E_CLOSED;
-	size_t len = socket_address_origin(&peer, key);
-	struct source *source = map_get(web->sources, key, len);
-	if (source && source->count >= (len == 4 && key[0] == 127 ? HTTP_PER_LOOPBACK : HTTP_PER_ADDRESS))
-		return -E_LIMIT;
-	if (!source) {
-		source = mem_alloc(sizeof *source);
-		if (!source)
-			return -E_NO_MEMORY;
-		memcpy(source->key, key, len);
-		source->key_len = len;
-		int err = map_put(web->sources, key, len, source);
-		if (err < 0) {
-			mem_free(source);
-			return err;
-		}
-	}
-	source->count++;
-	*ret = source;
-	return 0;
-}
-
-static void source_release(struct web *web, struct source *source)
-{
-	if (!source || --source->count > 0)
-		return;
-	map_remove(web->sources, source->key, source->key_len);
-	mem_free(source);
-}
-
 static void connection_move(struct http_connection *c, struct list *to)
 {
 	list_remove(&c->node);
@@ -96,7 +54,7 @@ static void connection_free(struct http_connection *c)
 	io_task_cancel(&c->again);
 	io_timer_free(c->deadline);
 	stream_free(c->stream);
-	source_release(c->web, c->source);
+	sources_release(c->web->sources, c->source);
 	buf_wipe(&c->in);
 	buf_wipe(&c->out);
 	mem_free(c);
@@ -154,7 +112,7 @@ static const char *const security[][2] = {
 	{ "Permissions-Policy",
 	  "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), "
 	  "gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), "
-	  "publickey-credentials-get=(), screen-wake-lock=(), usb=(), web-share=(), xr-spatial-tracking=()" },
+	  "publickey-credentials-get=(), screen-wake-lock=(), usb=(), xr-spatial-tracking=()" },
 };
 
 static int field(struct buf *out, const char *name, const char *value)
@@ -457,12 +415,12 @@ void http_accept(struct web *web, int fd)
 	struct source *source = NULL;
 	int err = connection_room(web);
 	if (err == 0)
-		err = source_take(web, fd, &source);
+		err = sources_take(web->sources, fd, &source);
 	struct http_connection *c = err == 0 ? mem_alloc(sizeof *c) : NULL;
 	if (!c) {
 		if (err == -E_LIMIT)
 			log_limited(LOG_WARNING, "a connection was closed: its address has too many");
-		source_release(web, source);
+		sources_release(web->sources, source);
 		fd_close(fd);
 		return;
 	}

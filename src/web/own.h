@@ -20,7 +20,7 @@ struct web {
 	struct list arriving, idle,
 	        busy; /* HTTP connections: with a request on its way; between requests; others, and WebSockets */
 	size_t n_connections;
-	struct map *sources; /* client address -> how many connections */
+	struct sources *sources;
 	struct list sockets, guards;
 	struct list watching; /* subscriptions that browsers look at */
 	struct list orphans;  /* those whose socket went: it may come back; oldest first */

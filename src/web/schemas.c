@@ -199,6 +199,7 @@ static const struct field live_missing_fields[] = {
 	FIELD("device", FIELD_BYTES_ID, murmesh_LiveMissing, device),
 	FIELD("events", FIELD_U64, murmesh_LiveMissing, events),
 	FIELD("since_us", FIELD_I64, murmesh_LiveMissing, since_us),
+	FIELD("not_shown", FIELD_FLAG, murmesh_LiveMissing, not_shown),
 };
 const struct schema schema_live_missing = SCHEMA("LiveMissing", live_missing_fields);
 

@@ -1,7 +1,7 @@
-#include "base/map.h"
 #include "base/mem.h"
 #include "os/fd.h"
 #include "os/random.h"
+#include "os/sources.h"
 #include "web/guard.h"
 #include "web/http.h"
 #include "web/socket_own.h"
@@ -23,7 +23,7 @@ struct web *web_new(struct io_loop *loop, const struct web_settings *settings)
 		list_init(lists[i]);
 	random_bytes(seed, sizeof seed);
 	json_object_seed(0);
-	web->sources = map_new(seed, HTTP_CONNECTIONS_MAX);
+	web->sources = sources_new(seed, HTTP_CONNECTIONS_MAX, (struct sources_limits){ HTTP_PER_ADDRESS, HTTP_PER_LOOPBACK });
 	web->again = io_timer_new(loop, watch_timer, web);
 	return web->sources && web->again ? web : web_free(web);
 }
@@ -37,7 +37,7 @@ struct web *web_free(struct web *web)
 	http_free_all(web);
 	tickets_done(&web->tickets);
 	io_timer_free(web->again);
-	map_free(web->sources);
+	sources_free(web->sources);
 	return mem_free(web);
 }
 

@@ -1,5 +1,4 @@
 """Certificates that the mesh's own keys signed and that still do not count: wrong time, usage, kind, names; and peers that show another's."""
-import datetime
 import re
 import socket
 import ssl
@@ -11,44 +10,12 @@ import pytest
 
 from harness import PATIENCE, PROGRAMS, die_with_tests, until
 from test_tls_faults import context_for, refuses, shake
-from wire import openssl, refusal, router
-
-GOOD = {"kind": "node", "usage": "clientAuth,serverAuth", "from_day": -1, "to_day": 5, "names": "URI:{uri}"}
+from wire import certificate_make, refusal, router
 
 
 def signed(mesh, folder, **changes):
-    """A certificate of the mesh's intermediate (its key is in the server's folder), good but for the changes; as a client's context."""
-    wanted = {**GOOD, **changes}
-    ca = mesh.directory / "ca"
-    uri = f"murmesh://{wanted.get('mesh_id', (ca / 'mesh').read_text().strip())}/{wanted['kind']}/{'5' * 32}"
-    folder.mkdir(exist_ok=True)
-    (folder / "index").write_text("")
-    (folder / "serial").write_text("1234567890ABCDEF")
-    (folder / "ca.cnf").write_text(f"""
-[ca]
-default_ca = own
-[own]
-database = {folder}/index
-serial = {folder}/serial
-new_certs_dir = {folder}
-default_md = sha256
-policy = any
-unique_subject = no
-[any]
-commonName = supplied
-[extensions]
-basicConstraints = critical,CA:FALSE
-keyUsage = critical,digitalSignature
-extendedKeyUsage = {wanted['usage']}
-authorityKeyIdentifier = keyid
-{'subjectAltName = ' + wanted['names'].format(uri=uri) if wanted['names'] else ''}
-""")
-    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "leaf.key", "-out", folder / "leaf.csr", "-subj", "/CN=x")
-    now = datetime.datetime.now(datetime.timezone.utc)
-    start, end = ((now + datetime.timedelta(days=wanted[day])).strftime("%Y%m%d%H%M%SZ") for day in ("from_day", "to_day"))
-    openssl("ca", "-batch", "-notext", "-config", folder / "ca.cnf", "-extensions", "extensions", "-startdate", start, "-enddate", end, "-in", folder / "leaf.csr",
-            "-cert", ca / "intermediate.crt", "-keyfile", ca / "intermediate.key", "-out", folder / "leaf.crt")
-    (folder / "chain.crt").write_text((folder / "leaf.crt").read_text() + (ca / "intermediate.crt").read_text())
+    """A certificate that is good but for the changes, as a client's context."""
+    certificate_make(mesh, folder, **changes)
     context = context_for()
     context.load_cert_chain(folder / "chain.crt", folder / "leaf.key")
     return context

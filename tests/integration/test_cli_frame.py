@@ -162,7 +162,8 @@ def test_completion_of_other_shells(shell, tmp_path):
 def test_reference_and_manual_page(tmp_path):
     reference, page = murmesh("help", "--reference").stdout, murmesh("help", "--man").stdout
     for command in commands():
-        assert f"## murmesh {command}\n" in reference and (".SS murmesh " + command.replace("-", "\\-")) in page
+        escaped = command.replace("-", "\\-")
+        assert f"## murmesh {command}\n" in reference and f".SS murmesh {escaped} " in page
     if shutil.which("groff"):
         made = subprocess.run(["groff", "-man", "-Tascii", "-ww"], input=page, capture_output=True, text=True, check=True)
         assert made.stderr == ""

@@ -216,6 +216,7 @@ export interface LiveMissing {
 	device: string | null;
 	events: number;
 	since_us: number;
+	not_shown: boolean;
 }
 
 export interface LiveSource {

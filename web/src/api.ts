@@ -1,7 +1,7 @@
 // Calls of the server's REST interface.  Every failure becomes an ApiFailure with what, why, what to do and the id that the log also has.
-import type { Account, Device, Problem, Task } from './types';
+import { client, type AuditRow, type Method, type Problem } from './api.generated';
 
-export type * from './types';
+export type * from './api.generated';
 
 export class ApiFailure extends Error {
 	constructor(
@@ -21,8 +21,6 @@ export class ApiFailure extends Error {
 export const STEP_UP_WANTED = 'E1226';
 export const CODE_WANTED = 'E1224';
 export const SESSION_ENDED = 'E1220';
-
-type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** What the shell does when a call says that something is needed first. */
 export interface Hooks {
@@ -66,7 +64,7 @@ async function once<T>(method: Method, path: string, body?: unknown): Promise<T>
 	return (response.status === 204 ? undefined : await response.json()) as T;
 }
 
-export async function call<T>(method: Method, path: string, body?: unknown): Promise<T> {
+async function call<T>(method: Method, path: string, body?: unknown): Promise<T> {
 	try {
 		return await once<T>(method, path, body);
 	} catch (failure) {
@@ -77,10 +75,13 @@ export async function call<T>(method: Method, path: string, body?: unknown): Pro
 	}
 }
 
-export const me = () => call<Account>('GET', '/api/me');
-export const socketTicket = async () => (await call<{ ticket: string }>('POST', '/api/ws-ticket')).ticket;
+export const api = client(call);
+
 export const openTerminal = async (device: string, columns: number, rows: number, terminal?: string) =>
-	(await call<{ ticket: string }>('POST', `/api/devices/${device}/terminals`, { columns, rows, terminal })).ticket;
-export const device = (id: string) => call<{ device: Device }>('GET', `/api/devices/${id}`);
-export const startTask = (body: { query: string; count: number; argv: string[] } | { retry: string }) =>
-	call<Task>('POST', '/api/tasks', body);
+	(await api.openTerminal(device, { columns, rows, ...(terminal && { terminal }) })).ticket;
+
+/** `before`: a sequence; `text`: in actor, action or object. */
+export const audit = (query: { limit: number; before?: number; text?: string }) => {
+	const words = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
+	return call<AuditRow[]>('GET', `/api/audit?${words}`);
+};

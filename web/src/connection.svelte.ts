@@ -1,5 +1,5 @@
 // The page's one connection for what changes by itself, and whether it holds.
-import { socketTicket } from './api';
+import { api } from './api';
 import { Socket, type Status } from './socket';
 
 export const connection = $state<{ status: Status; seconds: number; lost: boolean }>({
@@ -22,7 +22,7 @@ function show(status: Status): void {
 }
 
 export const socket = new Socket({
-	ticket: socketTicket,
+	ticket: async () => (await api.socketTicket()).ticket,
 	open: (ticket) => new WebSocket(`/ws?ticket=${encodeURIComponent(ticket)}`.replace(/^/, location.origin.replace(/^http/, 'ws'))),
 	now: () => Date.now(),
 	after: (milliseconds, action) => setTimeout(action, milliseconds),

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { compile, QueryError, quote, searchable } from './query';
+import { compile, lower, QueryError, quote, searchable } from './query';
 import type { Device } from './types';
 
 interface Vectors {
@@ -38,4 +38,9 @@ test('a value is quoted when it has to be', () => {
 	expect(quote('a*b')).toBe('"a*b"');
 	expect(quote('')).toBe('""');
 	expect(quote('say "x"')).toBeUndefined();
+});
+
+test('only ASCII letters lose their case, as on the server', () => {
+	expect(lower('WEB-01')).toBe('web-01');
+	expect(lower('ÄÖ-K\u212a')).toBe('ÄÖ-k\u212a');
 });

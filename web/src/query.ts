@@ -11,9 +11,8 @@ export const QUERY_DEPTH = 16;
 /** A device with what is compared in lower case. */
 export interface Searchable {
 	device: Device;
-	/** Name, full name, group, tags and os, one a line. */
-	text: string;
-	names: string[];
+	name: string;
+	full: string;
 	group: string;
 	tags: string[];
 	os: string;
@@ -34,24 +33,36 @@ export class QueryError extends Error {
 	}
 }
 
+/** Of ASCII letters only, as the server does it.  What is in lower case already stays the same string. */
 export function lower(text: string): string {
-	return /[A-Z]/.test(text) ? text.replace(/[A-Z]+/g, (part) => part.toLowerCase()) : text;
+	const lowered = text.toLowerCase();
+	if (lowered === text) return text;
+	return /[^\u0000-\u007f]/.test(text) ? text.replace(/[A-Z]+/g, (part) => part.toLowerCase()) : lowered;
+}
+
+// Groups, tags, systems and versions are few: one string for all devices that have it.
+const KNOWN_MAX = 10_000;
+const known = new Map<string, string>();
+
+function lowerKnown(text: string): string {
+	let lowered = known.get(text);
+	if (lowered === undefined) {
+		if (known.size >= KNOWN_MAX) known.clear();
+		lowered = lower(text);
+		known.set(text, lowered);
+	}
+	return lowered;
 }
 
 export function searchable(device: Device): Searchable {
-	const name = lower(device.name);
-	const full = lower(device.full_name);
-	const group = lower(device.group);
-	const tags = device.tags.map(lower);
-	const os = lower(device.os);
 	return {
 		device,
-		text: `${name}\n${full}\n${group}\n${tags.join('\n')}\n${os}`,
-		names: [name, full],
-		group,
-		tags,
-		os,
-		version: lower(device.version),
+		name: lower(device.name),
+		full: lower(device.full_name),
+		group: lowerKnown(device.group),
+		tags: device.tags.map(lowerKnown),
+		os: lowerKnown(device.os),
+		version: lowerKnown(device.version),
 	};
 }
 
@@ -89,10 +100,11 @@ function wildcard(parts: string[]): (value: string) => boolean {
 }
 
 function bareWord(word: Value): Predicate {
-	const wanted = lower(word.text);
-	if (word.quoted || !wanted.includes('*')) return ({ text, device }) => text.includes(wanted) || device.id.startsWith(wanted);
-	const matches = matcher(word, 'exact');
-	return (row) => row.text.split('\n').some(matches) || matches(row.device.id);
+	const plain = word.quoted || !word.text.includes('*');
+	const matches = matcher(word, plain ? 'substring' : 'exact');
+	const matchesId = matcher(word, 'prefix');
+	return ({ full, name, group, tags, os, device }) =>
+		matches(full) || matches(name) || matches(group) || matches(os) || tags.some(matches) || matchesId(device.id);
 }
 
 const SECONDS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
@@ -115,7 +127,7 @@ function online({ text }: Value, column: number): Predicate {
 const FIELDS: Record<string, (value: Value, column: number) => Predicate> = {
 	name: (value) => {
 		const matches = matcher(value, 'substring');
-		return (row) => row.names.some(matches);
+		return (row) => matches(row.full) || matches(row.name);
 	},
 	group: (value) => {
 		const matches = matcher(value, 'exact');
@@ -131,7 +143,7 @@ const FIELDS: Record<string, (value: Value, column: number) => Predicate> = {
 	},
 	arch: (value) => {
 		const matches = matcher(value, 'exact');
-		return ({ device }) => matches(lower(device.arch));
+		return ({ device }) => matches(lowerKnown(device.arch));
 	},
 	version: (value) => {
 		const matches = matcher(value, 'substring');

@@ -1,5 +1,5 @@
 // Who is logged in, and what that lets him do.  The server decides; this only spares people buttons that would be refused.
-import { ApiFailure, call, me, setHooks, type Account, type Problem } from './api';
+import { ApiFailure, api, setHooks, type Account, type Problem } from './api';
 import { socket } from './connection.svelte';
 import { endFleet, startFleet } from './fleet/fleet.svelte';
 import { t } from './messages/en';
@@ -16,13 +16,17 @@ interface Session {
 export const session = $state<Session>({ account: null, problem: null, proving: null });
 
 export const may = {
-	/** Commands, terminals, tags, groups. */
+	/** Commands and terminals. */
 	get operate() {
 		return session.account !== null && session.account.role !== 'viewer';
 	},
-	/** People, join keys, taking devices out. */
+	/** Join keys; names, groups and tags of devices; taking them out. */
 	get administer() {
 		return session.account?.role === 'administrator';
+	},
+	/** People and the audit log. */
+	get govern() {
+		return session.account?.role === 'administrator' && session.account.all_groups;
 	},
 };
 
@@ -54,7 +58,7 @@ function toLogin(): void {
 
 export async function load(): Promise<void> {
 	try {
-		begin(await me());
+		begin(await api.me());
 	} catch (failure) {
 		if (!(failure instanceof ApiFailure)) throw failure;
 		if (failure.status === 401) toLogin();
@@ -63,7 +67,7 @@ export async function load(): Promise<void> {
 }
 
 export async function logout(): Promise<void> {
-	await call('POST', '/api/logout');
+	await api.logout();
 	end();
 	navigate('/login');
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -53,7 +52,7 @@ struct command {
 	struct io_timer *deadline; /* for the order; then, once it has to stop, for the command */
 	pid_t pid;
 	int64_t until;
-	int status, exit_code;
+	int exit_code, by_signal;
 	bool started, input_ended, reaped, over, journaling;
 };
 
@@ -217,26 +216,17 @@ static void command_finish(struct command *command)
 	if (command->over)
 		return;
 	output.body.exit.code = (uint32_t)command->exit_code;
-	output.body.exit.signal = WIFSIGNALED(command->status) ? (uint32_t)WTERMSIG(command->status) : 0;
+	output.body.exit.signal = (uint32_t)command->by_signal;
 	int err = rpc_call_send(command->call, &output);
 	rpc_call_finish(command->call, err, NULL);
-}
-
-/* Without reaping it: until then the number of its group cannot be somebody else's. */
-static bool has_ended(const struct command *command)
-{
-	siginfo_t info = { .si_pid = 0 };
-	return waitid(P_PID, (id_t)command->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == command->pid;
 }
 
 static void command_reap(struct command *command)
 {
 	if (command->over) /* it was stopped: whom it leaves in its group as well */
 		kill(-command->pid, SIGKILL);
-	while (waitpid(command->pid, &command->status, 0) < 0 && errno == EINTR)
-		;
+	command->exit_code = proc_reap(command->pid, &command->by_signal);
 	command->reaped = true;
-	command->exit_code = WIFEXITED(command->status) ? WEXITSTATUS(command->status) : 128 + WTERMSIG(command->status);
 }
 
 static void on_child_ended(void *ctx)
@@ -244,7 +234,7 @@ static void on_child_ended(void *ctx)
 	struct run_service *service = ctx;
 	LIST_EACH(at, &service->commands) {
 		struct command *command = LIST_ENTRY(at, struct command, node);
-		if (!command->started || command->reaped || !has_ended(command))
+		if (!command->started || command->reaped || !proc_has_ended(command->pid))
 			continue;
 		command_reap(command);
 		journal_finish(command);
@@ -400,6 +390,8 @@ static void on_start(struct command *command, const murmesh_RunStart *start)
 		err = start->has_order ? command->service->settings.check(command->service->settings.ctx, &start->order,
 		                                                          start->devices.bytes, start->devices.size, command->order)
 		                       : -E_GRANT;
+	if (err == 0 && command->order->terminal)
+		err = -E_GRANT;
 	if (err == 0) {
 		memcpy(command->nonce.bytes, command->order->nonce, sizeof command->nonce.bytes);
 		command->until = command->order->until;

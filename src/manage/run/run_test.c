@@ -410,6 +410,13 @@ static void test_refused_orders(void **state)
 	order_send(&client, &good, trust->grant_key, &other);
 	assert_refused(&client, -E_GRANT);
 	client_done(&client);
+	/* for a terminal */
+	murmesh_Order terminal = good;
+	terminal.argv_count = 0;
+	terminal.terminal = true;
+	start(&world, &client, &terminal);
+	assert_refused(&client, -E_GRANT);
+	client_done(&client);
 	/* too late: to the check, and in the minute of difference that it allows */
 	late.until = TEST_NOW - 61;
 	start(&world, &client, &late);

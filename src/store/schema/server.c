@@ -134,6 +134,40 @@ static const char *const migrations[] = {
 	/* Until when its user counts as proved; 1: opened by a link, so that he may choose a password without knowing the old one. */
 	"ALTER TABLE sessions ADD COLUMN proved_until INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE sessions ADD COLUMN by_link INTEGER NOT NULL DEFAULT 0;",
+
+	"CREATE TABLE tasks ("
+	" id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),"
+	" user BLOB NOT NULL CHECK (length(user) = 16),"
+	" session BLOB NOT NULL CHECK (length(session) = 32)," /* its SHA-256 */
+	" user_name TEXT NOT NULL,"
+	" title TEXT NOT NULL,"
+	" selector TEXT NOT NULL,"
+	" started INTEGER NOT NULL,"
+	" ended INTEGER NOT NULL,"
+	" total INTEGER NOT NULL,"
+	" done INTEGER NOT NULL,"
+	" failed INTEGER NOT NULL,"
+	" open INTEGER NOT NULL CHECK (open >= 0)," /* devices that are not through */
+	" state TEXT NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX tasks_started ON tasks (started);"
+
+	/* Apart: a task's own row changes often. */
+	"CREATE TABLE task_commands ("
+	" task BLOB NOT NULL PRIMARY KEY REFERENCES tasks (id) ON DELETE CASCADE,"
+	" command BLOB NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE task_devices ("
+	" task BLOB NOT NULL REFERENCES tasks (id) ON DELETE CASCADE,"
+	" device BLOB NOT NULL CHECK (length(device) = 16),"
+	" name TEXT NOT NULL,"
+	" state TEXT NOT NULL,"
+	" code INTEGER NOT NULL,"
+	" error INTEGER NOT NULL,"
+	" output TEXT NOT NULL,"
+	" PRIMARY KEY (task, device)"
+	") STRICT;",
 };
 
 const struct store_schema store_schema_server = {

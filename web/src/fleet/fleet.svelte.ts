@@ -1,7 +1,7 @@
 // The fleet of this page, with one signal for all of its changes.
 import type { Socket } from '../socket';
-import type { Device, Problem } from '../types';
-import { FleetStore, type FleetEvent } from './store';
+import type { Device, FleetChange, Problem } from '../types';
+import { FleetStore } from './store';
 
 export const fleet = new FleetStore();
 
@@ -13,8 +13,8 @@ export const fleetState = $state<{ version: number; total: number; online: numbe
 	problem: null,
 });
 
-/** Told of each device that comes online, or came new and online. */
-export const arrivals = new Set<(device: Device, isNew: boolean) => void>();
+/** Told of each device that comes online. */
+export const arrivals = new Set<(device: Device) => void>();
 
 let stop: (() => void) | undefined;
 
@@ -25,17 +25,16 @@ function publish(): void {
 	fleetState.complete = fleet.complete;
 }
 
-function tell(events: FleetEvent[]): void {
+function tell(events: FleetChange[]): void {
 	for (const event of events) {
 		if (!('device' in event) || !event.device.online) continue;
-		const known = fleet.byId.get(event.device.id);
-		if (!known?.row.device.online) for (const listener of arrivals) listener(event.device, !known);
+		if (!fleet.byId.get(event.device.id)?.row.device.online) for (const listener of arrivals) listener(event.device);
 	}
 }
 
 export function startFleet(socket: Socket): void {
 	stop?.();
-	stop = socket.subscribe<FleetEvent>('fleet', {
+	stop = socket.subscribe<FleetChange>('fleet', {
 		batch(batch) {
 			fleetState.problem = null;
 			if (arrivals.size > 0 && fleet.complete) tell(batch.events);

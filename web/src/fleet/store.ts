@@ -1,7 +1,7 @@
 // The fleet as plain data: one entry per device, fed in batches.  Nothing here is reactive; see fleet.svelte.ts.
 import { searchable, type Searchable } from '../query';
 import type { Batch } from '../socket';
-import type { Device } from '../types';
+import type { Device, FleetChange } from '../types';
 
 /** Stays the same object as long as the device is known; `row` is replaced with each change. */
 export interface Entry {
@@ -17,10 +17,10 @@ export interface Entry {
 	index: number;
 }
 
-export type FleetEvent = { device: Device } | { removed: string } | { complete: true };
+const ZEROS = '0000000000';
 
 export function naturalKey(name: string): string {
-	return name.toLowerCase().replace(/\d+/g, (digits) => digits.padStart(10, '0'));
+	return name.toLowerCase().replace(/\d+/g, (digits) => ZEROS.slice(digits.length) + digits);
 }
 
 export class FleetStore {
@@ -35,7 +35,7 @@ export class FleetStore {
 	#mark = 0;
 	#snapshot = false;
 
-	apply(batch: Pick<Batch<FleetEvent>, 'reset' | 'events'>): void {
+	apply(batch: Pick<Batch<FleetChange>, 'reset' | 'events'>): void {
 		this.version++;
 		if (batch.reset) {
 			// What is shown stays until the new snapshot is whole.

@@ -1,5 +1,5 @@
 // The devices that an action is for: the queries that say so to the server, and what people are shown of them.
-import { call } from '../api';
+import { api } from '../api';
 import type { Device } from '../types';
 import { fleet } from './fleet.svelte';
 import type { FleetList } from './fleet_list.svelte';
@@ -72,7 +72,7 @@ export interface Change {
 /** One part after the other; `done` counts the devices of those that went well. */
 export async function change(targets: Targets, what: Change, done: (count: number) => void): Promise<void> {
 	for (const { query, count } of targets.parts) {
-		const answer = await call<{ count: number }>('POST', '/api/devices/change', { query, count, ...what });
+		const answer = await api.changeDevices({ query, count, ...what });
 		done(answer.count);
 	}
 }

@@ -1,9 +1,7 @@
 // The tasks that the user may see, as they go on, and the drawer that shows them.
-import { call, startTask, type Task } from '../api';
+import { api, type Task, type TaskChange } from '../api';
 import type { Socket } from '../socket';
 import type { Problem } from '../types';
-
-export type TaskEvent = { task: Task } | { complete: true };
 
 const OPEN = 'murmesh.tasks';
 
@@ -31,7 +29,7 @@ export function startTasks(socket: Socket): void {
 	const [open, chosen] = (sessionStorage.getItem(OPEN) ?? '').split(' ');
 	tasks.open = open === 'open';
 	tasks.chosen = chosen ?? '';
-	stop = socket.subscribe<TaskEvent>('tasks', {
+	stop = socket.subscribe<TaskChange>('tasks', {
 		batch(batch) {
 			tasks.problem = null;
 			if (batch.reset) byId.clear();
@@ -72,13 +70,13 @@ function took(task: Task): Task {
 }
 
 export async function run(query: string, count: number, argv: string[]): Promise<Task> {
-	return took(await startTask({ query, count, argv }));
+	return took(await api.startTask({ query, count, argv }));
 }
 
 export async function retry(id: string): Promise<Task> {
-	return took(await startTask({ retry: id }));
+	return took(await api.startTask({ retry: id }));
 }
 
 export async function cancel(id: string): Promise<void> {
-	await call<Task>('POST', `/api/tasks/${id}/cancel`);
+	await api.cancelTask(id);
 }

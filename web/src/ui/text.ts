@@ -1,9 +1,23 @@
 // Text that others wrote, numbers and times, made fit to be shown.
 
-/** Control characters as visible symbols: ESC becomes ␛. */
+const DIRECTIONS: Record<string, string> = {
+	'\u202a': '⟨LRE⟩',
+	'\u202b': '⟨RLE⟩',
+	'\u202c': '⟨PDF⟩',
+	'\u202d': '⟨LRO⟩',
+	'\u202e': '⟨RLO⟩',
+	'\u2066': '⟨LRI⟩',
+	'\u2067': '⟨RLI⟩',
+	'\u2068': '⟨FSI⟩',
+	'\u2069': '⟨PDI⟩',
+};
+
+/** Control characters as visible symbols: ESC becomes ␛; those that turn the direction of what follows by their names. */
 export function visible(text: string): string {
-	return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (character) => {
+	return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (character) => {
 		const code = character.charCodeAt(0);
+		const direction = DIRECTIONS[character];
+		if (direction) return direction;
 		if (code < 0x20) return String.fromCharCode(0x2400 + code);
 		if (code === 0x7f) return '\u2421';
 		return '\ufffd';

@@ -1,0 +1,89 @@
+#include "server/link_revoked.h"
+
+#include "base/err.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "io/io.h"
+#include "os/log.h"
+#include "os/random.h"
+#include "rpc/rpc.h"
+#include "services.h"
+
+#define KEYS_MAX 1000000 /* certificates live for a week at most, and those that have expired are not told of */
+#define RETRY_MS 1000
+
+struct link_revoked {
+	struct map *keys;
+	struct io_timer *retry;
+	struct rpc_connection *const *core;
+	struct rpc_call *call;
+	void (*told)(void *ctx, const uint8_t key_hash[HASH_SIZE]);
+	void *ctx;
+};
+
+static void on_message(void *ctx, const void *message)
+{
+	struct link_revoked *revoked = ctx;
+	const murmesh_Revocation *revocation = message;
+	int err = map_put(revoked->keys, revocation->key_hash, sizeof revocation->key_hash, revoked);
+	if (err < 0)
+		log_limited(LOG_WARNING, "a revoked certificate may still connect: %s", err_text(err));
+	revoked->told(revoked->ctx, revocation->key_hash);
+}
+
+static void on_closed(void *ctx, int err, const char *why)
+{
+	struct link_revoked *revoked = ctx;
+	(void)err;
+	(void)why;
+	revoked->call = NULL;
+	io_timer_start(revoked->retry, RETRY_MS, 0);
+}
+
+static void on_retry(void *ctx)
+{
+	link_revoked_follow(ctx);
+}
+
+void link_revoked_follow(struct link_revoked *revoked)
+{
+	static const struct rpc_call_events events = { on_message, NULL, NULL, on_closed };
+	static const murmesh_RevocationsRequest request = murmesh_RevocationsRequest_init_zero;
+	if (revoked->call || !*revoked->core)
+		return;
+	revoked->call = rpc_call_open(*revoked->core, &rpc_Core_Revocations, NULL, 0, &events, revoked);
+	if (!revoked->call || rpc_call_send(revoked->call, &request) < 0)
+		io_timer_start(revoked->retry, RETRY_MS, 0);
+	if (revoked->call)
+		rpc_call_half_close(revoked->call);
+}
+
+struct link_revoked *link_revoked_new(struct io_loop *loop, struct rpc_connection *const *core,
+                                      void (*told)(void *ctx, const uint8_t key_hash[HASH_SIZE]), void *ctx)
+{
+	struct link_revoked *revoked = mem_alloc(sizeof *revoked);
+	uint8_t seed[16];
+	if (!revoked)
+		return NULL;
+	random_bytes(seed, sizeof seed);
+	revoked->keys = map_new(seed, KEYS_MAX);
+	revoked->retry = io_timer_new(loop, on_retry, revoked);
+	revoked->core = core;
+	revoked->told = told;
+	revoked->ctx = ctx;
+	return revoked->keys && revoked->retry ? revoked : link_revoked_free(revoked);
+}
+
+struct link_revoked *link_revoked_free(struct link_revoked *revoked)
+{
+	if (!revoked)
+		return NULL;
+	io_timer_free(revoked->retry);
+	map_free(revoked->keys);
+	return mem_free(revoked);
+}
+
+bool link_revoked_has(const struct link_revoked *revoked, const uint8_t key_hash[HASH_SIZE])
+{
+	return map_get(revoked->keys, key_hash, HASH_SIZE) != NULL;
+}

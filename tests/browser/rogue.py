@@ -1,0 +1,176 @@
+"""Agents that are none of ours: truly enrolled, and hostile in every field that a device fills in."""
+import os
+import queue
+import socket
+import threading
+from concurrent import futures
+
+import grpc
+
+from harness import until
+from hostile import BROKEN, cut, texts
+from wire import Device, Peer, SECONDS, pem, preamble, router, run, terminal
+
+PER_DEVICE = 20
+
+
+def bad_field(number, data):
+    """A length-delimited field as protobuf has it, with bytes that are no string."""
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+class Rogue(Device):
+    """`strings`: what it says of itself."""
+
+    def __init__(self, mesh, folder, name, strings):
+        super().__init__(mesh, folder, name)
+        self.strings, self.frames, self.welcomed, self.ends = strings, queue.Queue(), threading.Event(), None
+
+    def pick(self, n, size):
+        return cut(self.strings[n % len(self.strings)], size)
+
+    def enrol(self):
+        message = self.request(self.token(), os=self.pick(0, 128), arch=self.pick(1, 32), version=self.pick(2, 32))
+        self.certificates = self.certify(message)
+        self.id = self.certificates.device_id.hex()
+        self.peer = Peer(f"localhost:{self.mesh.port}", self.key, self.certificates)
+        return self
+
+    def hello(self):
+        return router.Frame(hello=router.Hello(version=self.pick(3, 32), os=self.pick(4, 128), arch=self.pick(5, 32), host_name=self.pick(6, 256)))
+
+    def inventory(self):
+        inventory = router.Inventory(kernel=self.pick(7, 128), os=self.pick(8, 128), processor=self.pick(9, 128), processors=(1 << 32) - 1,
+                                     memory=(1 << 64) - 1, memory_available=1 << 63, boot_time=-(1 << 63))
+        for n in range(16):
+            inventory.file_systems.add(path=self.pick(n, 128), type=self.pick(n + 5, 32), size=1, available=(1 << 64) - 1)
+            inventory.interfaces.add(name=self.pick(n + 4, 16), hardware=os.urandom(6),
+                                     addresses=[self.pick(n + k, 48) for k in range(8)])
+        return router.Frame(inventory=inventory)
+
+    def online(self):
+        """Says all of it, and stays."""
+        self.ends = Ends(self)
+        self.frames.put(self.hello())
+        self.frames.put(self.inventory())
+        call = self.peer.channel.stream_stream("/murmesh.MessageRouter/Link", lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
+                                               router.Frame.FromString)
+        self.link = call(iter(self.frames.get, None))
+        threading.Thread(target=self.listen, daemon=True).start()
+        assert self.welcomed.wait(SECONDS)
+        return self
+
+    def listen(self):
+        try:
+            for frame in self.link:
+                if frame.HasField("welcome"):
+                    self.welcomed.set()
+                elif frame.HasField("offer"):
+                    self.ends.leg(frame.offer.ticket)
+        except grpc.RpcError:
+            pass
+
+    def stop(self):
+        self.link.cancel()
+        self.ends.stop()
+
+
+class Ends:
+    """What tunnels to the device reach: a stock gRPC server with the device's certificate."""
+
+    def __init__(self, device):
+        self.device = device
+        self.server = grpc.server(futures.ThreadPoolExecutor(16))
+        serve = grpc.stream_stream_rpc_method_handler
+        self.server.add_generic_rpc_handlers((
+            grpc.method_handlers_generic_handler("murmesh.Terminal", {"Open": serve(
+                self.terminal, terminal.TerminalInput.FromString, terminal.TerminalOutput.SerializeToString)}),
+            grpc.method_handlers_generic_handler("murmesh.Run", {"Start": serve(
+                self.run, run.RunInput.FromString, run.RunOutput.SerializeToString)})))
+        reply = device.certificates
+        creds = grpc.ssl_server_credentials([(device.key.path.read_bytes(), (pem(reply.leaf) + pem(reply.intermediate)).encode())],
+                                            (pem(reply.root) + pem(reply.intermediate)).encode(), require_client_auth=True)
+        self.port = self.server.add_secure_port("127.0.0.1:0", creds)
+        self.server.start()
+
+    def said(self):
+        """All strings as a terminal gets them, in pieces."""
+        for text in [*(text.encode() for text in texts()), *BROKEN]:
+            for start in range(0, len(text), 16384):
+                yield text[start:start + 16384]
+            yield b"\r\n"
+
+    def terminal(self, requests, _):
+        first = next(requests)
+        yield terminal.TerminalOutput(opened=first.start.terminal or os.urandom(16))
+        for data in self.said():
+            yield terminal.TerminalOutput(data=data)
+        yield terminal.TerminalOutput(data=b"\x1bc\x1b[?1049l\r\nall was said\r\n")
+        for request in requests:
+            if request.end:
+                break
+            yield terminal.TerminalOutput(data=request.data)
+        yield terminal.TerminalOutput(exit=run.RunExit(code=0))
+
+    def run(self, requests, _):
+        next(requests)
+        yield run.RunOutput(started=True)
+        for text in self.device.strings:
+            yield run.RunOutput(stdout=text.encode()[:200])
+            yield run.RunOutput(stderr=text.encode()[:200])
+        yield run.RunOutput(exit=run.RunExit(code=(1 << 32) - 1, signal=(1 << 32) - 1))
+
+    def leg(self, ticket):
+        outer = socket.create_connection(("127.0.0.1", self.device.mesh.port), SECONDS)
+        outer.sendall(preamble(ticket, 1))
+        inner = socket.create_connection(("127.0.0.1", self.port), SECONDS)
+        for one, other in ((outer, inner), (inner, outer)):
+            threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def pump(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            source.close()
+            sink.close()
+
+    def stop(self):
+        self.server.stop(None)
+
+
+def rogues(mesh, folder):
+    """As many as it takes to say every string."""
+    strings = texts()
+    made = []
+    for n, start in enumerate(range(0, len(strings), PER_DEVICE)):
+        made.append(Rogue(mesh, folder, f"rogue{n}", strings[start:start + PER_DEVICE]).enrol().online())
+    until(lambda: sum(device["online"] for device in mesh.json("ls") if device["name"].startswith("rogue")) == len(made), "all rogues are online")
+    return made
+
+
+def refused_names(mesh, folder):
+    """Names that a machine may not have; returns those that the server took all the same."""
+    taken = []
+    device = Device(mesh, folder, "namer")
+    for text in texts():
+        try:
+            taken.append(device.token(cut(text, 64)).full_name)
+        except grpc.RpcError:
+            pass
+    return taken
+
+
+def say_broken(device):
+    """Frames whose strings are no UTF-8: the link may be closed for it, nothing else may happen."""
+    for data in BROKEN:
+        frames = [device.hello().SerializeToString(), bytes([5 << 3 | 2]) + bytes([len(bad_field(1, data))]) + bad_field(1, data)]
+        call = device.peer.channel.stream_stream("/murmesh.MessageRouter/Link", lambda m: m, router.Frame.FromString)
+        link = call(iter(frames), timeout=SECONDS)
+        try:
+            for _ in link:
+                pass
+        except grpc.RpcError:
+            pass

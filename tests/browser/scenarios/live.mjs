@@ -1,0 +1,68 @@
+// The live page shows what starts, runs, talks and ends after it was opened.
+import { createServer } from 'node:net';
+import { spawn } from 'node:child_process';
+import { assert, deviceId, enter, given, open, scenario, until, visit } from '../lib.mjs';
+
+await scenario(async (browser) => {
+	const page = await open(browser);
+	await enter(page);
+	await visit(page, `/devices/${await deviceId(given.host)}/live`);
+	await page.locator('[data-complete=true]').waitFor();
+	await page.getByText(/process: /).waitFor();
+
+	const table = (name) => page.getByRole('table', { name });
+	const tab = (name) => page.getByRole('tab', { name }).click();
+
+	// A process that lives long enough to be looked at.
+	const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'sleep', '86399'], { stdio: 'ignore' });
+	await page.getByRole('searchbox').fill('86399');
+	await page.getByText('1 match').waitFor();
+	await page.getByRole('searchbox').press('Enter');
+	const details = page.getByRole('complementary', { name: 'Details' });
+	await details.getByText(String(child.pid)).waitFor();
+	await details.getByText('sleep 86399').waitFor();
+	await tab('Events');
+	const events = table('Events, newest first');
+	await events.getByText('sleep 86399').first().waitFor();
+	child.kill();
+	await page.getByText('No match').waitFor();
+	await details.waitFor({ state: 'hidden' });
+	await page.getByRole('searchbox').fill('');
+
+	// A connection.
+	const server = createServer((connection) => connection.on('error', () => {}).resume()).listen(0, '127.0.0.1');
+	await new Promise((done) => server.once('listening', done));
+	const { port } = server.address();
+	const talk = `exec 3<>/dev/tcp/127.0.0.1/${port}; while head -c 20000 /dev/zero >&3; do sleep 0.05; done`;
+	const talker = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'bash', '-c', talk], { stdio: 'ignore' });
+	await tab('Connections');
+	await table('Connections now').getByText(new RegExp(`:${port}\\b`)).first().waitFor();
+	talker.kill();
+	server.close();
+
+	// Paused, it stands still; afterwards it has all.
+	await page.getByRole('button', { name: 'Pause' }).click();
+	await tab('Events');
+	const newest = () => events.getByRole('row').nth(1).innerText();
+	const before = await newest();
+	for (let i = 0; i < 5; i++) spawn('true');
+	await page.evaluate(() => new Promise((done) => setTimeout(done, 700)));
+	assert.equal(await newest(), before);
+	await page.getByRole('button', { name: 'Go on' }).click();
+	await until(async () => (await newest()) !== before, 'it goes on');
+
+	// The picture as a file.
+	const download = page.waitForEvent('download');
+	await page.getByRole('button', { name: 'Save as PNG' }).click();
+	assert.match((await download).suggestedFilename(), /^murmesh-.*\.png$/);
+	assert(Number(await page.locator('canvas').getAttribute('data-nodes')) > 5);
+
+	// The fleet's picture has both machines, by name.
+	await visit(page, '/live');
+	await page.locator('[data-complete=true]').waitFor();
+	for (const name of ['web02', given.host]) {
+		await page.getByRole('searchbox').fill(name);
+		await page.getByText(/^\d+ match/).waitFor();
+	}
+	await page.screenshot({ path: `${given.pictures}/live.png`, caret: 'initial' });
+});

@@ -1,0 +1,61 @@
+"""The console in a real browser against a real mesh; each test plays one scenario."""
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import until
+
+HOST = socket.gethostname()
+
+
+def test_first_run(scenario, new_mesh):
+    mesh = new_mesh()
+    scenario("first_run", mesh, host=HOST, login=mesh.info["login"])
+
+
+def test_enrolment(scenario, console):
+    scenario("enrol", console)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_pages_are_accessible(scenario, console, theme):
+    scenario("pages", console, theme=theme)
+
+
+def test_narrow(scenario, console):
+    scenario("narrow", console)
+
+
+def test_keyboard(scenario, console):
+    scenario("keyboard", console)
+
+
+def test_terminal(scenario, console):
+    scenario("terminal", console)
+
+
+def test_live(scenario, console):
+    scenario("live", console, host=HOST)
+
+
+def test_device_changes(scenario, console):
+    console.join("changeling")
+    scenario("device_changes", console, device=console.device("changeling")["id"])
+
+
+def test_people(scenario, console):
+    scenario("people", console)
+
+
+def test_audit(scenario, console):
+    scenario("audit", console)
+
+
+def test_tasks(scenario, console):
+    scenario("tasks", console, host=HOST)
+
+
+def test_budget(scenario, console):
+    scenario("budget", console)
