@@ -30,7 +30,8 @@ struct net_role {
 	struct rpc_connection *parent;
 	struct rpc_call *link; /* NULL = not open */
 	struct tls_context *pin_tls, *link_tls, *leg_tls;
-	struct io_timer *retry, *renewal;
+	struct io_timer *retry, *renewal, *survey;
+	murmesh_Inventory *told; /* to the parent on this link; NULL = nothing yet */
 	uint64_t pause_ms;
 	bool online, begun;
 
@@ -59,4 +60,7 @@ int net_enter_enrolled(struct net_role *net);           /* contexts, trust, legs
 void net_link(struct net_role *net);                    /* dials, opens the control link, tries again for ever */
 int net_reports_open(void *ctx, struct rpc_call *call); /* of the probe: to the parent as it is */
 void net_rpc_legs_free(struct net_role *net);
+/* ---- net_inventory.c ---- */
+int net_inventory_begin(struct net_role *net); /* the parent is there: tells it now, and again when it has changed */
+void net_inventory_end(struct net_role *net);  /* the link is closed */
 #endif

@@ -220,6 +220,8 @@ static void on_frame(void *ctx, const void *message)
 		if (!net->online)
 			net_report(net, "online %s", net->keep.info.common_name);
 		net->online = true;
+		if (net_inventory_begin(net) < 0)
+			log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
 		break;
 	case murmesh_Frame_offer_tag:
 		on_offer(net, &frame->body.offer);
@@ -233,6 +235,7 @@ static void on_link_closed(void *ctx, int err, const char *why)
 {
 	struct net_role *net = ctx;
 	net->link = NULL;
+	net_inventory_end(net);
 	if (net->parent)
 		link_later(net, err < 0 ? err : -E_CLOSED, why);
 }

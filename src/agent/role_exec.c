@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/inventory.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "ca/join_line.h"
@@ -96,6 +97,7 @@ static int on_terminal(void *ctx, struct rpc_call *call)
 static const struct rpc_service services[] = {
 	{ &rpc_Manager_Request, NEW | ENROLLED, on_request, NULL },
 	{ &rpc_Manager_Install, NEW, on_install, NULL },
+	{ &rpc_Manager_TakeInventory, ENROLLED, inventory_take, NULL },
 	{ &rpc_Run_Start, ENROLLED, NULL, on_run },
 	{ &rpc_Terminal_Open, ENROLLED, NULL, on_terminal },
 };

@@ -280,6 +280,8 @@ int agent_net_main(struct priv_child *child)
 	trust_free(net.trust);
 	io_timer_free(net.retry);
 	io_timer_free(net.renewal);
+	net_inventory_end(&net);
+	io_timer_free(net.survey);
 	tls_context_free(net.pin_tls);
 	tls_context_free(net.link_tls);
 	tls_context_free(net.leg_tls);

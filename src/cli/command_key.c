@@ -9,6 +9,8 @@ static int key_new(const struct cli *cli)
 	murmesh_JoinKey reply;
 	struct session session;
 	char expires[CLOCK_TEXT_SIZE];
+	if (cli_given(cli, "group") && str_copy(str_from(cli_text(cli, "group")), request.group, sizeof request.group) < 0)
+		return cli_fail(-E_TOO_LONG, "the group cannot be used");
 	int code = session_begin(&session, cli);
 	if (code)
 		return code;
@@ -36,6 +38,7 @@ static int run(const struct cli *cli)
 
 static const struct cli_option options[] = {
 	{ "uses", 0, "N", CLI_NUMBER, "machines that may join with this key", "1", 100000 },
+	{ "group", 0, "GROUP", CLI_TEXT, "the group that they come into", NULL, 0 },
 	{ "ttl", 0, "TIME", CLI_DURATION, "how long the key is good", "1d", 0 },
 	{ 0 },
 };

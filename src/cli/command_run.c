@@ -7,6 +7,7 @@
 #include "cli/devices.h"
 #include "cli/leg.h"
 #include "os/fd.h"
+#include "os/pty.h"
 #include "stream/stream.h"
 
 #define DEVICES_MAX 1000
@@ -29,6 +30,7 @@ struct run {
 	struct session session;
 	struct tls_context *tls;
 	struct io_watch *input;
+	int terminal; /* standard input, when it is one, opened again: watching makes non-blocking; else -1 */
 	murmesh_RunInput start;
 	struct target *targets;
 	size_t n, next, n_over;
@@ -91,14 +93,6 @@ static void output_write(struct target *target, int fd, const uint8_t *bytes, si
 	}
 }
 
-/* As a shell has it.  The device's word: 256 must not become our 0. */
-static int exit_code(const murmesh_RunExit *exit)
-{
-	if (exit->signal)
-		return exit->signal < 128 ? 128 + (int)exit->signal : 255;
-	return exit->code < 256 ? (int)exit->code : 255;
-}
-
 static void input_watch(struct run *run);
 
 static void on_output(void *ctx, const void *message)
@@ -119,7 +113,7 @@ static void on_output(void *ctx, const void *message)
 		break;
 	case murmesh_RunOutput_exit_tag:
 		target->exited = true;
-		target->code = exit_code(&output->body.exit);
+		target->code = leg_exit_code(&output->body.exit);
 		break;
 	default:
 		break;
@@ -139,7 +133,7 @@ static void on_input(void *ctx, unsigned events)
 			io_watch_set(run->input, 0);
 		return;
 	}
-	ssize_t n = fd_read(STDIN_FILENO, message.body.stdin.bytes, STDIN_CHUNK);
+	ssize_t n = fd_read(run->terminal < 0 ? STDIN_FILENO : run->terminal, message.body.stdin.bytes, STDIN_CHUNK);
 	if (n == -EAGAIN)
 		return;
 	message.which_body = n > 0 ? murmesh_RunInput_stdin_tag : murmesh_RunInput_stdin_end_tag;
@@ -155,7 +149,9 @@ static void on_input(void *ctx, unsigned events)
 /* A regular file is not watched: it is always readable, and read whenever there is room. */
 static void input_watch(struct run *run)
 {
-	run->input = io_watch_new(run->session.loop, STDIN_FILENO, on_input, run);
+	if (run->terminal < 0)
+		run->terminal = pty_reopen(STDIN_FILENO);
+	run->input = io_watch_new(run->session.loop, run->terminal < 0 ? STDIN_FILENO : run->terminal, on_input, run);
 	if (run->input)
 		io_watch_set(run->input, IO_READABLE);
 	else
@@ -333,6 +329,7 @@ static int run(const struct cli *cli)
 		return cli_fail_because(-E_USAGE, "there is no command", "write `murmesh run QUERY -- COMMAND`",
 		                        "the command was not started");
 	run.cli = cli;
+	run.terminal = -1;
 	run.targets = mem_alloc_array(DEVICES_MAX, sizeof *run.targets);
 	if (!run.targets)
 		return cli_fail(-E_NO_MEMORY, "the command was not started");
@@ -352,6 +349,7 @@ static int run(const struct cli *cli)
 		rpc_connection_free(connection);
 	}
 	io_watch_free(run.input);
+	fd_close(run.terminal);
 	io_signal_free(terminate);
 	session_close(&run.session);
 	tls_context_free(run.tls);

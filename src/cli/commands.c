@@ -9,6 +9,7 @@
 	ROW(login)                                                                                                                 \
 	ROW(logout)                                                                                                                \
 	ROW(ls)                                                                                                                    \
+	ROW(ssh)                                                                                                                   \
 	ROW(show)                                                                                                                  \
 	ROW(run)                                                                                                                   \
 	ROW(map)                                                                                                                   \

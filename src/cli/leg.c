@@ -70,6 +70,14 @@ void leg_open(struct session *session, const struct leg_target *target, client_e
 		finish(leg, NULL, err, "");
 }
 
+/* The device's word: 256 must not become our 0. */
+int leg_exit_code(const murmesh_RunExit *exit)
+{
+	if (exit->signal)
+		return exit->signal < 128 ? 128 + (int)exit->signal : 255;
+	return exit->code < 256 ? (int)exit->code : 255;
+}
+
 void legs_cancel(struct session *session)
 {
 	while (!list_empty(&session->legs)) {

@@ -12,6 +12,8 @@ struct leg_target {
 };
 /* opened as in tunnel/client_end.h: exactly once, maybe from inside leg_open(). */
 void leg_open(struct session *session, const struct leg_target *target, client_end_opened opened, void *ctx);
+/* Of a command that ran on a device, as a shell has it. */
+int leg_exit_code(const murmesh_RunExit *exit);
 /* session_close() */
 void legs_cancel(struct session *session);
 #endif

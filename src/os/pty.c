@@ -165,7 +165,11 @@ int pty_size(int fd, struct pty_size *ret)
 
 int pty_reopen(int fd)
 {
+	const int flags = O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	char path[64];
+	if (!isatty(fd))
+		return -ENOTTY; /* a file would be written from its start */
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	return OS_CALL(EIO, open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+	int again = OS_CALL(EIO, open(path, flags));
+	return again < 0 ? OS_CALL(EIO, open("/dev/tty", flags)) : again; /* somebody else's, as behind su */
 }

@@ -24,5 +24,5 @@ int pty_resize(int fd, const struct pty_size *size); /* the program inside gets 
 int pty_raw(int fd);
 void pty_cook(void);                        /* as it was; also when it is so already; async-signal-safe */
 int pty_size(int fd, struct pty_size *ret); /* 80 x 24 where the terminal knows none */
-int pty_reopen(int fd); /* the same terminal, writing only and non-blocking, which then does not hold for its other users */
+int pty_reopen(int fd); /* the same terminal, non-blocking, which then does not hold for others that have it open */
 #endif

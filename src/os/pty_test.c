@@ -331,7 +331,9 @@ static void test_reopened(void **state)
 	struct own own;
 	char bytes[8];
 	own_open(&own);
-	int fd = pty_reopen(own.theirs);
+	int file = open("/dev/null", O_RDWR | O_CLOEXEC), fd = pty_reopen(own.theirs);
+	assert_int_equal(pty_reopen(file), -ENOTTY);
+	fd_close(file);
 	assert_true(fd >= 0);
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	assert_false(fcntl(own.theirs, F_GETFL) & O_NONBLOCK);

@@ -23,8 +23,8 @@ struct kind {
 union event {
 	uint64_t sequence; /* all begin with it */
 	murmesh_FleetEvent fleet;
-	murmesh_SessionEvent session;
 	murmesh_TaskEvent task;
+	murmesh_SessionEvent session;
 };
 
 /* One change, shared by all who watch. */
@@ -277,35 +277,6 @@ void core_watch_removed(struct core *core, const struct device *device)
 		fleet_publish(core, NULL, device, device->group);
 }
 
-/* ---- a session: whatever else is done with it is over when this is ---- */
-
-static int session_run(struct store_tx *tx, struct watch *watch)
-{
-	(void)tx;
-	(void)watch;
-	return 0;
-}
-
-static bool session_row(const struct watch *watch, size_t *at, union event *ret_event)
-{
-	(void)watch;
-	(void)at;
-	(void)ret_event;
-	return false;
-}
-
-static void session_complete(union event *ret_event)
-{
-	ret_event->session = (murmesh_SessionEvent)murmesh_SessionEvent_init_zero;
-}
-
-static const struct kind session_kind = { &rpc_Console_WatchSession, session_run, session_row, session_complete };
-
-int core_watch_session(void *ctx, struct rpc_call *call)
-{
-	return watch_open(ctx, call, &session_kind);
-}
-
 /* ---- tasks ---- */
 
 static int task_add(void *ctx, const struct task *task)
@@ -354,6 +325,35 @@ void core_watch_task(struct core *core, const struct task *task)
 			watch_queue(watch, change);
 	}
 	change_release(change);
+}
+
+/* ---- a session: whatever else is done with it is over when this is ---- */
+
+static int session_run(struct store_tx *tx, struct watch *watch)
+{
+	(void)tx;
+	(void)watch;
+	return 0;
+}
+
+static bool session_row(const struct watch *watch, size_t *at, union event *ret_event)
+{
+	(void)watch;
+	(void)at;
+	(void)ret_event;
+	return false;
+}
+
+static void session_complete(union event *ret_event)
+{
+	ret_event->session = (murmesh_SessionEvent)murmesh_SessionEvent_init_zero;
+}
+
+static const struct kind session_kind = { &rpc_Console_WatchSession, session_run, session_row, session_complete };
+
+int core_watch_session(void *ctx, struct rpc_call *call)
+{
+	return watch_open(ctx, call, &session_kind);
 }
 
 /* ---- ends ---- */

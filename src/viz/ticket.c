@@ -23,7 +23,7 @@ static int compare(const void *a, const void *b)
 
 int scope_init(struct scope *scope, bool all, const struct id *devices, size_t n)
 {
-	*scope = (struct scope){ .all = all };
+	*scope = (struct scope){ .all = all, .fleet = true };
 	if (all || n == 0)
 		return 0;
 	scope->devices = mem_alloc_array(n, sizeof *devices);
@@ -32,8 +32,9 @@ int scope_init(struct scope *scope, bool all, const struct id *devices, size_t n
 	memcpy(scope->devices, devices, n * sizeof *devices);
 	qsort(scope->devices, n, sizeof *devices, compare);
 	for (size_t i = 0; i < n; i++)
-		if (i == 0 || compare(&scope->devices[i], &scope->devices[i - 1]) != 0)
+		if (i == 0 || compare(&scope->devices[i], &scope->devices[scope->n_devices - 1]) != 0)
 			scope->devices[scope->n_devices++] = scope->devices[i];
+	scope->fleet = scope->n_devices > 1;
 	return 0;
 }
 

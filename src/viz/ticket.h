@@ -14,6 +14,7 @@
 /* Whose events somebody may watch. */
 struct scope {
 	bool all;
+	bool fleet; /* shown as devices among each other; always when it is not one */
 	size_t n_devices;
 	struct id *devices; /* sorted, each once; owned */
 };

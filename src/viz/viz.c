@@ -112,7 +112,10 @@ int viz_announce(struct viz *viz, const murmesh_WatchAnnouncement *announcement,
 		memcpy(devices[i].bytes, announcement->devices[i].bytes, sizeof devices[i].bytes);
 	}
 	int err = scope_init(&scope, announcement->all, devices, announcement->devices_count);
-	return err < 0 ? err : tickets_add(viz->tickets, announcement->ticket, &scope, now_ms);
+	if (err < 0)
+		return err;
+	scope.fleet |= announcement->fleet;
+	return tickets_add(viz->tickets, announcement->ticket, &scope, now_ms);
 }
 
 int viz_watch_open(struct viz *viz, const uint8_t ticket[16], const struct viz_sink *sink, void *ctx, uint64_t now_ms,

@@ -548,6 +548,33 @@ static void scopes(void **state)
 	world_done(world);
 }
 
+/* One device, but of a fleet: no processes. */
+static void fleet_of_one_and_none(void **state)
+{
+	struct world *world = world_make();
+	static murmesh_WatchAnnouncement announcement;
+	struct browser none = { .watch = NULL };
+	(void)state;
+	announcement =
+	        (murmesh_WatchAnnouncement){ .ticket = { 9 }, .fleet = true, .devices_count = 1, .devices = { { .size = 16 } } };
+	memcpy(announcement.devices[0].bytes, &id_a, 16);
+	assert_int_equal(viz_announce(world->viz, &announcement, world->now_ms), 0);
+	assert_int_equal(watch(world, 9, &world->browser), 0);
+	announcement = (murmesh_WatchAnnouncement){ .ticket = { 8 } };
+	assert_int_equal(viz_announce(world->viz, &announcement, world->now_ms), 0);
+	assert_int_equal(watch(world, 8, &none), 0);
+	test_probe_exec(&world->probe, 1, 0, "p");
+	test_probe_connect(&world->probe, 4711, 1, "p");
+	report(world);
+	tick(world, 2);
+	assert_int_equal(map_count(world->browser.nodes), 2);
+	assert_non_null(edge(world, DEVICE_A "|n/10.0.0.2"));
+	assert_int_equal(none.completes, 1);
+	assert_int_equal(map_count(none.nodes) + none.n_rows, 0);
+	browser_close(&none);
+	world_done(world);
+}
+
 static void tickets(void **state)
 {
 	struct world *world = world_make();
@@ -616,19 +643,13 @@ static void memory_is_short(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(snapshot),
-		cmocka_unit_test(life_of_a_process),
-		cmocka_unit_test(keyframes),
-		cmocka_unit_test(keyframe_with_a_hole),
-		cmocka_unit_test(what_is_missing),
-		cmocka_unit_test(rows_beyond_the_rate),
-		cmocka_unit_test(slow_watcher),
-		cmocka_unit_test(converges),
-		cmocka_unit_test(hostile),
-		cmocka_unit_test(gone_and_stale),
-		cmocka_unit_test(scopes),
-		cmocka_unit_test(tickets),
-		cmocka_unit_test(rest),
+		cmocka_unit_test(snapshot),        cmocka_unit_test(life_of_a_process),
+		cmocka_unit_test(keyframes),       cmocka_unit_test(keyframe_with_a_hole),
+		cmocka_unit_test(what_is_missing), cmocka_unit_test(rows_beyond_the_rate),
+		cmocka_unit_test(slow_watcher),    cmocka_unit_test(converges),
+		cmocka_unit_test(hostile),         cmocka_unit_test(gone_and_stale),
+		cmocka_unit_test(scopes),          cmocka_unit_test(fleet_of_one_and_none),
+		cmocka_unit_test(tickets),         cmocka_unit_test(rest),
 		cmocka_unit_test(memory_is_short),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

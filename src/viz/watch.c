@@ -15,7 +15,7 @@ int watch_init(struct viz_watch *watch, const uint8_t seed[16], uint64_t now_ms)
 {
 	watch->allowed = VIZ_ROWS;
 	watch->allowed_ms = now_ms;
-	return view_init(&watch->view, watch->scope.all || watch->scope.n_devices != 1, seed);
+	return view_init(&watch->view, watch->scope.fleet, seed);
 }
 
 void watch_done(struct viz_watch *watch)

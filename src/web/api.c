@@ -37,22 +37,26 @@ unsigned api_status(int err)
 	return 500;
 }
 
-/* As many lines as somebody could read; what is over is counted in the next one. */
+/* A burst of lines, then as many as somebody could read; that some are left out is said with the next one. */
+#define LINES_BURST    200
+#define LINES_A_SECOND 20
+
 static void refusal_log(const struct http_exchange *exchange, int err, unsigned status, const char *id)
 {
 	static uint64_t second;
-	static unsigned written, left_out;
+	static uint64_t left = LINES_BURST;
+	static bool left_out;
 	uint64_t now = io_loop_now_ms(exchange->web->loop) / 1000;
-	if (now != second)
-		written = 0;
+	left = (now - second) * LINES_A_SECOND + left < LINES_BURST ? (now - second) * LINES_A_SECOND + left : LINES_BURST;
 	second = now;
-	if (written++ >= 20) {
-		left_out++;
+	if (left == 0) {
+		left_out = true;
 		return;
 	}
+	left--;
 	log_line(status >= 500 ? LOG_WARNING : LOG_INFO, "answer %s: %u %s, %s: %s %s%s", id, status, err_name(err), err_text(err),
 	         exchange->method, exchange->path, left_out ? "; some before it were not written" : "");
-	left_out = 0;
+	left_out = false;
 }
 
 json_t *api_error(int err, const char *why, const char *id)
@@ -103,7 +107,7 @@ void api_refuse(struct http_exchange *exchange, int err, const char *why)
 	uint8_t random[8];
 	char id[HEX_SIZE(sizeof random)];
 	struct http_answer answer = { .status = exchange->status ? exchange->status : api_status(err), .allow = exchange->allow };
-	if (!why)
+	if (!why || str_is(str_from(why), err_text(err)))
 		why = "";
 	random_bytes(random, sizeof random);
 	hex_encode(random, sizeof random, id);

@@ -295,8 +295,9 @@ static bool wants_close(const struct h1_request *head)
 static void request_refuse(struct http_connection *c, const struct h1_request *head, size_t len, int err)
 {
 	struct http_exchange *exchange = exchange_begin(c);
+	bool harmless = err == -E_SESSION || err == -E_NOT_FOUND || err == -E_ORIGIN;
 	c->request_len = len;
-	c->keep = len && !wants_close(head);
+	c->keep = len && harmless && !wants_close(head);
 	if (exchange)
 		dispatch_refuse(exchange, head, err);
 	else

@@ -12,7 +12,7 @@ from harness import PATIENCE, PROGRAMS, ROOT, Mesh, die_with_tests
 HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium")
 SECONDS = 120
-PASSWORD = "a flock at dusk"
+NAME, PASSWORD = "ada", "a flock at dusk"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,7 +29,8 @@ def scenario(tmp_path):
     def play(name, mesh, **given):
         given = {
             "url": mesh.info["url"], "directory": str(mesh.directory), "murmesh": str(PROGRAMS / "murmesh"), "chromium": CHROMIUM,
-            "pictures": str(tmp_path), "patience": PATIENCE, "password": PASSWORD, **given}
+            "pictures": str(tmp_path),
+            "patience": PATIENCE, "name": NAME, "password": PASSWORD, **given}
         given.setdefault("login", mesh.json("login-link")["login"])
         done = subprocess.run(["node", HERE / "scenarios" / f"{name}.mjs"], input=json.dumps(given), capture_output=True, text=True,
                               timeout=SECONDS * PATIENCE, preexec_fn=die_with_tests)
@@ -43,6 +44,6 @@ def console(tmp_path_factory):
     """A mesh with a second machine, web02, whose console scenarios share; ada is its administrator."""
     with Mesh(tmp_path_factory.mktemp("console") / "server") as mesh:
         mesh.web02 = mesh.join("web02")
-        answer = browser_of(mesh).post("/api/me/setup", {"name": "ada", "password": PASSWORD})
+        answer = browser_of(mesh).post("/api/me/setup", {"name": NAME, "password": PASSWORD})
         assert answer.status == 200, answer
         yield mesh

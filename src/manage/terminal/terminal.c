@@ -25,7 +25,8 @@
 #define KILL_AFTER_MS 3000  /* for a shell that does not mind being hung up */
 #define INPUT_MAX     ((size_t)1 << 20)
 #define CHUNK         sizeof(((murmesh_TerminalOutput *)0)->body.data.bytes)
-#define ROUNDS_MAX    8 /* chunks, before others have their turn */
+#define ROUNDS_MAX    8                   /* reads, before others have their turn */
+#define KERNEL_KEEPS  ((size_t)128 << 10) /* at most, of what a terminal says */
 
 struct terminal_service {
 	struct io_loop *loop;
@@ -213,12 +214,12 @@ static void terminal_pump(struct terminal *terminal)
 		line_watch(terminal);
 }
 
-/* What the shell said last.  A process that it left behind may hold the line: nobody waits for that. */
+/* What the shell said last, which is at most what the kernel keeps.  A process that it left behind may go on: nobody waits for that. */
 static void terminal_drain(struct terminal *terminal)
 {
 	uint8_t bytes[CHUNK];
-	ssize_t n = 1;
-	for (int round = 0; terminal->fd >= 0 && n > 0 && round < ROUNDS_MAX; round++) {
+	uint64_t end = terminal->said.end + KERNEL_KEEPS;
+	for (ssize_t n = 1; terminal->fd >= 0 && n > 0 && terminal->said.end < end;) {
 		n = fd_read(terminal->fd, bytes, sizeof bytes);
 		scrollback_append(&terminal->said, bytes, n > 0 ? (size_t)n : 0);
 	}

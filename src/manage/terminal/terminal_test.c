@@ -547,6 +547,31 @@ static void test_slow_reader(void **state)
 	world_close(&world);
 }
 
+/* Nothing is lost either when the shell ends before all is taken. */
+static void test_slow_reader_of_last_words(void **state)
+{
+	(void)state;
+	struct world world;
+	struct client client;
+	world_start(&world);
+	start(&world, &client, NULL);
+	type(&client, "PS1=; stty -echo; " SAY("$$") "\n");
+	pid_t pid = wait_pid(&client);
+	rpc_call_pause(client.call, true);
+	type(&client, "head -c 900000 /dev/zero | tr '\\0' x; echo la\"\"st; exit\n");
+	for (int turn = 0; !is_gone(pid) && turn < 500; turn++) /* it ends when the kernel has the rest */
+		test_loop_turn(&world.t, "a few turns");
+	rpc_call_pause(client.call, false);
+	assert_ended(&client, 0, 0);
+	assert_non_null(find(&client, "xlast\r\n"));
+	size_t n = 0;
+	for (size_t i = 0; i < buf_len(&client.said); i++)
+		n += buf_head(&client.said)[i] == 'x';
+	assert_int_equal(n, 900000);
+	client_done(&client);
+	world_close(&world);
+}
+
 /* Input that nobody reads stops its sender, and comes when it is read. */
 static void test_slow_program(void **state)
 {
@@ -936,6 +961,7 @@ int main(void)
 		cmocka_unit_test(test_refused_starts),
 		cmocka_unit_test(test_keys_and_size),
 		cmocka_unit_test(test_slow_reader),
+		cmocka_unit_test(test_slow_reader_of_last_words),
 		cmocka_unit_test(test_slow_program),
 		cmocka_unit_test(test_comes_back),
 		cmocka_unit_test(test_says_much_meanwhile),

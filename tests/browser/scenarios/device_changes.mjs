@@ -1,9 +1,9 @@
 // A device gets another name, tags and a group, and leaves the mesh.
-import { assert, devices, enter, given, open, scenario, settled, until } from '../lib.mjs';
+import { devices, enterByPassword, given, open, scenario, settled, until } from '../lib.mjs';
 
 await scenario(async (browser) => {
-	const page = await open(browser, { expected: [/status of 40[34]/] });
-	await enter(page);
+	const page = await open(browser, { expected: [/status of 40[0134]/] });
+	await enterByPassword(page);
 	const press = (name) => page.getByRole('button', { name, exact: true }).click();
 	const dialog = page.getByRole('dialog');
 	const now = async () => (await devices()).find(({ id }) => id === given.device);
@@ -31,7 +31,7 @@ await scenario(async (browser) => {
 	await page.getByRole('link', { name: 'Fleet', exact: true }).first().click();
 	await page.getByRole('textbox', { name: 'Search devices' }).or(page.getByRole('searchbox', { name: 'Search devices' })).or(page.getByRole('combobox', { name: 'Search devices' })).first().fill('tag:white group:lake');
 	await page.getByRole('status').getByText(/^1 of /).waitFor();
-	assert(page.url().includes('white'), 'the search is in the address');
+	await until(() => page.url().includes('white'), 'the search is in the address');
 	await page.getByRole('checkbox', { name: /^Select swan/ }).check();
 	await press('Delete');
 	await dialog.getByRole('button', { name: /^Delete/ }).click();

@@ -18,10 +18,13 @@ export interface Viewport {
 
 const ADDRESS_DELAY_MS = 300;
 const LEAST_PAUSE_MS = 100;
+const FACETS_DELAY_MS = 120;
 const NO_FACETS: Facets = { online: [], group: [], tag: [], os: [], version: [] };
 
 export class FleetList {
 	text = $state(here.query.get('q') ?? '');
+	/** The last query without an error: what is shown. */
+	applied = '';
 	error = $state<QueryError | null>(null);
 	sort = $state<Sort>(parseSort(here.query.get('sort') ?? ''));
 	order = $state.raw<Entry[]>([]);
@@ -33,7 +36,6 @@ export class FleetList {
 	hovered = '';
 	focused = false;
 	viewport: Viewport | undefined;
-	facetsWanted = false;
 	readonly selection = new Selection();
 
 	#sorted = new SortedFleet(fleet);
@@ -42,6 +44,9 @@ export class FleetList {
 	#addressTimer: ReturnType<typeof setTimeout> | undefined;
 	#pause = LEAST_PAUSE_MS;
 	#seenUsed = false;
+	#facetsWanted = false;
+	#facetsPause = 0;
+	#facetsTimer: ReturnType<typeof setTimeout> | undefined;
 
 	constructor() {
 		this.#compile();
@@ -81,8 +86,9 @@ export class FleetList {
 	refresh(force: boolean): void {
 		const order = this.#compute();
 		const id = this.hovered || (this.focused ? this.active : '');
-		if (!id || !this.viewport || force) {
-			this.#apply(order);
+		// The first snapshot fills the list; there is nothing to keep in its place yet.
+		if (!id || !this.viewport || force || !fleet.complete) {
+			this.#apply(order, !force);
 			return;
 		}
 		const before = this.order.findIndex((entry) => entry.id === id);
@@ -93,7 +99,7 @@ export class FleetList {
 			this.held = true;
 			return;
 		}
-		this.#apply(order);
+		this.#apply(order, true);
 		if (anchored.scrollTop !== top) void tick().then(() => this.viewport?.scrollTo(anchored.scrollTop));
 	}
 
@@ -102,9 +108,9 @@ export class FleetList {
 		if (this.held) this.refresh(false);
 	}
 
-	countFacets(wanted: boolean): void {
-		this.facetsWanted = wanted;
-		if (wanted) this.facets = countFacets(this.order);
+	wantFacets(wanted: boolean): void {
+		this.#facetsWanted = wanted;
+		this.#countFacets(false);
 	}
 
 	ids = () => this.order.map((entry) => entry.id);
@@ -112,11 +118,13 @@ export class FleetList {
 	end(): void {
 		clearTimeout(this.#timer);
 		clearTimeout(this.#addressTimer);
+		clearTimeout(this.#facetsTimer);
 	}
 
 	#compile(): boolean {
 		try {
 			this.#predicate = compile(this.text);
+			this.applied = this.text;
 			this.#seenUsed = /seen:/i.test(this.text);
 			this.error = null;
 			return true;
@@ -136,11 +144,26 @@ export class FleetList {
 		return order;
 	}
 
-	#apply(order: Entry[]): void {
+	#apply(order: Entry[], live = false): void {
 		this.order = order;
 		this.held = false;
 		this.selection.keep((id) => fleet.byId.has(id));
-		if (this.facetsWanted) this.facets = countFacets(order);
+		this.#countFacets(live);
+	}
+
+	/** The rows are shown first.  `live`: nobody waits for it. */
+	#countFacets(live: boolean): void {
+		if (!this.#facetsWanted || (live && this.#facetsTimer !== undefined)) return;
+		clearTimeout(this.#facetsTimer);
+		this.#facetsTimer = setTimeout(
+			() => {
+				this.#facetsTimer = undefined;
+				const start = performance.now();
+				this.facets = countFacets(this.order);
+				this.#facetsPause = (performance.now() - start) * 20;
+			},
+			live ? Math.max(FACETS_DELAY_MS, this.#facetsPause) : FACETS_DELAY_MS,
+		);
 	}
 
 	#writeAddress(): void {

@@ -82,32 +82,43 @@ export interface FacetValue {
 
 export type Facets = Record<FacetName, FacetValue[]>;
 
-function ranked(counts: Map<string, number>): FacetValue[] {
-	return [...counts].map(([value, count]) => ({ value, count })).sort((a, b) => b.count - a.count || less(a.value, b.value));
+class Counter {
+	#counts = new Map<string, FacetValue>();
+
+	add(value: string): void {
+		const known = this.#counts.get(value);
+		if (known) known.count++;
+		else this.#counts.set(value, { value, count: 1 });
+	}
+
+	ranked(): FacetValue[] {
+		return [...this.#counts.values()].sort((a, b) => b.count - a.count || less(a.value, b.value));
+	}
 }
 
 export function countFacets(entries: readonly Entry[]): Facets {
-	const counts: Record<FacetName, Map<string, number>> = {
-		online: new Map(),
-		group: new Map(),
-		tag: new Map(),
-		os: new Map(),
-		version: new Map(),
-	};
-	const count = (facet: FacetName, value: string) => counts[facet].set(value, (counts[facet].get(value) ?? 0) + 1);
+	const group = new Counter();
+	const os = new Counter();
+	const version = new Counter();
+	const tag = new Counter();
+	let online = 0;
 	for (const { row } of entries) {
 		const { device } = row;
-		count('online', device.online ? 'yes' : 'no');
-		count('group', device.group);
-		count('os', device.os);
-		count('version', device.version);
-		for (const tag of device.tags) count('tag', tag);
+		if (device.online) online++;
+		group.add(device.group);
+		os.add(device.os);
+		version.add(device.version);
+		for (const each of device.tags) tag.add(each);
 	}
+	const states = [
+		{ value: 'yes', count: online },
+		{ value: 'no', count: entries.length - online },
+	];
 	return {
-		online: ranked(counts.online),
-		group: ranked(counts.group),
-		tag: ranked(counts.tag),
-		os: ranked(counts.os),
-		version: ranked(counts.version),
+		online: states.filter((state) => state.count > 0),
+		group: group.ranked(),
+		tag: tag.ranked(),
+		os: os.ranked(),
+		version: version.ranked(),
 	};
 }

@@ -1,10 +1,8 @@
-const plural = (count: number, one: string, many: string) => (count === 1 ? one : many);
-
 function span(seconds: number): string {
 	if (seconds < 60) return `${seconds} s`;
 	if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
 	if (seconds < 86400) return `${Math.floor(seconds / 3600)} h`;
-	return `${Math.floor(seconds / 86400)} ${plural(Math.floor(seconds / 86400), 'day', 'days')}`;
+	return `${Math.floor(seconds / 86400)} d`;
 }
 
 export const shell = {
