@@ -3,12 +3,12 @@
 set -eu
 build=${1:?usage: bench/run.sh BUILD [NAME...]}
 shift
-[ $# -gt 0 ] || set -- start idle tunnel connect login agents live relay rpc
+[ $# -gt 0 ] || set -- start idle tunnel connect login agents live relay rpc probe
 ninja -C "$build" all bench >/dev/null
 folder=$(dirname "$0")
 for name; do
-	if [ "$name" = rpc ]; then
-		"$build/bench/rpc_bench"
+	if [ "$name" = rpc ] || [ "$name" = probe ]; then
+		"$build/bench/${name}_bench"
 	elif [ "$name" = live ]; then
 		"$build/bench/live_bench"
 		/usr/bin/python3 -B "$folder/live.py" "$build"

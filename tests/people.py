@@ -1,12 +1,9 @@
 """Users with passwords, as the console would make them, and command lines on machines of their own."""
 import base64
-import ctypes
-import ctypes.util
 import fcntl
 import hmac
 import os
 import pty
-import secrets
 import sqlite3
 import struct
 import subprocess
@@ -15,31 +12,27 @@ import threading
 import time
 from pathlib import Path
 
+from console import Browser
 from harness import PATIENCE, PROGRAMS, check_report, murmesh
 
 PASSWORD = "correct horse battery"
-
-
-def encoded(password):
-    """argon2id with the parameters of account/password.c."""
-    library = ctypes.CDLL(ctypes.util.find_library("argon2") or "libargon2.so.1")
-    out = ctypes.create_string_buffer(128)
-    salt = secrets.token_bytes(16)
-    code = library.argon2id_hash_encoded(2, 19456, 1, password.encode(), ctypes.c_size_t(len(password.encode())), salt, ctypes.c_size_t(16), ctypes.c_size_t(32),
-                                         out, ctypes.c_size_t(128))
-    assert code == 0
-    return out.value.decode()
 
 
 def database(mesh):
     return sqlite3.connect(mesh.directory / "db" / "murmesh.db", timeout=20, isolation_level=None)
 
 
-def password_give(mesh, name, password=PASSWORD, totp=None):
-    """To a user that is there already (`murmesh user add`)."""
-    with database(mesh) as db:
-        (user,) = db.execute("SELECT id FROM users WHERE lower(name) = lower(?)", (name,)).fetchone()
-        db.execute("INSERT OR REPLACE INTO proofs (user, password, totp_secret, totp_counter) VALUES (?, ?, ?, 0)", (user, encoded(password), totp))
+def password_give(mesh, name, password=PASSWORD, totp=False):
+    """To a user that is there already (`murmesh user add`), as he would take it: by his link, in the console.  Returns the secret of TOTP."""
+    browser = Browser(mesh.port, token=mesh.json("user", "link", name)["login"].split("#token=")[1])
+    answer = browser.post("/api/me/setup", {"name": "", "password": password})
+    assert answer.status == 200, answer
+    if not totp:
+        return None
+    secret = base64.b32decode(browser.post("/api/me/totp").json["secret"].upper())
+    answer = browser.request("PUT", "/api/me/totp", {"code": code(secret)})
+    assert answer.status == 200, answer
+    return secret
 
 
 def code(secret, step=0):

@@ -26,14 +26,13 @@ enum { GG_LOST_KERNEL, GG_LOST_RING, GG_LOST_TABLE, GG_LOST_QUEUE, GG_LOST_ON_PU
 enum { GG_NOTICE_SOURCE, GG_NOTICE_INFORMATION, GG_NOTICE_WARNING };                                     /* NOTICE */
 
 /* Why bytes were refused; a receiver keeps a counter for each. */
-#define GG_REASONS(X)                                                                                                              \
-	X(SHORT, "short")                                                                                                          \
-	X(LONG, "long")                                                                                                            \
-	X(VERSION, "version")                                                                                                      \
-	X(MODULE, "module") X(FLAGS, "flags") X(HEADER, "header") X(SESSION, "session") X(LENGTH, "length")                        \
-	        X(TRAILING, "trailing") X(RECORDS, "records") X(VARINT, "varint") X(TYPE, "type") X(BODY, "body") X(TEXT, "text")  \
-	                X(LIMIT, "limit") X(INDEX, "index") X(COMPRESSED, "compressed") X(KEYFRAME, "keyframe")                    \
-	                        X(REPLAY, "replay") X(OLD, "old")
+// clang-format off
+#define GG_REASONS(X) \
+	X(SHORT, "short") X(LONG, "long") X(VERSION, "version") X(MODULE, "module") X(FLAGS, "flags") X(HEADER, "header") \
+	X(SESSION, "session") X(LENGTH, "length") X(TRAILING, "trailing") X(RECORDS, "records") X(VARINT, "varint") \
+	X(TYPE, "type") X(BODY, "body") X(TEXT, "text") X(LIMIT, "limit") X(INDEX, "index") X(COMPRESSED, "compressed") \
+	X(KEYFRAME, "keyframe") X(REPLAY, "replay") X(OLD, "old")
+// clang-format on
 enum gg_bad {
 	GG_OK,
 #define GG_REASON(name, text) GG_BAD_##name,

@@ -67,6 +67,7 @@ void core_live_done(struct core_request *request)
 	size_t at = 0;
 	random_bytes(ticket->ticket, sizeof ticket->ticket);
 	announcement.all = !request->rows.n;
+	announcement.fleet = !((const murmesh_LiveRequest *)request->message)->device.size;
 	announcement.devices_count = 0;
 	memcpy(announcement.ticket, ticket->ticket, sizeof announcement.ticket);
 	while (core_rows_next(&request->rows, &at, &id, sizeof id)) {

@@ -24,6 +24,7 @@ struct collect_role {
 	struct io_task pump; /* of all followers, once an iteration */
 	struct list followers;
 	size_t n_followers;
+	uint64_t refused, left_out; /* as of the last line in the log */
 };
 
 /* ---- devices ---- */
@@ -243,10 +244,31 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		fd_close(fd);
 }
 
+/* What is wrong with a device is said once, not once a datagram. */
+static void refusals_log(struct collect_role *role)
+{
+	const struct collect_counters *counters = collect_counters(role->collect);
+	enum gg_bad most = GG_OK;
+	uint64_t refused = 0;
+	for (enum gg_bad bad = 0; bad < GG_BADS; bad++) {
+		refused += counters->bad[bad];
+		most = counters->bad[bad] > counters->bad[most] ? bad : most;
+	}
+	if (refused > role->refused)
+		log_info("%llu datagrams of devices were refused, most for: %s", (unsigned long long)(refused - role->refused),
+		         gg_bad_name(most));
+	if (counters->left_out > role->left_out)
+		log_info("%llu datagrams were left out: a device sends more than it may",
+		         (unsigned long long)(counters->left_out - role->left_out));
+	role->refused = refused;
+	role->left_out = counters->left_out;
+}
+
 static void on_tick(void *ctx)
 {
 	struct collect_role *role = ctx;
 	collect_tick(role->collect, io_loop_now_ms(role->loop));
+	refusals_log(role);
 }
 
 int server_collect_main(struct priv_child *child)

@@ -21,15 +21,14 @@ from wire import certificate_make
 
 pytestmark = pytest.mark.skipif(Path("/var/lib/murmesh/run/core.sock").exists(), reason="a server of this machine's own would be asked")
 
-SECRET = b"12345678901234567890"
-
 
 @pytest.fixture(scope="module", autouse=True)
-def accounts(mesh):
+def secret(mesh):
+    """anna has a password, otto an authenticator too: its secret."""
     for name in ("anna", "otto"):
         assert mesh.cli("user", "add", name, "--role", "administrator").returncode == 0
     password_give(mesh, "anna")
-    password_give(mesh, "otto", totp=SECRET)
+    return password_give(mesh, "otto", totp=True)
 
 
 @pytest.fixture
@@ -200,11 +199,11 @@ def test_terminal_interrupted_at_the_password(mesh, away):
     assert code == 130 and "half" not in shown and not kept(away), shown
 
 
-def test_terminal_code(mesh, away):
+def test_terminal_code(mesh, away, secret):
     """The code is asked for only where it is wanted."""
     code_forget(mesh)
     exit_code, shown = away.terminal("login", f"127.0.0.1:{mesh.port}#{mesh.info['fingerprint']}", "--user", "otto",
-                                     answers=[("Password of otto: ", PASSWORD + "\n"), ("Code of your authenticator: ", code(SECRET) + "\n")])
+                                     answers=[("Password of otto: ", PASSWORD + "\n"), ("Code of your authenticator: ", code(secret) + "\n")])
     assert exit_code == 0, shown
 
 
@@ -226,13 +225,13 @@ def test_wrong_password(mesh, away):
         db.execute("DELETE FROM login_failures")
 
 
-def test_code(mesh, away):
+def test_code(mesh, away, secret):
     code_forget(mesh)
     refused(away.login(mesh, "otto"), 4, "E1224")
-    refused(away.login(mesh, "otto", f"{PASSWORD}\n{'0' * 6 if code(SECRET) != '0' * 6 else '1' * 6}"), 4, "E1221")
-    refused(away.login(mesh, "otto", f"wrong {PASSWORD}\n{code(SECRET)}"), 4, "E1221")
+    refused(away.login(mesh, "otto", f"{PASSWORD}\n{'0' * 6 if code(secret) != '0' * 6 else '1' * 6}"), 4, "E1221")
+    refused(away.login(mesh, "otto", f"wrong {PASSWORD}\n{code(secret)}"), 4, "E1221")
     assert not kept(away)
-    now = code(SECRET)
+    now = code(secret)
     good(away.login(mesh, "otto", f"{PASSWORD}\n{now}"))
     refused(away.login(mesh, "otto", f"{PASSWORD}\n{now}"), 4, "E1221")  # no code twice
     with database(mesh) as db:

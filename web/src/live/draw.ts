@@ -1,6 +1,6 @@
 // Paints a scene with Canvas2D.  Kinds differ in shape and not only in colour.
 import { visible } from '../ui/text';
-import type { LiveEdge, LiveNode } from './changes';
+import type { LiveEdge, LiveNode } from './model';
 import { radiusOf, type Line, type Point, type Scene, type Spot } from './scene';
 
 export const COLORS = ['ground', 'surface', 'text', 'text-soft', 'line-strong', 'accent', 'violet', 'blue', 'warn', 'focus', 'idle'] as const;

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import type { LiveChange, LiveEdge, LiveNode, LiveRow } from './changes';
+import type { LiveChange, LiveEdge, LiveNode, LiveRow } from './model';
 import { Model, MOST_EDGES, MOST_NODES, MOST_ROWS } from './model';
 import { clockTime, search, viewOf } from './view';
 
@@ -41,7 +41,7 @@ test('a reset forgets everything', () => {
 	apply([
 		{ node: node('a') },
 		{ row: row('x') },
-		{ missing: { device: 'd', events: 3, since_us: 1 } },
+		{ missing: { device: 'd', events: 3, since_us: 1, not_shown: false } },
 		{ source: { device: 'd', module: 'process', text: '/proc' } },
 		{ complete: true },
 	]);
@@ -55,7 +55,7 @@ test('memory is bounded whatever comes', () => {
 			{ node: node(`n${i}`, { label: 'x'.repeat(10000) }) },
 			{ edge: edge(`e${i}`, 'n0', 'n1') },
 			{ row: row(`r${i}`) },
-			{ missing: { device: `d${i}`, events: 1, since_us: 0 } },
+			{ missing: { device: `d${i}`, events: 1, since_us: 0, not_shown: false } },
 			{ source: { device: `d${i}`, module: 'm', text: 'y'.repeat(10000) } },
 		]);
 	}

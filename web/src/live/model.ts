@@ -1,7 +1,15 @@
 // What is there now, as the server's changes say.  Memory is bounded whatever comes.
+import type * as api from '../api.generated';
 import type { Batch } from '../socket';
-import type { LiveChange, LiveEdge, LiveMissing, LiveNode, LiveRow } from './changes';
 import { Log } from './log';
+
+/** `device`: "" where no single one is meant. */
+type Of<Message> = Omit<Message, 'device'> & { device: string };
+export type LiveNode = Of<api.LiveNode>;
+export type LiveRow = Of<api.LiveRow>;
+export type LiveMissing = Of<api.LiveMissing>;
+export type LiveSource = Of<api.LiveSource>;
+export type { LiveChange, LiveEdge } from '../api.generated';
 
 export const MOST_NODES = 500;
 export const MOST_EDGES = 2000;
@@ -13,26 +21,20 @@ const cut = (text: unknown) => (typeof text === 'string' ? text.slice(0, LONGEST
 const number = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) ? value : 0);
 const within = (value: unknown) => Math.max(-1, Math.min(1, number(value)));
 
-export interface Source {
-	device: string;
-	module: string;
-	text: string;
-}
-
 export class Model {
 	nodes = new Map<string, LiveNode>();
-	edges = new Map<string, LiveEdge>();
+	edges = new Map<string, api.LiveEdge>();
 	rows = new Log<LiveRow>(MOST_ROWS);
-	/** By device. */
+	/** By device and kind. */
 	missing = new Map<string, LiveMissing>();
 	/** By device and module. */
-	sources = new Map<string, Source>();
+	sources = new Map<string, LiveSource>();
 	/** The snapshot is whole. */
 	complete = false;
 	/** There were more nodes than there is room for. */
 	full = false;
 
-	apply(batch: Batch<LiveChange>): void {
+	apply(batch: Batch<api.LiveChange>): void {
 		if (batch.reset) this.#reset();
 		for (const change of batch.events) this.#change(change);
 	}
@@ -47,18 +49,18 @@ export class Model {
 		this.full = false;
 	}
 
-	#change({ node, node_removed, edge, edge_removed, row, missing, source, complete }: LiveChange): void {
-		if (node) this.#node(node);
-		else if (node_removed !== undefined) this.nodes.delete(node_removed);
-		else if (edge) this.#edge(edge);
-		else if (edge_removed !== undefined) this.edges.delete(edge_removed);
-		else if (row) this.#row(row);
-		else if (missing) this.#note(this.missing, cut(missing.device), missing);
-		else if (source) this.#note(this.sources, `${cut(source.device)} ${cut(source.module)}`, { ...source, text: cut(source.text) });
-		else if (complete) this.complete = true;
+	#change(change: api.LiveChange): void {
+		if ('node' in change) this.#node(change.node);
+		else if ('node_removed' in change) this.nodes.delete(change.node_removed);
+		else if ('edge' in change) this.#edge(change.edge);
+		else if ('edge_removed' in change) this.edges.delete(change.edge_removed);
+		else if ('row' in change) this.#row(change.row);
+		else if ('missing' in change) this.#missing(change.missing);
+		else if ('source' in change) this.#source(change.source);
+		else this.complete = true;
 	}
 
-	#node(node: LiveNode): void {
+	#node(node: api.LiveNode): void {
 		if (node.id.length > LONGEST) return;
 		if (!this.nodes.has(node.id) && this.nodes.size >= MOST_NODES) {
 			this.full = true;
@@ -77,7 +79,7 @@ export class Model {
 		});
 	}
 
-	#edge(edge: LiveEdge): void {
+	#edge(edge: api.LiveEdge): void {
 		if (edge.id.length > LONGEST || (!this.edges.has(edge.id) && this.edges.size >= MOST_EDGES)) return;
 		this.edges.set(edge.id, {
 			id: edge.id,
@@ -89,7 +91,7 @@ export class Model {
 		});
 	}
 
-	#row(row: LiveRow): void {
+	#row(row: api.LiveRow): void {
 		this.rows.add({
 			time_us: number(row.time_us),
 			device: cut(row.device),
@@ -103,7 +105,14 @@ export class Model {
 		});
 	}
 
-	#note<Note>(notes: Map<string, Note>, key: string, note: Note): void {
-		if (notes.has(key) || notes.size < MOST_NOTES) notes.set(key, note);
+	#missing({ device, events, since_us, not_shown }: api.LiveMissing): void {
+		const key = `${cut(device)} ${not_shown}`;
+		if (this.missing.has(key) || this.missing.size < MOST_NOTES)
+			this.missing.set(key, { device: cut(device), events: number(events), since_us: number(since_us), not_shown });
+	}
+
+	#source({ device, module, text }: api.LiveSource): void {
+		const key = `${cut(device)} ${cut(module)}`;
+		if (this.sources.has(key) || this.sources.size < MOST_NOTES) this.sources.set(key, { device: cut(device), module: cut(module), text: cut(text) });
 	}
 }

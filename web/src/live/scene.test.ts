@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import type { LiveEdge, LiveNode } from './changes';
+import type { LiveEdge, LiveNode } from './model';
 import { Scene, ZOOM_MOST } from './scene';
 
 const node = (id: string, x: number, y: number): LiveNode => ({ id, kind: 'process', label: id, device: '', x, y, count: 1, pid: 1, detail: '' });

@@ -1,5 +1,5 @@
 // What the graph shows at this moment: where nodes are on their way to where they belong, the camera, and what is under a point.
-import type { LiveEdge, LiveNode } from './changes';
+import type { LiveEdge, LiveNode } from './model';
 
 export interface Spot {
 	node: LiveNode;

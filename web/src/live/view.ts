@@ -1,5 +1,5 @@
 // The model as the tables show it, taken a few times a second.
-import type { LiveEdge, LiveNode, LiveRow } from './changes';
+import type { LiveEdge, LiveNode, LiveRow } from './model';
 import type { Model } from './model';
 
 export interface Connection {

@@ -25,6 +25,7 @@ export const live = {
 	picture: 'Save as PNG',
 	full: 'There is more than the picture has room for: some nodes are not drawn.',
 	missing: (events: number, since: string) => `${some(events, 'event', 'events')} missing since ${since}`,
+	notShown: (events: number, since: string) => `${some(events, 'event was', 'events were')} too many for the table since ${since}`,
 	missingOn: (device: string) => `on ${device}`,
 	missingMore: (devices: number) => `and on ${some(devices, 'more device', 'more devices')}`,
 	sources: 'Sources',
@@ -88,5 +89,6 @@ export const live = {
 		object: 'What',
 	},
 	event: { exec: 'started', fork: 'forked', exit: 'ended', newconn: 'connected', delconn: 'disconnected' } as Record<string, string>,
+	parent: (pid: string) => `by ${pid}`,
 	rate: (value: number) => (value ? `${bytes(value)}/s` : '–'),
 };

@@ -17,6 +17,7 @@ export const terminal = {
 	connecting: 'Connecting…',
 	connected: 'Connected.',
 	waiting: (seconds: number) => `The link broke. The terminal goes on; trying again in ${seconds} s.`,
+	unreached: (seconds: number) => `The device was not reached; trying again in ${seconds} s.`,
 	now: 'Try now',
 	ended: (code: number) => (code ? `The shell has ended with ${code}.` : 'The shell has ended.'),
 	killed: (signal: number) => `The shell was ended by signal ${signal}.`,
