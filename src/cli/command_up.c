@@ -169,12 +169,13 @@ static int announce(const struct up *up)
 	        "  address      %s\n"
 	        "  log in with  %s (once, within 15 minutes)\n"
 	        "  mesh root    SHA-256 %s\n"
-	        "  next machine murmesh join %s\n\n"
+	        "  next machine murmesh join %s\n"
+	        "  elsewhere    murmesh login %s#%s\n\n"
 	        "Try in another terminal: %s --dir %s ls\n"
 	        "The mesh root's key is %s/ca/root.key: keep a copy in a safe place; the server runs without it.\n"
 	        "Ctrl-C ends the server and this machine's agent.\n",
-	        MURMESH_VERSION, up->directory, url, up->link.login, fingerprint, up->join.join, command, up->directory,
-	        up->directory);
+	        MURMESH_VERSION, up->directory, url, up->link.login, fingerprint, up->join.join, up->description.address,
+	        fingerprint, command, up->directory, up->directory);
 	if (geteuid() != 0)
 		cli_note(up->cli,
 		         "note: as an ordinary user all parts share your user id; started as root each gets one of its own");

@@ -151,8 +151,6 @@ static int finish_run(struct store_tx *tx, struct core_job *base)
 	struct user user;
 	int err = job->unverified ? core_caller_own(tx, &job->caller, &user)
 	                          : account_login_finish(tx, &job->login, job->matches, str_from(job->code), clock_wall_s(), &user);
-	if (err == 0 && job->caller.by_session && !id_equal(&user.id, &job->caller.user))
-		err = -E_SESSION;
 	return verdict(tx, job, err, &user, job->login.name);
 }
 

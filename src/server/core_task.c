@@ -262,7 +262,7 @@ int core_task_report_run(struct store_tx *tx, struct core_request *request)
 	int err = task_state_parse(str_from(row->state), &device.state);
 	if (err < 0 || device.state == TASK_WAITING)
 		return -E_USAGE;
-	utf8_clean(str_from(row->output), device.output, sizeof device.output);
+	utf8_clean_lines(str_from(row->output), device.output, sizeof device.output);
 	hash_sha256(request->caller.session, sizeof request->caller.session, session);
 	err = task_get(tx, &id, &task);
 	if (err == 0 && !hash_equal(session, task.session))

@@ -27,7 +27,7 @@ static const struct priv_role roles[] = {
 	{ "collect", server_collect_main, 0, NULL, false },
 	{ "viz", server_viz_main, 0, NULL, false },
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
-	{ "web", server_web_main, 0, NULL, false },
+	{ "web", server_web_main, PRIV_ALLOW_SOCKETPAIR, NULL, false },
 };
 
 static const struct priv_edge edges[] = {

@@ -101,6 +101,7 @@ int test_core_teardown(void **state)
 	assert_int_equal(f->core.n_watches, 0);
 	assert_int_equal(f->core.logins, 0);
 	map_free(f->core.online);
+	mem_free(f->core.pairs);
 	io_loop_free(f->core.loop);
 	free(f);
 	return 0;
@@ -317,4 +318,40 @@ void test_device_add(struct test_core *f, uint8_t number, const char *name, cons
 	str_copy(str_from(group), device.group, sizeof device.group);
 	str_copy(str_from(tag), device.tags, sizeof device.tags);
 	test_directly(f, device_body, &device);
+}
+
+/* ---- a device ---- */
+
+static void on_frame(void *ctx, const void *message)
+{
+	struct test_core *f = ctx;
+	f->welcome = ((const murmesh_Frame *)message)->which_body == murmesh_Frame_welcome_tag;
+	io_loop_stop(f->core.loop);
+}
+
+static void on_link_end(void *ctx, int err, const char *why)
+{
+	struct test_core *f = ctx;
+	(void)why;
+	f->link_err = err;
+	io_loop_stop(f->core.loop);
+}
+
+struct rpc_call *test_device_link(struct test_core *f, uint8_t number)
+{
+	static const struct rpc_call_events events = { on_frame, NULL, NULL, on_link_end };
+	const struct identity peer = { .mesh = f->core.mesh_id, .kind = IDENTITY_NODE, .id = { { number } } };
+	const murmesh_Frame hello = { .which_body = murmesh_Frame_hello_tag, .body.hello = { .os = "Debian", .arch = "x86_64" } };
+	char text[IDENTITY_TEXT_SIZE];
+	identity_format(&peer, text);
+	const struct rpc_metadata metadata = { STR("murmesh-peer"), str_from(text) };
+	f->welcome = false;
+	f->link_err = 1;
+	struct rpc_call *call = rpc_call_open(f->link, &rpc_MessageRouter_Link, &metadata, 1, &events, f);
+	assert_non_null(call);
+	assert_int_equal(rpc_call_send(call, &hello), 0);
+	while (!f->welcome && f->link_err == 1)
+		io_loop_run(f->core.loop);
+	assert_true(f->welcome);
+	return call;
 }

@@ -40,6 +40,8 @@ struct test_core {
 	int end_err;
 	char end_why[256];
 	struct rpc_call *stream;
+	bool welcome; /* of the device link that came last */
+	int link_err; /* 1 = it is open */
 };
 
 int test_core_setup(void **state);
@@ -61,5 +63,7 @@ void test_login_local(struct test_core *f, uint8_t ret_session[32]);
 void test_login_root(struct test_core *f, uint8_t ret_session[32]);
 void test_login_new(struct test_core *f, const struct user *user, uint8_t ret_session[32]);
 int test_step_up(struct test_core *f, const uint8_t session[32], const char *password);
+/* A device's control link, after its welcome; it ends by rpc_call_cancel(), or with f->link_err set. */
+struct rpc_call *test_device_link(struct test_core *f, uint8_t number);
 void test_device_add(struct test_core *f, uint8_t number, const char *name, const char *group, const char *tag);
 #endif

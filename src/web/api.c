@@ -107,7 +107,7 @@ void api_refuse(struct http_exchange *exchange, int err, const char *why)
 	uint8_t random[8];
 	char id[HEX_SIZE(sizeof random)];
 	struct http_answer answer = { .status = exchange->status ? exchange->status : api_status(err), .allow = exchange->allow };
-	if (!why)
+	if (!why || str_is(str_from(why), err_text(err)))
 		why = "";
 	random_bytes(random, sizeof random);
 	hex_encode(random, sizeof random, id);

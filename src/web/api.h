@@ -36,7 +36,7 @@ void api_request(struct http_exchange *exchange, const struct route *route, stru
                  struct str query, struct str body);
 
 struct api_terminal {
-	murmesh_DeviceRequest request;
+	murmesh_DeviceRequest request; /* begins as a SessionRequest does */
 	uint32_t columns, rows;
 	PB_BYTES_ARRAY_T(16) terminal;
 };

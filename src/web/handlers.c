@@ -88,34 +88,31 @@ void done_ticket(struct api_call *call, const void *reply)
 	ticket_reply(call, &ticket);
 }
 
-static void on_terminal_user(void *ctx, int err, const char *why, const void *reply)
+static void on_terminal_device(void *ctx, int err, const char *why, const void *reply)
 {
 	struct api_call *call = ctx;
 	const struct api_terminal *wish = call->message;
 	struct ticket ticket = { .kind = TICKET_TERMINAL, .device = call->id };
+	if (err == 0 && !((const murmesh_DeviceDetail *)reply)->device.online)
+		err = -E_OFFLINE;
 	if (err < 0)
 		return api_fail(call, err, why);
-	if (str_is(str_from(((const murmesh_Account *)reply)->role), "viewer"))
-		return api_fail(call, -E_DENIED, NULL);
 	memcpy(ticket.session, call->session, sizeof ticket.session);
 	ticket.columns = (uint16_t)wish->columns;
 	ticket.rows = (uint16_t)wish->rows;
-	if (wish->terminal.size)
-		memcpy(ticket.terminal.bytes, wish->terminal.bytes, sizeof ticket.terminal.bytes);
+	memcpy(ticket.terminal.bytes, wish->terminal.bytes, wish->terminal.size);
 	ticket_reply(call, &ticket);
 }
 
-/* There is such a device, and he may see it.  May he have a terminal there? */
+/* May he have terminals at all?  Is there such a device, which he may see?  Core asks both again when the terminal is opened. */
 void done_terminal(struct api_call *call, const void *reply)
 {
 	const struct api_terminal *wish = call->message;
-	murmesh_SessionRequest me;
-	(void)reply;
+	if (str_is(str_from(((const murmesh_Account *)reply)->role), "viewer"))
+		return api_fail(call, -E_DENIED, NULL);
 	if (wish->columns < 1 || wish->columns > 1000 || wish->rows < 1 || wish->rows > 1000)
 		return api_fail(call, -E_JSON, "columns and rows have to be 1 to 1000");
-	memcpy(me.session, call->session, sizeof me.session);
-	int err = api_ask(call, &rpc_Console_Me, &me, on_terminal_user);
-	mem_wipe(&me, sizeof me);
+	int err = api_ask(call, &rpc_Console_GetDevice, &wish->request, on_terminal_device);
 	if (err < 0)
 		api_fail(call, err, NULL);
 }

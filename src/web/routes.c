@@ -139,7 +139,7 @@ const struct route routes[] = {
 	  .id_at = offsetof(murmesh_TaskRequest, task), .done = done_task_cancel },
 
 	{ "openTerminal", "POST", "/api/devices/{id}/terminals", ACCESS_SESSION, "operator", false, TICKET,
-	  "A ticket for /ws/terminal", &body_terminal, NULL, &schema_ticket, .call = &rpc_Console_GetDevice,
+	  "A ticket for /ws/terminal", &body_terminal, NULL, &schema_ticket, .call = &rpc_Console_Me,
 	  .id_at = offsetof(murmesh_DeviceRequest, device), .message_size = sizeof(struct api_terminal), .done = done_terminal },
 	{ "socketTicket", "POST", "/api/ws-ticket", ACCESS_SESSION, "viewer", false, TICKET, "A ticket for /ws", NULL, NULL,
 	  &schema_ticket, .call = &rpc_Console_Me, .done = done_ticket },

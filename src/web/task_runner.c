@@ -10,3 +10,8 @@ void web_task_cancel(struct web *web, const struct id *task)
 {
 	(void)web, (void)task;
 }
+
+void tasks_stop(struct web *web)
+{
+	(void)web;
+}

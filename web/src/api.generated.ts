@@ -287,7 +287,7 @@ export function client(call: Call) {
 		/** Takes one out of the mesh (administrator, with a fresh proof). */
 		deleteDevice: (id: string) =>
 			call<undefined>('DELETE', `/api/devices/${id}`),
-		/** Changes all devices of a query (taking them out: administrator, with a fresh proof) (administrator). */
+		/** Changes all devices of a query (taking them out with a fresh proof) (administrator). */
 		changeDevices: (body: { query: string; count: number; group?: string; add_tags?: string[]; remove_tags?: string[]; retire?: boolean }) =>
 			call<DevicesChanged>('POST', '/api/devices/change', body),
 		/** A line for machines to join with (administrator). */
