@@ -184,7 +184,7 @@ static const struct rpc_service of_web[] = { { &rpc_Viz_Watch, 0, NULL, on_watch
 
 static int on_core_open(void *ctx, struct rpc_call *call)
 {
-	const struct rpc_service *row = rpc_service_find(of_core, 1, rpc_call_path(call));
+	const struct rpc_service *row = rpc_service_find(of_core, sizeof of_core / sizeof *of_core, rpc_call_path(call));
 	return row ? rpc_serve(row, call, ctx) : -E_UNSUPPORTED;
 }
 
