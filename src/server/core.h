@@ -241,6 +241,8 @@ void core_watch_check(struct core *core); /* every minute: whose session has end
 /* ---- core_live.c ---- */
 int core_live_run(struct store_tx *tx, struct core_request *request);
 void core_live_done(struct core_request *request);
+/* What a user may watch has changed (NULL: of all whose role does not hold everywhere): his watches begin again. */
+void core_live_end(struct core *core, const struct id *user);
 
 /* ---- core_task.c ---- */
 int core_task_begin(struct core_request *request);

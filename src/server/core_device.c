@@ -372,5 +372,7 @@ void core_change_done(struct core_request *request)
 	}
 	if (change->retire)
 		core_revoke_tell(core);
+	if (change->set_group)
+		core_live_end(core, NULL);
 	core_request_answer(request);
 }

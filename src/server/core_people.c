@@ -185,6 +185,7 @@ void core_user_change_done(struct core_request *request)
 	if (change->role[0] || change->set_groups || change->disable) {
 		core_watch_end(core, NULL, &user.id, user.disabled ? -E_SESSION : -E_FLOW); /* to begin again */
 		core_pairs_close(core, &user.id, NULL);
+		core_live_end(core, &user.id);
 	}
 	if (change->disable)
 		core_revoke_tell(core);
