@@ -71,6 +71,8 @@ void core_live_done(struct core_request *request)
 	announcement.devices_count = 0;
 	memcpy(announcement.ticket, ticket->ticket, sizeof announcement.ticket);
 	while (core_rows_next(&request->rows, &at, &id, sizeof id)) {
+		if (id_is_zero(&id))
+			continue; /* nobody */
 		announcement.devices[announcement.devices_count].size = sizeof id.bytes;
 		memcpy(announcement.devices[announcement.devices_count++].bytes, id.bytes, sizeof id.bytes);
 	}
