@@ -24,8 +24,9 @@ struct core {
 	struct io_timer *housekeeping, *minute;
 	struct list watches; /* of the fleet and of tasks, by browsers */
 	size_t n_watches;
-	struct list followers; /* of revocations: link roles */
-	unsigned logins;       /* being checked */
+	struct list followers;    /* of revocations: link roles */
+	struct core_pairs *pairs; /* NULL until the first */
+	unsigned logins;          /* being checked */
 	int64_t bad_logins_since;
 	unsigned bad_logins, bad_logins_unwritten; /* audit of this minute */
 	struct map *online;                        /* device id -> struct device_link */
@@ -176,6 +177,11 @@ void core_tunnel_open(void *ctx, struct rpc_call *call, const void *request);
 void core_tunnel_order(void *ctx, struct rpc_call *call, const void *request);
 void core_console_tunnel(void *ctx, struct rpc_call *call, const void *request);
 void core_console_order(void *ctx, struct rpc_call *call, const void *request);
+
+/* ---- core_pair.c: on the loop ---- */
+void core_pair_keep(struct core *core, const uint8_t name[16], const struct id *user, const struct id *device);
+/* Ends the tunnels of a user (NULL: of all), to a device (NULL: to any). */
+void core_pairs_close(struct core *core, const struct id *user, const struct id *device);
 
 /* ---- core_network.c: what comes through the link role; core_console.c: what the web role may call ---- */
 int core_network_open(void *ctx, struct rpc_call *call);

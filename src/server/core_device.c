@@ -365,6 +365,7 @@ void core_change_done(struct core_request *request)
 	while (core_rows_next(&request->rows, &at, &changed, sizeof changed)) {
 		if (change->retire) {
 			core_link_end(core, &changed.device.id, -E_REVOKED, "the device was deleted");
+			core_pairs_close(core, NULL, &changed.device.id);
 			core_watch_removed(core, &changed.device);
 		} else
 			core_watch_device(core, &changed.device, changed.before);

@@ -28,7 +28,10 @@ export async function scenario(run) {
 	const pages = [];
 	browser.watched = pages;
 	try {
-		await run(browser);
+		let late;
+		const deadline = new Promise((_, fail) => (late = setTimeout(() => fail(new Error(`not over after ${given.seconds} s`)), given.seconds * 1000)));
+		await Promise.race([run(browser), deadline]);
+		clearTimeout(late);
 		for (const page of pages) assert.deepEqual(page.complaints, []);
 	} catch (error) {
 		process.exitCode = 1;
@@ -41,13 +44,14 @@ export async function scenario(run) {
 		}
 	} finally {
 		await browser.close();
+		process.exit(); // children do not hold it
 	}
 }
 
 /** A page in a context of its own.  `expected`: console messages that this scenario causes on purpose. */
 export async function open(browser, { theme = 'dark', width = 1280, height = 900, expected = [], ...more } = {}) {
 	const context = await browser.newContext({ ignoreHTTPSErrors: true, colorScheme: theme, viewport: { width, height }, ...more });
-	context.setDefaultTimeout(15_000 * given.patience);
+	context.setDefaultTimeout(30_000 * given.patience);
 	const page = await context.newPage();
 	const complaints = (page.complaints = []);
 	const complain = (text) => expected.some((pattern) => pattern.test(text)) || complaints.push(text);
@@ -124,7 +128,7 @@ export const devices = async () => JSON.parse(await murmesh('ls', '--json'));
 export const deviceId = async (name) => (await devices()).find((device) => device.name === name).id;
 
 /** Waits until `condition()` is true, and returns its value. */
-export async function until(condition, what, seconds = 15) {
+export async function until(condition, what, seconds = 30) {
 	const deadline = performance.now() + seconds * 1000 * given.patience;
 	for (;;) {
 		const value = await condition();
