@@ -7,7 +7,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree
 
-PYTEST = ["tests/unit_tools", "tests/integration", "tests/interop", "tests/faults"]
+PYTEST = ["tests/unit_tools", "tests/integration", "tests/interop", "tests/faults", "tests/browser"]
 
 
 def meson(build):

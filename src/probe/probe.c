@@ -22,7 +22,7 @@ struct port {
 	void *module; /* NULL = it is off */
 	struct gg_writer writer;
 	const char *source;
-	bool wanted, source_due; /* a keyframe, a NOTICE */
+	bool wanted, source_due, source_logged; /* a keyframe, a NOTICE */
 	uint64_t lost[GG_LOST_PLACES];
 };
 
@@ -93,7 +93,7 @@ void probe_source(struct probe *probe, uint8_t module, const char *text)
 	struct port *port = port_find(probe, module);
 	port->source = text;
 	port->source_due = true;
-	log_info("source of %s: %s", gg_module_find(module)->name, text);
+	port->source_logged = false;
 	flush_soon(probe);
 }
 
@@ -151,6 +151,9 @@ static void control_write(struct probe *probe, struct port *port)
 	if (port->source_due && port->source) {
 		const struct gg_notice notice = { port->type->id, GG_NOTICE_SOURCE, str_from(port->source) };
 		gg_record_write(&probe->control_writer, gg_record_find(&gg_control, GG_NOTICE), now, &notice);
+		if (!port->source_logged)
+			log_info("source of %s: %s", gg_module_find(port->type->id)->name, port->source);
+		port->source_logged = true;
 	}
 	port->source_due = false;
 	for (unsigned place = 0; place < GG_LOST_PLACES; place++) {
