@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "os/log.h"
+
 /* ---- core ---- */
 
 static void note(struct test_web *f, const char *path, const void *request)
@@ -241,6 +243,8 @@ int test_web_open(struct test_web *f)
 {
 	const struct web_settings settings = { STR("a:1"), STR(""), 1 };
 	signal(SIGPIPE, SIG_IGN);
+	setenv("MURMESH_LOG", "error", 1); /* failures are the point here */
+	log_init("test");
 	*f = (struct test_web){ .loop = io_loop_new() };
 	f->watchdog = f->loop ? io_timer_new(f->loop, on_watchdog, f) : NULL;
 	f->tick = f->loop ? io_timer_new(f->loop, on_tick, f) : NULL;
