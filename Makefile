@@ -31,12 +31,12 @@ deps-test:
 run: deps all
 	@exec $(BUILD)/bin/murmesh up --port $(PORT) --dir "$(DIR)"
 
-test: deps-test
+test: deps-test console
 	@[ -e $(BUILD)/build.ninja ] || $(MESON) $(BUILD)
 	@ninja -C $(BUILD)
 	@/usr/bin/python3 tools/run_tests.py $(BUILD)
 
-asan: deps-test
+asan: deps-test console
 	@[ -e build-asan/build.ninja ] || $(MESON) build-asan -Db_sanitize=address,undefined
 	@ninja -C build-asan
 	@/usr/bin/python3 tools/run_tests.py build-asan

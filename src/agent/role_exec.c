@@ -25,6 +25,7 @@ enum { NEW = 1, ENROLLED = 2 }; /* states, as bits of rpc_service.access */
 struct exec_role {
 	struct priv_child *child;
 	struct rpc_connection *net, *probe;
+	struct owners *owners; /* being looked for; NULL = none */
 	struct store *store;
 	struct run_service *run;
 	struct terminal_service *terminals;
@@ -122,6 +123,7 @@ static void on_net_closed(void *ctx, int err)
 /* ---- the probe: sees packets, and may ask one thing ---- */
 
 struct owners {
+	struct exec_role *role;
 	struct rpc_call *call; /* referenced */
 	struct probe_search *search;
 	murmesh_SocketOwners reply;
@@ -135,13 +137,19 @@ static void on_owner(void *ctx, uint64_t inode, uint64_t pid)
 	row->pid = (uint32_t)pid;
 }
 
+static void owners_free(struct owners *owners)
+{
+	owners->role->owners = NULL;
+	rpc_call_unref(owners->call);
+	probe_search_free(owners->search);
+	mem_free(owners);
+}
+
 static void on_owners_done(void *ctx)
 {
 	struct owners *owners = ctx;
 	rpc_call_reply(owners->call, &owners->reply);
-	rpc_call_unref(owners->call);
-	probe_search_free(owners->search);
-	mem_free(owners);
+	owners_free(owners);
 }
 
 static void on_owners(void *ctx, struct rpc_call *call, const void *message)
@@ -157,6 +165,8 @@ static void on_owners(void *ctx, struct rpc_call *call, const void *message)
 		return rpc_call_finish(call, -E_NO_MEMORY, NULL);
 	}
 	owners->call = rpc_call_ref(call);
+	owners->role = role;
+	role->owners = owners;
 }
 
 static int on_probe_open(void *ctx, struct rpc_call *call)
@@ -165,7 +175,7 @@ static int on_probe_open(void *ctx, struct rpc_call *call)
 	struct exec_role *role = ctx;
 	if (!str_is(rpc_call_path(call), row.method->path))
 		return -E_UNSUPPORTED;
-	return rpc_connection_calls(role->probe) > 1 ? -E_BUSY : rpc_serve(&row, call, role);
+	return role->owners ? -E_BUSY : rpc_serve(&row, call, role);
 }
 
 static void on_probe_closed(void *ctx, int err)
@@ -278,6 +288,8 @@ int agent_exec_main(struct priv_child *child)
 	int code = priv_child_run(child);
 	if (role.net)
 		on_net_closed(&role, 0);
+	if (role.owners)
+		owners_free(role.owners);
 	if (role.probe)
 		on_probe_closed(&role, 0);
 	store_free(role.store);

@@ -57,6 +57,24 @@ char *utf8_clean(struct str s, char *out, size_t size)
 	return out;
 }
 
+char *utf8_clean_lines(struct str s, char *out, size_t size)
+{
+	size_t len = 0;
+	out[0] = 0;
+	while (s.len && size - len > 4) {
+		size_t piece = 0;
+		while (piece < s.len && s.ptr[piece] != '\n' && s.ptr[piece] != '\t')
+			piece++;
+		utf8_clean((struct str){ s.ptr, piece }, out + len, size - len);
+		len += strlen(out + len);
+		if (piece < s.len && size - len > 4)
+			out[len++] = s.ptr[piece];
+		s = str_skip(s, piece + 1);
+		out[len] = 0;
+	}
+	return out;
+}
+
 bool name_valid(struct str s)
 {
 	if (!s.len || s.len > 63)

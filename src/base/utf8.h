@@ -13,6 +13,9 @@ bool utf8_valid(struct str s);
  * Writes at most size bytes with the NUL (size >= 4) and returns out. */
 char *utf8_clean(struct str s, char *out, size_t size);
 
+/* The same, but line feeds and tabs stay. */
+char *utf8_clean_lines(struct str s, char *out, size_t size);
+
 /* A name that people give to machines: 1 to 63 of [A-Za-z0-9._-], first a letter or digit. */
 bool name_valid(struct str s);
 #endif

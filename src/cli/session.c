@@ -110,7 +110,10 @@ void session_close(struct session *session)
 
 int session_fail(const struct session *session, int err, const char *what)
 {
-	return session->why[0] ? cli_fail_because(err, session->why, NULL, "%s", what) : cli_fail(err, "%s", what);
+	/* Only the user's own certificate can be the one: base/err.def speaks of a machine's. */
+	const char *remedy =
+	        err == -E_REVOKED ? "log in again with `murmesh login`; if that fails, ask an administrator of this mesh" : NULL;
+	return cli_fail_because(err, session->why[0] ? session->why : NULL, remedy, "%s", what);
 }
 
 int session_unary(struct session *session, const struct rpc_method *method, const void *request, void *response,

@@ -389,13 +389,14 @@ struct subject {
 
 static bool node_matches(const struct subject *subject, uint8_t number)
 {
-	const struct fleet_query_node *node = &subject->query->nodes[number];
-	const struct fleet_query_term *term = &subject->query->terms[node->left];
+	const struct fleet_query *query = subject->query;
+	const struct fleet_query_node *node = &query->nodes[number];
 	bool matches;
-	if (node->kind == TERM)
-		matches = term_matches(term, (struct str){ subject->query->text + term->start, term->len }, subject->device,
-		                       subject->online, subject->now);
-	else if (node->kind == AND)
+	if (node->kind == TERM) {
+		const struct fleet_query_term *term = &query->terms[node->left];
+		struct str value = { query->text + term->start, term->len };
+		matches = term_matches(term, value, subject->device, subject->online, subject->now);
+	} else if (node->kind == AND)
 		matches = node_matches(subject, node->left) && node_matches(subject, node->right);
 	else
 		matches = node_matches(subject, node->left) || node_matches(subject, node->right);

@@ -161,7 +161,8 @@ void gg_body_bytes(struct gg_body *body, const void *bytes, size_t len)
 		body->full = true;
 		return;
 	}
-	memcpy(body->bytes + body->len, bytes, len);
+	if (len)
+		memcpy(body->bytes + body->len, bytes, len);
 	body->len += len;
 }
 

@@ -178,7 +178,8 @@ char *gg_text(const struct gg_template *text, const struct gg_record_type *type,
 {
 	size_t len = 0;
 	out[0] = 0;
-	for (const struct gg_piece *piece = text->pieces; piece < text->pieces + text->n; piece++) {
+	for (unsigned i = 0; i < text->n; i++) {
+		const struct gg_piece *piece = &text->pieces[i];
 		const struct gg_field *field = &type->fields[piece->field];
 		if (piece->literal)
 			snprintf(out + len, size - len, "%s", piece->literal);

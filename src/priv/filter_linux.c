@@ -17,14 +17,15 @@
 
 #define EXIT_VIOLATION 159 /* 128 + SIGSYS, as a shell would say it */
 
-#define ACCEPT  PRIV_ALLOW_ACCEPT
-#define SPLICE  PRIV_ALLOW_SPLICE
-#define FILES   PRIV_ALLOW_FILES
-#define RESOLVE PRIV_ALLOW_RESOLVE
-#define CONNECT PRIV_ALLOW_CONNECT
-#define THREAD  PRIV_ALLOW_THREAD
-#define PROC    PRIV_ALLOW_PROC
-#define ALL     (1u << 31) /* every role has this one */
+#define ACCEPT     PRIV_ALLOW_ACCEPT
+#define SPLICE     PRIV_ALLOW_SPLICE
+#define FILES      PRIV_ALLOW_FILES
+#define RESOLVE    PRIV_ALLOW_RESOLVE
+#define CONNECT    PRIV_ALLOW_CONNECT
+#define THREAD     PRIV_ALLOW_THREAD
+#define SOCKETPAIR PRIV_ALLOW_SOCKETPAIR
+#define PROC       PRIV_ALLOW_PROC
+#define ALL        (1u << 31) /* every role has this one */
 
 /* A call that roles with one of the rights may make, with any arguments.  Calls that an architecture does not have are negative. */
 static const struct call {
@@ -145,6 +146,7 @@ static const struct condition {
 	{ SCMP_SYS(socket), RESOLVE, 0, UINT32_MAX, AF_INET6, SCMP_ACT_ALLOW },
 	{ SCMP_SYS(socket), RESOLVE, 0, UINT32_MAX, AF_NETLINK, SCMP_ACT_ALLOW },
 	{ SCMP_SYS(socket), RESOLVE, 0, UINT32_MAX, AF_UNIX, SCMP_ACT_ERRNO(EACCES) }, /* the name service's cache */
+	{ SCMP_SYS(socketpair), SOCKETPAIR, 0, UINT32_MAX, AF_UNIX, SCMP_ACT_ALLOW },
 	{ SCMP_SYS(clone), THREAD, 0, CLONE_THREAD, CLONE_THREAD, SCMP_ACT_ALLOW },
 	{ SCMP_SYS(prctl), THREAD, 0, UINT32_MAX, PR_SET_NAME, SCMP_ACT_ALLOW },
 	{ SCMP_SYS(prlimit64), THREAD, 2, UINT64_MAX, 0, SCMP_ACT_ALLOW }, /* reading only */

@@ -191,6 +191,7 @@ static void on_keyframe(void *ctx)
 		if (!port->wanted || !port->module)
 			continue;
 		port->wanted = false;
+		port->source_due = true; /* who asks may know nothing yet */
 		gg_writer_keyframe_begin(&port->writer, probe_now_ns());
 		port->type->keyframe(port->module);
 		gg_writer_keyframe_end(&port->writer);
@@ -204,9 +205,6 @@ void probe_linked(struct probe *probe, bool linked)
 		return;
 	probe->linked = linked;
 	queue_limit(&probe->queue, linked ? QUEUE_MAX : QUEUE_AWAY);
-	for (size_t i = 0; i < MODULES; i++) {
-		probe->ports[i].source_due = linked;
-	}
 	if (!linked)
 		return io_timer_stop(probe->keyframe);
 	probe->keyframe_at_ms = 0;

@@ -28,6 +28,8 @@ static void drop(struct queue *queue, const uint8_t *datagram, unsigned records)
 /* The oldest one; NULL when there is none. */
 static const uint8_t *oldest(const struct queue *queue, uint16_t *ret_len, uint16_t *ret_records)
 {
+	if (!buf_len(&queue->bytes))
+		return NULL;
 	struct reader r = { buf_head(&queue->bytes), buf_len(&queue->bytes) };
 	if (reader_be16(&r, ret_len) < 0 || reader_be16(&r, ret_records) < 0)
 		return NULL;

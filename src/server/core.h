@@ -24,8 +24,9 @@ struct core {
 	struct io_timer *housekeeping, *minute;
 	struct list watches; /* of the fleet and of tasks, by browsers */
 	size_t n_watches;
-	struct list followers; /* of revocations: link roles */
-	unsigned logins;       /* being checked */
+	struct list followers;    /* of revocations: link roles */
+	struct core_pairs *pairs; /* NULL until the first */
+	unsigned logins;          /* being checked */
 	int64_t bad_logins_since;
 	unsigned bad_logins, bad_logins_unwritten; /* audit of this minute */
 	struct map *online;                        /* device id -> struct device_link */
@@ -177,6 +178,11 @@ void core_tunnel_order(void *ctx, struct rpc_call *call, const void *request);
 void core_console_tunnel(void *ctx, struct rpc_call *call, const void *request);
 void core_console_order(void *ctx, struct rpc_call *call, const void *request);
 
+/* ---- core_pair.c: on the loop ---- */
+void core_pair_keep(struct core *core, const uint8_t name[16], const struct id *user, const struct id *device);
+/* Ends the tunnels of a user (NULL: of all), to a device (NULL: to any). */
+void core_pairs_close(struct core *core, const struct id *user, const struct id *device);
+
 /* ---- core_network.c: what comes through the link role; core_console.c: what the web role may call ---- */
 int core_network_open(void *ctx, struct rpc_call *call);
 int core_console_open(void *ctx, struct rpc_call *call);
@@ -235,6 +241,8 @@ void core_watch_check(struct core *core); /* every minute: whose session has end
 /* ---- core_live.c ---- */
 int core_live_run(struct store_tx *tx, struct core_request *request);
 void core_live_done(struct core_request *request);
+/* What a user may watch has changed (NULL: of all whose role does not hold everywhere): his watches begin again. */
+void core_live_end(struct core *core, const struct id *user);
 
 /* ---- core_task.c ---- */
 int core_task_begin(struct core_request *request);

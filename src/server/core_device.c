@@ -365,11 +365,14 @@ void core_change_done(struct core_request *request)
 	while (core_rows_next(&request->rows, &at, &changed, sizeof changed)) {
 		if (change->retire) {
 			core_link_end(core, &changed.device.id, -E_REVOKED, "the device was deleted");
+			core_pairs_close(core, NULL, &changed.device.id);
 			core_watch_removed(core, &changed.device);
 		} else
 			core_watch_device(core, &changed.device, changed.before);
 	}
 	if (change->retire)
 		core_revoke_tell(core);
+	if (change->set_group)
+		core_live_end(core, NULL);
 	core_request_answer(request);
 }

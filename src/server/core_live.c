@@ -1,5 +1,6 @@
 /* What goes on on devices: the viz role shows it to whoever has a ticket, for the devices that core names with it. */
 #include "base/err.h"
+#include "os/log.h"
 #include "os/random.h"
 #include "server/core.h"
 
@@ -69,8 +70,11 @@ void core_live_done(struct core_request *request)
 	announcement.all = !request->rows.n;
 	announcement.fleet = !((const murmesh_LiveRequest *)request->message)->device.size;
 	announcement.devices_count = 0;
+	memcpy(announcement.user, request->caller.user.bytes, sizeof announcement.user);
 	memcpy(announcement.ticket, ticket->ticket, sizeof announcement.ticket);
 	while (core_rows_next(&request->rows, &at, &id, sizeof id)) {
+		if (id_is_zero(&id))
+			continue; /* nobody */
 		announcement.devices[announcement.devices_count].size = sizeof id.bytes;
 		memcpy(announcement.devices[announcement.devices_count++].bytes, id.bytes, sizeof id.bytes);
 	}
@@ -78,4 +82,23 @@ void core_live_done(struct core_request *request)
 	int err = viz ? rpc_unary(viz, &rpc_Viz_Announce, &announcement, ANNOUNCE_MS, on_announced, request) : -E_BUSY;
 	if (err < 0)
 		core_job_fail(&request->base, err, NULL);
+}
+
+static void on_ended(void *ctx, int err, const char *why, const void *response)
+{
+	(void)ctx;
+	(void)response;
+	if (err < 0 && err != -E_CLOSED)
+		log_limited(LOG_WARNING, "watches of what goes on were not ended: %s %s", err_text(err), why);
+}
+
+void core_live_end(struct core *core, const struct id *user)
+{
+	murmesh_WatchesEnd request = murmesh_WatchesEnd_init_zero;
+	if (user) {
+		request.user.size = sizeof user->bytes;
+		memcpy(request.user.bytes, user->bytes, sizeof user->bytes);
+	}
+	if (core->viz && rpc_unary(core->viz, &rpc_Viz_EndWatches, &request, ANNOUNCE_MS, on_ended, NULL) < 0)
+		log_limited(LOG_WARNING, "watches of what goes on were not ended: viz cannot be asked");
 }

@@ -177,12 +177,18 @@ int core_user_change_run(struct store_tx *tx, struct core_request *request)
 
 void core_user_change_done(struct core_request *request)
 {
+	const murmesh_UserChange *change = request->message;
+	struct core *core = request->base.core;
 	struct user user;
 	size_t at = 0;
 	core_rows_next(&request->rows, &at, &user, sizeof user);
-	core_watch_end(request->base.core, NULL, &user.id, user.disabled ? -E_SESSION : -E_FLOW); /* to begin again */
-	if (user.disabled)
-		core_revoke_tell(request->base.core);
+	if (change->role[0] || change->set_groups || change->disable) {
+		core_watch_end(core, NULL, &user.id, user.disabled ? -E_SESSION : -E_FLOW); /* to begin again */
+		core_pairs_close(core, &user.id, NULL);
+		core_live_end(core, &user.id);
+	}
+	if (change->disable)
+		core_revoke_tell(core);
 	core_request_answer(request);
 }
 

@@ -53,6 +53,8 @@ int core_task_begin(struct core_request *request)
 	for (pb_size_t i = 0; i < message->argv_count; i++)
 		if (!utf8_valid(str_from(message->argv[i])))
 			return -E_UTF8;
+		else if (strlen(message->argv[i]) >= sizeof((murmesh_OrderRequest *)0)->argv[0])
+			return -E_TOO_LONG;
 	if (message->retry.size)
 		return message->retry.size == sizeof(struct id) && !message->argv_count ? 0 : -E_USAGE;
 	if (!message->argv_count || !message->argv[0][0])
@@ -262,7 +264,7 @@ int core_task_report_run(struct store_tx *tx, struct core_request *request)
 	int err = task_state_parse(str_from(row->state), &device.state);
 	if (err < 0 || device.state == TASK_WAITING)
 		return -E_USAGE;
-	utf8_clean(str_from(row->output), device.output, sizeof device.output);
+	utf8_clean_lines(str_from(row->output), device.output, sizeof device.output);
 	hash_sha256(request->caller.session, sizeof request->caller.session, session);
 	err = task_get(tx, &id, &task);
 	if (err == 0 && !hash_equal(session, task.session))

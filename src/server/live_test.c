@@ -180,7 +180,7 @@ static void on_stolen(void *ctx, int err, const char *why)
 	say(ctx, "ended %s", err_name(err));
 }
 
-/* "ticket N", "fleet N", "watch" */
+/* "ticket N", "fleet N" (both by user N), "end N" (the watches of that user; 0: of all who may not watch all), "watch" */
 static void on_core_message(void *ctx, struct str text)
 {
 	static const struct rpc_call_events events = { NULL, NULL, NULL, on_stolen };
@@ -189,10 +189,14 @@ static void on_core_message(void *ctx, struct str text)
 	struct str rest, verb = str_cut(text, ' ', &rest);
 	announcement = (murmesh_WatchAnnouncement){ .all = str_is(verb, "fleet"), .devices_count = 1 };
 	announcement.ticket[0] = (uint8_t)word(&rest);
+	announcement.user[0] = announcement.ticket[0];
 	announcement.devices[0].size = 16;
 	announcement.devices[0].bytes[0] = 0xaa;
+	murmesh_WatchesEnd end = { .user = { .size = announcement.user[0] ? 16 : 0, .bytes = { announcement.user[0] } } };
 	if (str_is(verb, "watch"))
 		rpc_call_open(role->peer, &rpc_Viz_Watch, NULL, 0, &events, role);
+	else if (str_is(verb, "end"))
+		rpc_unary(role->peer, &rpc_Viz_EndWatches, &end, 10000, on_announced, role);
 	else
 		rpc_unary(role->peer, &rpc_Viz_Announce, &announcement, 10000, on_announced, role);
 }
@@ -413,6 +417,33 @@ static void refusals(void **state)
 	trial_stop();
 }
 
+/* What somebody may watch has changed. */
+static void ended_by_core(void **state)
+{
+	char flow[64];
+	(void)state;
+	snprintf(flow, sizeof flow, "web ended %s", err_name(E_FLOW));
+	start();
+	watch("ticket", 1);
+	tell("core", "end 2"); /* somebody else's */
+	wait_report("core announced 0");
+	tell("link", "exec 7");
+	wait_report("web row exec curl (7)");
+	tell("core", "end 1");
+	wait_report(flow);
+	watch("ticket", 1);
+	tell("core", "end 0");
+	wait_report(flow);
+	watch("fleet", 1);
+	tell("core", "end 0"); /* he may watch all */
+	wait_report("core announced 0");
+	tell("link", "connect 4711 0");
+	wait_report("web edge " DEVICE_A "|n/10.0.0.2 0");
+	tell("core", "end 1");
+	wait_report(flow);
+	trial_stop();
+}
+
 static void newest_link_wins(void **state)
 {
 	char closed[64];
@@ -466,8 +497,13 @@ int main(int argc, char **argv)
 	if (code >= 0)
 		return code;
 	const struct CMUnitTest tests[] = {
-		trial_test(from_device_to_watcher), trial_test(fleet),          trial_test(refusals),
-		trial_test(newest_link_wins),       trial_test(collect_killed), trial_test(viz_killed),
+		trial_test(from_device_to_watcher),
+		trial_test(fleet),
+		trial_test(refusals),
+		trial_test(newest_link_wins),
+		trial_test(ended_by_core),
+		trial_test(collect_killed),
+		trial_test(viz_killed),
 	};
 	return cmocka_run_group_tests(tests, NULL, trial_directory_remove);
 }

@@ -27,14 +27,14 @@ static const struct priv_role roles[] = {
 	{ "collect", server_collect_main, 0, NULL, false },
 	{ "viz", server_viz_main, 0, NULL, false },
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
-	{ "web", server_web_main, 0, NULL, false },
+	{ "web", server_web_main, PRIV_ALLOW_SOCKETPAIR, NULL, false },
 };
 
 static const struct priv_edge edges[] = {
-	{ "front", "link", PRIV_EDGE_PASS },  { "front", "relay", PRIV_EDGE_PASS }, { "front", "web", PRIV_EDGE_PASS },
-	{ "web", "relay", PRIV_EDGE_PASS },   { "link", "core", PRIV_EDGE_RPC },    { "core", "ca", PRIV_EDGE_RPC },
-	{ "core", "relay", PRIV_EDGE_RPC },   { "core", "hash", PRIV_EDGE_RPC },    { "core", "viz", PRIV_EDGE_RPC },
-	{ "web", "core", PRIV_EDGE_RPC },     { "web", "viz", PRIV_EDGE_RPC },      { "link", "collect", PRIV_EDGE_RPC },
+	{ "front", "link", PRIV_EDGE_PASS }, { "front", "relay", PRIV_EDGE_PASS }, { "front", "web", PRIV_EDGE_PASS },
+	{ "web", "relay", PRIV_EDGE_PASS },  { "link", "core", PRIV_EDGE_RPC },    { "core", "ca", PRIV_EDGE_RPC },
+	{ "core", "relay", PRIV_EDGE_RPC },  { "core", "hash", PRIV_EDGE_RPC },    { "core", "viz", PRIV_EDGE_RPC },
+	{ "web", "core", PRIV_EDGE_RPC },    { "web", "viz", PRIV_EDGE_RPC },      { "link", "collect", PRIV_EDGE_RPC },
 	{ "viz", "collect", PRIV_EDGE_RPC },
 };
 

@@ -418,5 +418,6 @@ int server_core_main(struct priv_child *child)
 	io_timer_free(core.local_retry);
 	fd_close(core.local_fd);
 	map_free(core.online);
+	mem_free(core.pairs);
 	return code;
 }

@@ -12,8 +12,11 @@ struct relay_role {
 	struct priv_child *child;
 	struct relay *relay;
 	struct rpc_connection *core;
-	struct io_watch *intake;
-	int intake_fd;
+	struct intake {
+		struct relay_role *role;
+		struct io_watch *watch;
+		int fd;
+	} intakes[2]; /* of front and web */
 };
 
 static int announce_side(struct relay *relay, const murmesh_Announcement *announcement, enum relay_side side)
@@ -72,17 +75,26 @@ static void on_core_closed(void *ctx, int err)
 
 static void on_intake(void *ctx, unsigned events)
 {
-	struct relay_role *role = ctx;
+	struct intake *intake = ctx;
 	(void)events;
 	for (unsigned i = 0; i < 64; i++) {
 		char kind[16];
 		int fds[FD_PASS_MAX];
 		size_t n = 0;
-		if (fd_receive(role->intake_fd, kind, sizeof kind, fds, &n) <= 0)
+		if (fd_receive(intake->fd, kind, sizeof kind, fds, &n) <= 0)
 			return;
 		for (size_t k = 0; k < n; k++)
-			relay_leg(role->relay, fds[k]);
+			relay_leg(intake->role->relay, fds[k]);
 	}
+}
+
+static void intake_open(struct relay_role *role, struct intake *intake, int fd)
+{
+	intake->role = role;
+	intake->fd = fd;
+	intake->watch = io_watch_new(priv_child_loop(role->child), fd, on_intake, intake);
+	if (intake->watch)
+		io_watch_set(intake->watch, IO_READABLE);
 }
 
 static void on_descriptor(void *ctx, const char *name, int fd)
@@ -95,12 +107,11 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		if (role->core)
 			on_core_closed(role, 0);
 		role->core = rpc_connection_plain(loop, fd, &settings, &events, role);
-	} else if (str_is(str_from(name), "pass-from:front")) {
-		role->intake_fd = fd;
-		role->intake = io_watch_new(loop, fd, on_intake, role);
-		if (role->intake)
-			io_watch_set(role->intake, IO_READABLE);
-	} else
+	} else if (str_is(str_from(name), "pass-from:front"))
+		intake_open(role, &role->intakes[0], fd);
+	else if (str_is(str_from(name), "pass-from:web"))
+		intake_open(role, &role->intakes[1], fd);
+	else
 		fd_close(fd);
 }
 
@@ -115,7 +126,7 @@ int server_relay_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	static const struct relay_events relay_events = { on_ended };
-	struct relay_role role = { .child = child, .intake_fd = -1 };
+	struct relay_role role = { .child = child, .intakes = { { .fd = -1 }, { .fd = -1 } } };
 	fd_limit_raise();
 	role.relay = relay_new(priv_child_loop(child), &relay_settings_default, &relay_events, &role);
 	if (!role.relay)
@@ -125,8 +136,10 @@ int server_relay_main(struct priv_child *child)
 		return 77;
 	priv_child_ready(child);
 	int code = priv_child_run(child);
-	io_watch_free(role.intake);
-	fd_close(role.intake_fd);
+	for (size_t i = 0; i < 2; i++) {
+		io_watch_free(role.intakes[i].watch);
+		fd_close(role.intakes[i].fd);
+	}
 	rpc_connection_free(role.core);
 	relay_free(role.relay);
 	return code;

@@ -2,6 +2,7 @@
 #include <malloc.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "base/mem.h"
 #include "io/io.h"
 #include "os/fd.h"
@@ -20,6 +21,7 @@ struct viz_role {
 	struct rpc_connection *core, *web, *collect;
 	struct io_timer *tick, *again; /* again: follows once more */
 	uint64_t since;                /* the last batch */
+	struct list watchers;
 	bool ticking;
 };
 
@@ -77,13 +79,33 @@ static void on_announce(void *ctx, struct rpc_call *call, const void *request)
 		rpc_call_reply(call, &reply);
 }
 
-/* ---- web ---- */
-
 struct watcher {
+	struct list node; /* in role->watchers */
 	struct viz_role *role;
 	struct rpc_call *call;
 	struct viz_watch *watch;
 };
+
+static void on_end_watches(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct viz_role *role = ctx;
+	const murmesh_WatchesEnd *request = message;
+	const murmesh_Announced reply = murmesh_Announced_init_zero;
+	struct id user;
+	bool named = request->user.size == sizeof user.bytes;
+	if (request->user.size && !named)
+		return rpc_call_finish(call, -E_MESSAGE, NULL);
+	if (named)
+		memcpy(user.bytes, request->user.bytes, sizeof user.bytes);
+	LIST_EACH(at, &role->watchers) {
+		struct watcher *watcher = LIST_ENTRY(at, struct watcher, node);
+		if (watcher->watch && viz_watch_is_of(watcher->watch, named ? &user : NULL))
+			rpc_call_finish(watcher->call, -E_FLOW, "what may be watched has changed");
+	}
+	rpc_call_reply(call, &reply);
+}
+
+/* ---- web ---- */
 
 static bool watcher_crowded(void *ctx)
 {
@@ -129,6 +151,7 @@ static void on_watch_closed(void *ctx, int err, const char *why)
 {
 	struct watcher *watcher = ctx;
 	(void)err, (void)why;
+	list_remove(&watcher->node);
 	viz_watch_close(watcher->watch);
 	ticking_update(watcher->role);
 	mem_free(watcher);
@@ -142,6 +165,7 @@ static int on_watch_open(void *ctx, struct rpc_call *call)
 		return -E_NO_MEMORY;
 	watcher->role = ctx;
 	watcher->call = call;
+	list_append(&watcher->role->watchers, &watcher->node);
 	rpc_call_accept(call, &rpc_Viz_Watch, &events, watcher);
 	return 0;
 }
@@ -154,12 +178,13 @@ static void on_tick(void *ctx)
 
 /* ---- the role ---- */
 
-static const struct rpc_service of_core[] = { { &rpc_Viz_Announce, 0, on_announce, NULL } };
+static const struct rpc_service of_core[] = { { &rpc_Viz_Announce, 0, on_announce, NULL },
+	                                      { &rpc_Viz_EndWatches, 0, on_end_watches, NULL } };
 static const struct rpc_service of_web[] = { { &rpc_Viz_Watch, 0, NULL, on_watch_open } };
 
 static int on_core_open(void *ctx, struct rpc_call *call)
 {
-	const struct rpc_service *row = rpc_service_find(of_core, 1, rpc_call_path(call));
+	const struct rpc_service *row = rpc_service_find(of_core, sizeof of_core / sizeof *of_core, rpc_call_path(call));
 	return row ? rpc_serve(row, call, ctx) : -E_UNSUPPORTED;
 }
 
@@ -224,6 +249,7 @@ int server_viz_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	struct viz_role role = { .child = child, .loop = priv_child_loop(child) };
+	list_init(&role.watchers);
 	mallopt(M_MMAP_THRESHOLD, 128 << 10); /* fixed, so that a large graph's memory goes back to the system */
 	role.viz = viz_new();
 	role.tick = io_timer_new(role.loop, on_tick, &role);

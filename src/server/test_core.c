@@ -101,6 +101,7 @@ int test_core_teardown(void **state)
 	assert_int_equal(f->core.n_watches, 0);
 	assert_int_equal(f->core.logins, 0);
 	map_free(f->core.online);
+	mem_free(f->core.pairs);
 	io_loop_free(f->core.loop);
 	free(f);
 	return 0;

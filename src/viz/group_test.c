@@ -149,6 +149,19 @@ static void keeps_what_was(void **state)
 	assert_int_equal(groups, 0);
 }
 
+/* A larger group does not push out one that was there before. */
+static void old_before_large(void **state)
+{
+	struct world *world = world_make(state);
+	int groups;
+	add(world, 100, 30, 1);
+	add(world, 200, 60, 1);
+	before = "0/1";
+	assert_int_equal(join(world, 70, &groups), 61);
+	assert_int_equal(groups, 1);
+	assert_string_equal(world->groups[0].key, "0/1");
+}
+
 static int join_short(void *ctx)
 {
 	struct world *world = ctx;
@@ -168,7 +181,7 @@ int main(void)
 		cmocka_unit_test(few_stay_single),         cmocka_unit_test(largest_first),
 		cmocka_unit_test(next_level_when_needed),  cmocka_unit_test(all_in_one_when_nothing_else_helps),
 		cmocka_unit_test(more_groups_than_budget), cmocka_unit_test(keeps_what_was),
-		cmocka_unit_test(memory_is_short),
+		cmocka_unit_test(old_before_large),        cmocka_unit_test(memory_is_short),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

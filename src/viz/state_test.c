@@ -258,9 +258,21 @@ static void keyframe(void **state)
 	assert_null(state_thing_find(world->a, "p/3"));
 	assert_non_null(state_tie_find(world->a, "c/1")); /* of another module */
 	state_keyframe_begin(world->a, &keyframe);
-	state_keyframe_end(&world->state, world->a, &keyframe, NETWORK, 11000);
+	connect(world, world->a, "c/1", "p/1", "n/1");
+	connect(world, world->a, "c/2", "p/1", "n/1");
+	state_keyframe_end(&world->state, world->a, &keyframe, NETWORK, 10000);
 	state_sweep(&world->state, world->a, 20000);
+	assert_non_null(state_tie_find(world->a, "c/1"));
+	state_keyframe_begin(world->a, &keyframe);
+	state_tie_bytes(&world->state, world->a, "c/2", 0, 5, true); /* its bytes name it too */
+	state_keyframe_end(&world->state, world->a, &keyframe, NETWORK, 20000);
+	state_sweep(&world->state, world->a, 30000);
 	assert_null(state_tie_find(world->a, "c/1"));
+	assert_non_null(state_tie_find(world->a, "c/2"));
+	state_keyframe_begin(world->a, &keyframe);
+	state_keyframe_end(&world->state, world->a, &keyframe, NETWORK, 31000);
+	state_sweep(&world->state, world->a, 40000);
+	assert_null(state_tie_find(world->a, "c/2"));
 	assert_int_equal(map_count(world->a->things), 2);
 	world_done(world);
 }

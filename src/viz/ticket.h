@@ -13,6 +13,7 @@
 
 /* Whose events somebody may watch. */
 struct scope {
+	struct id user; /* who he is */
 	bool all;
 	bool fleet; /* shown as devices among each other; always when it is not one */
 	size_t n_devices;

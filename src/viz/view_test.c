@@ -174,6 +174,9 @@ static void gone_and_back(void **state)
 	told(world);
 	process_end(world, 2);
 	build(world);
+	process(world, 9, 1, "other");
+	build(world); /* while it is still to be told */
+	process_end(world, 9);
 	struct view_node *ls = map_get(world->view.by_id, "proc/" TEXT_A "/2-1", strlen("proc/" TEXT_A "/2-1"));
 	assert_true(ls->dead);
 	process(world, 2, 1, "ls");

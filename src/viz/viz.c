@@ -115,7 +115,13 @@ int viz_announce(struct viz *viz, const murmesh_WatchAnnouncement *announcement,
 	if (err < 0)
 		return err;
 	scope.fleet |= announcement->fleet;
+	memcpy(scope.user.bytes, announcement->user, sizeof scope.user.bytes);
 	return tickets_add(viz->tickets, announcement->ticket, &scope, now_ms);
+}
+
+bool viz_watch_is_of(const struct viz_watch *watch, const struct id *user)
+{
+	return user ? id_equal(&watch->scope.user, user) : !watch->scope.all;
 }
 
 int viz_watch_open(struct viz *viz, const uint8_t ticket[16], const struct viz_sink *sink, void *ctx, uint64_t now_ms,

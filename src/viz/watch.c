@@ -65,7 +65,7 @@ static bool tell_gone(struct viz_watch *watch)
 	LIST_EACH(at, &watch->view.nodes) {
 		struct view_node *node = LIST_ENTRY(at, struct view_node, list);
 		murmesh_LiveChange *change;
-		if (!node->dead || node->n_edges)
+		if (!node->dead)
 			continue;
 		if (node->sent) {
 			change = change_new(watch, murmesh_LiveChange_node_removed_tag);

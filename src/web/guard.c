@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "services.h"
+#include "web/leg.h"
 #include "web/socket.h"
 #include "web/socket_own.h"
 
@@ -40,11 +41,16 @@ static void on_closed(void *ctx, int err, const char *why)
 			io_timer_start(guard->web->again, 1000, 0);
 		return;
 	}
-	LIST_EACH(at, &guard->web->sockets) {
+	struct web *web = guard->web;
+	uint8_t session[ACCOUNT_SESSION_SIZE];
+	memcpy(session, guard->session, sizeof session);
+	LIST_EACH(at, &web->sockets) {
 		struct web_socket *socket = LIST_ENTRY(at, struct web_socket, node);
 		if (socket->guard == guard)
 			web_socket_close(socket, SOCKET_POLICY, err_text(-E_SESSION));
 	}
+	legs_session_ended(web, session); /* may have been the last that held this guard */
+	mem_wipe(session, sizeof session);
 }
 
 static void guard_open(struct guard *guard)

@@ -1,4 +1,4 @@
-/* web/guard.h: sockets end with their session.  A socket is no request that core could refuse: one stream of core for each session that has
+/* web/guard.h: sockets and legs end with their session.  A socket is no request that core could refuse: one stream of core for each session that has
  * sockets tells when it has ended, by a logout, an administrator or its time. */
 #ifndef WEB_GUARD_H
 #define WEB_GUARD_H

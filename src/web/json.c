@@ -122,6 +122,9 @@ static int decode_one(const struct field *field, const json_t *value, uint8_t *a
 	case FIELD_ID:
 	case FIELD_BYTES_ID:
 		return decode_id(field, value, at, why);
+	case FIELD_OBJECT:
+		return json_is_object(value) ? schema_decode(field->schema, value, at, why)
+		                             : wrong(why, field->name, "has to be an object");
 	default: /* of answers only */
 		return -E_INTERNAL;
 	}
@@ -178,32 +181,13 @@ int schema_decode(const struct schema *schema, const json_t *object, void *messa
 
 /* ---- out ---- */
 
-/* Cleans it piece by piece: between line ends and tabs, which stay. */
-static size_t clean_lines(struct str text, char *out, size_t size)
-{
-	size_t len = 0;
-	while (text.len && size - len > 4) {
-		size_t piece = 0;
-		while (piece < text.len && text.ptr[piece] != '\n' && text.ptr[piece] != '\t')
-			piece++;
-		utf8_clean((struct str){ text.ptr, piece }, out + len, size - len);
-		len += strlen(out + len);
-		text = str_skip(text, piece);
-		if (text.len && size - len > 4)
-			out[len++] = text.ptr[0];
-		text = str_skip(text, 1);
-	}
-	return len;
-}
-
 json_t *json_text(struct str text, bool lines)
 {
 	size_t size = text.len * 3 + 8; /* a byte becomes at most U+FFFD */
 	char *clean = mem_alloc(size);
 	if (!clean)
 		return NULL;
-	size_t len = lines ? clean_lines(text, clean, size) : strlen(utf8_clean(text, clean, size));
-	json_t *json = json_stringn(clean, len);
+	json_t *json = json_string(lines ? utf8_clean_lines(text, clean, size) : utf8_clean(text, clean, size));
 	mem_free(clean);
 	return json;
 }

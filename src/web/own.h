@@ -23,6 +23,9 @@ struct web {
 	size_t n_connections;
 	struct sources *sources;
 	struct list sockets, guards;
+	struct list passports; /* of sessions, with their legs (leg.h) */
+	size_t n_legs;
+	struct list task_runs;
 	struct list watching; /* subscriptions that browsers look at */
 	struct list orphans;  /* those whose socket went: it may come back; oldest first */
 	size_t n_subscriptions;
@@ -48,4 +51,5 @@ struct _murmesh_Task;
 void web_task_run(struct web *web, const struct _murmesh_TaskStart *start, const struct _murmesh_Task *task);
 /* Core has marked it as cancelled: what is under way is stopped. */
 void web_task_cancel(struct web *web, const struct id *task);
+void tasks_stop(struct web *web); /* all: core is away, or this role ends */
 #endif

@@ -363,7 +363,8 @@ void test_client_take(struct test_client *c, char *out, size_t len)
 	if (len)
 		memcpy(out, c->in, len);
 	c->len -= len;
-	memmove(c->in, c->in + len, c->len);
+	if (c->len)
+		memmove(c->in, c->in + len, c->len);
 }
 
 const char *test_ask(struct test_client *c, const char *text)

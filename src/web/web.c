@@ -5,6 +5,7 @@
 #include "web/attempts.h"
 #include "web/guard.h"
 #include "web/http.h"
+#include "web/leg.h"
 #include "web/socket_own.h"
 #include "web/watch.h"
 
@@ -18,8 +19,8 @@ struct web *web_new(struct io_loop *loop, const struct web_settings *settings)
 	web->relay = -1;
 	origin_init(&web->origin, settings->address, settings->domain, settings->port);
 	tickets_init(&web->tickets);
-	struct list *const lists[] = { &web->arriving, &web->idle,     &web->busy,   &web->sockets,
-		                       &web->guards,   &web->watching, &web->orphans };
+	struct list *const lists[] = { &web->arriving, &web->idle,    &web->busy,      &web->sockets,  &web->guards,
+		                       &web->watching, &web->orphans, &web->passports, &web->task_runs };
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		list_init(lists[i]);
 	random_bytes(seed, sizeof seed);
@@ -35,6 +36,8 @@ struct web *web_free(struct web *web)
 	if (!web)
 		return NULL;
 	socket_free_all(web);
+	tasks_stop(web);
+	legs_free_all(web);
 	watch_free_all(web);
 	http_free_all(web);
 	tickets_done(&web->tickets);
@@ -48,7 +51,7 @@ void web_set_core(struct web *web, struct rpc_connection *core)
 {
 	web->core = core;
 	if (!core)
-		return;
+		return tasks_stop(web);
 	guard_core_changed(web);
 	watch_core_changed(web);
 }

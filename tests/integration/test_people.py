@@ -1,10 +1,13 @@
 """Who may what, and where: roles by group, by command line and console; what ends when somebody is shut out."""
 import json
+import os
+import signal
+import socket
 
 import pytest
 
 from console import Browser, browser_of
-from harness import Mesh, refused, until
+from harness import PROGRAMS, Echo, Mesh, Program, closed, refused, until
 from people import PASSWORD, Elsewhere, database, password_give
 
 
@@ -122,9 +125,28 @@ def test_shut_out_at_once(office, log_in):
     assert names(vera) == {"web02"}
 
 
+def test_open_tunnels_end(office, log_in):
+    """A connection through a map, of a user who is shut out, of one whose role changes; another's goes on."""
+    olga, root = log_in("olga"), log_in("root")
+    with Echo() as echo:
+        def mapped(away):
+            return Program([PROGRAMS / "murmesh", "map", f"TCP:0:web02:HTTP:{echo.port}", "--json"], away.home / "map.log", env=away.env, cwd=away.home)
+
+        def connect(program):
+            port = json.loads(program.process.stdout.readline())["local_port"]
+            connection = socket.create_connection(("127.0.0.1", port), 20)
+            connection.sendall(b"a")
+            assert connection.recv(1) == b"a"
+            return connection
+
+        with mapped(olga) as one, mapped(root) as two, connect(one) as first, connect(two) as second:
+            good(office.cli("user", "role", "olga", "operator", "--groups", "shop"))
+            until(lambda: closed(first), "her connection to end")
+            second.sendall(b"b")
+            assert second.recv(1) == b"b"
+
+
 def test_revoked_stays_so_after_a_restart(office, log_in):
-    import os
-    import signal
     vera = log_in("vera")
     good(office.cli("user", "disable", "vera"))
     good(office.cli("user", "enable", "vera"))

@@ -1,5 +1,5 @@
 // Calls of the server's REST interface.  Every failure becomes an ApiFailure with what, why, what to do and the id that the log also has.
-import { client, type AuditRow, type Method, type Problem } from './api.generated';
+import { client, type Method, type Problem } from './api.generated';
 
 export type * from './api.generated';
 
@@ -79,9 +79,3 @@ export const api = client(call);
 
 export const openTerminal = async (device: string, columns: number, rows: number, terminal?: string) =>
 	(await api.openTerminal(device, { columns, rows, ...(terminal && { terminal }) })).ticket;
-
-/** `before`: a sequence; `text`: in actor, action or object. */
-export const audit = (query: { limit: number; before?: number; text?: string }) => {
-	const words = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
-	return call<AuditRow[]>('GET', `/api/audit?${words}`);
-};
