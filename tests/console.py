@@ -40,15 +40,17 @@ class Answer:
 class Browser:
     """One browser: keeps its cookie, sends what the console's page would send."""
 
-    def __init__(self, port, host="127.0.0.1", token=None):
-        self.port, self.host, self.cookie, self.connection = port, f"{host}:{port}", None, None
+    def __init__(self, port, host="127.0.0.1", token=None, source=None):
+        """source: the address it comes from."""
+        self.port, self.host, self.cookie, self.connection, self.source = port, f"{host}:{port}", None, None, source
         if token:
             self.login(token)
 
     def request(self, method, path, body=None, headers=None, mark=True, raw=None):
         """headers: replace what is sent by itself; a value None leaves it out.  raw: the body as bytes."""
         if self.connection is None:
-            self.connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=SECONDS, context=tls())
+            self.connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=SECONDS, context=tls(),
+                                                             source_address=(self.source, 0) if self.source else None)
         sent = {"Host": self.host}
         if self.cookie:
             sent["Cookie"] = f"__Host-session={self.cookie}"

@@ -128,6 +128,7 @@ static struct http_exchange *call_free(struct api_call *call)
 	}
 	if (call->stream)
 		rpc_call_unref(call->stream);
+	attempt_release(call->attempt);
 	json_decref(call->body);
 	json_decref(call->query);
 	json_decref(call->rows);
@@ -163,10 +164,21 @@ int api_ask(struct api_call *call, const struct rpc_method *method, const void *
 	return core ? rpc_unary(core, method, message, CALL_MS, done, call) : -E_BUSY;
 }
 
+static void on_waited(void *ctx)
+{
+	struct api_call *call = ctx;
+	api_fail(call, call->err, call->why);
+}
+
 static void on_reply(void *ctx, int err, const char *why, const void *reply)
 {
 	struct api_call *call = ctx;
 	const struct route *route = call->route;
+	if (err < 0 && err != -E_BUSY && call->attempt) {
+		call->err = err;
+		str_copy(str_from(why), call->why, sizeof call->why);
+		return attempt_wait(call->attempt, on_waited, call);
+	}
 	if (err < 0)
 		return api_fail(call, err, why);
 	if (route->done)

@@ -2,6 +2,7 @@
 #ifndef WEB_API_H
 #define WEB_API_H
 #include "services.h"
+#include "web/attempts.h"
 #include "web/http.h"
 #include "web/json.h"
 #include "web/routes.h"
@@ -15,6 +16,9 @@ struct api_call {
 	json_t *rows;                          /* of a list */
 	void *message;                         /* of the route's call, kept for `done` */
 	struct rpc_call *stream;
+	struct attempt *attempt; /* of a password: its place among those who try */
+	int err;                 /* a failure that waits */
+	char why[128];
 };
 
 /* Each answers the exchange and frees the call. */
@@ -46,11 +50,11 @@ struct api_ticket {
 extern const struct schema schema_ticket;
 
 /* ---- handlers.c: those rows of the table that are more than a call ---- */
-int prepare_login_link(const struct api_call *call, void *message);
-int prepare_login(const struct api_call *call, void *message);
-int prepare_device(const struct api_call *call, void *message);
-int prepare_retire(const struct api_call *call, void *message);
-int prepare_user(const struct api_call *call, void *message);
+int prepare_login_link(struct api_call *call, void *message);
+int prepare_login(struct api_call *call, void *message);
+int prepare_device(struct api_call *call, void *message);
+int prepare_retire(struct api_call *call, void *message);
+int prepare_user(struct api_call *call, void *message);
 void done_login(struct api_call *call, const void *reply);
 void done_logout(struct api_call *call, const void *reply);
 void done_user_link(struct api_call *call, const void *reply);

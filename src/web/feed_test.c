@@ -12,7 +12,8 @@ static const char *take(struct feed *feed, size_t max, uint64_t *ret_last)
 	struct buf out;
 	buf_init(&out, sizeof taken - 1);
 	assert_int_equal(feed_take(feed, max, &out, ret_last), 0);
-	memcpy(taken, buf_head(&out), buf_len(&out));
+	if (buf_len(&out))
+		memcpy(taken, buf_head(&out), buf_len(&out));
 	taken[buf_len(&out)] = 0;
 	buf_done(&out);
 	return taken;

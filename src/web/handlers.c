@@ -7,16 +7,16 @@
 
 /* ---- sessions ---- */
 
-int prepare_login_link(const struct api_call *call, void *message)
+int prepare_login_link(struct api_call *call, void *message)
 {
 	http_peer(call->exchange, ((murmesh_LinkLogin *)message)->address);
 	return 0;
 }
 
-int prepare_login(const struct api_call *call, void *message)
+int prepare_login(struct api_call *call, void *message)
 {
 	http_peer(call->exchange, ((murmesh_PasswordLogin *)message)->address);
-	return 0;
+	return attempt_take(call->exchange->web->attempts, http_fd(call->exchange), &call->attempt);
 }
 
 void done_login(struct api_call *call, const void *message)
@@ -42,7 +42,7 @@ void done_logout(struct api_call *call, const void *reply)
 
 /* ---- devices ---- */
 
-int prepare_device(const struct api_call *call, void *message)
+int prepare_device(struct api_call *call, void *message)
 {
 	murmesh_DeviceChange *change = &((murmesh_ConsoleDeviceChange *)message)->change;
 	id_format(&call->id, change->selector);
@@ -50,7 +50,7 @@ int prepare_device(const struct api_call *call, void *message)
 	return 0;
 }
 
-int prepare_retire(const struct api_call *call, void *message)
+int prepare_retire(struct api_call *call, void *message)
 {
 	((murmesh_ConsoleDeviceChange *)message)->change.retire = true;
 	return prepare_device(call, message);
@@ -58,7 +58,7 @@ int prepare_retire(const struct api_call *call, void *message)
 
 /* ---- people ---- */
 
-int prepare_user(const struct api_call *call, void *message)
+int prepare_user(struct api_call *call, void *message)
 {
 	murmesh_UserChange *change = &((murmesh_ConsoleUserChange *)message)->change;
 	memcpy(change->id.bytes, call->id.bytes, sizeof call->id.bytes);

@@ -104,6 +104,13 @@ static void test_errors(void **state)
 	test_client_close(&c);
 }
 
+static size_t wanted;
+
+static bool asked_wanted(struct test_web *f)
+{
+	return f->asked >= wanted;
+}
+
 static bool was_asked(struct test_web *f)
 {
 	return f->asked > 0;
@@ -181,6 +188,33 @@ static void test_room(void **state)
 	test_client_close(&idle);
 	test_client_close(&fresh);
 	test_web_run(f, nobody_left);
+}
+
+/* Who tries passwords waits for each answer, and has few places; a good one is not made to wait. */
+static void test_attempts(void **state)
+{
+	struct test_web *f = *state;
+	static const char *const request = TEST_SEND("POST", "/api/login", "27") "{\"name\":\"a\",\"password\":\"b\"}";
+	struct test_client c[ATTEMPTS_PER_CLIENT + 1];
+	f->err = -E_LOGIN;
+	for (int i = 0; i < ATTEMPTS_PER_CLIENT + 1; i++)
+		assert_int_equal(test_client_open(f, &c[i]), 0);
+	for (int i = 0; i < ATTEMPTS_PER_CLIENT; i++)
+		test_client_send(&c[i], request);
+	wanted = ATTEMPTS_PER_CLIENT;
+	test_web_run(f, asked_wanted);
+	assert_int_equal(ask(&c[ATTEMPTS_PER_CLIENT], request), 503);
+	for (int i = 0; i < ATTEMPTS_PER_CLIENT; i++)
+		assert_int_equal(ask(&c[i], ""), 401);
+	assert_int_equal(f->asked, ATTEMPTS_PER_CLIENT);
+	f->err = 0;
+	assert_int_equal(ask(&c[0], request), 200);
+	f->err = -E_LOGIN; /* one still waits when the role ends */
+	test_client_send(&c[1], request);
+	wanted = ATTEMPTS_PER_CLIENT + 2;
+	test_web_run(f, asked_wanted);
+	for (int i = 0; i < ATTEMPTS_PER_CLIENT + 1; i++)
+		test_client_close(&c[i]);
 }
 
 /* A browser that does not read gets its answer when it does. */
@@ -270,9 +304,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_web_setup, test_web_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_calls),          TEST(test_lists),           TEST(test_errors),
-		TEST(test_gone_meanwhile), TEST(test_limits),          TEST(test_room),
-		TEST(test_slow_reader),    TEST(test_upgrade_refused), cmocka_unit_test(test_memory),
+		TEST(test_calls),       TEST(test_lists),
+		TEST(test_errors),      TEST(test_gone_meanwhile),
+		TEST(test_limits),      TEST(test_room),
+		TEST(test_slow_reader), TEST(test_upgrade_refused),
+		TEST(test_attempts),    cmocka_unit_test(test_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@ struct web {
 	int relay; /* PASS socket for legs; -1 = none */
 	struct origin origin;
 	struct tickets tickets;
+	struct attempts *attempts;
 	struct list arriving, idle,
 	        busy; /* HTTP connections: with a request on its way; between requests; others, and WebSockets */
 	size_t n_connections;

@@ -29,7 +29,7 @@ struct route {
 	size_t id_at;                  /* where the id of the path goes; 0 = elsewhere */
 	size_t has;                    /* offset of a bool of the message that has to be set; 0 = none */
 	/* Completes the message; NULL = it is complete.  0 or a negative code. */
-	int (*prepare)(const struct api_call *call, void *message);
+	int (*prepare)(struct api_call *call, void *message);
 	/* Makes the answer, or goes on; NULL = the reply is the answer. */
 	void (*done)(struct api_call *call, const void *reply);
 	size_t body_max; /* bytes; 0 = the usual */

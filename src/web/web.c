@@ -2,6 +2,7 @@
 #include "os/fd.h"
 #include "os/random.h"
 #include "os/sources.h"
+#include "web/attempts.h"
 #include "web/guard.h"
 #include "web/http.h"
 #include "web/leg.h"
@@ -25,8 +26,9 @@ struct web *web_new(struct io_loop *loop, const struct web_settings *settings)
 	random_bytes(seed, sizeof seed);
 	json_object_seed(0);
 	web->sources = sources_new(seed, HTTP_CONNECTIONS_MAX, (struct sources_limits){ HTTP_PER_ADDRESS, HTTP_PER_LOOPBACK });
+	web->attempts = attempts_new(loop);
 	web->again = io_timer_new(loop, watch_timer, web);
-	return web->sources && web->again ? web : web_free(web);
+	return web->sources && web->attempts && web->again ? web : web_free(web);
 }
 
 struct web *web_free(struct web *web)
@@ -39,6 +41,7 @@ struct web *web_free(struct web *web)
 	watch_free_all(web);
 	http_free_all(web);
 	tickets_done(&web->tickets);
+	attempts_free(web->attempts);
 	io_timer_free(web->again);
 	sources_free(web->sources);
 	return mem_free(web);

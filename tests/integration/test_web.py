@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import ssl
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -335,6 +336,30 @@ def test_wrong_passwords(home):
             break
     refused(answer, 429, "E1222")
     assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_login_beside_a_flood(home):
+    """Who tries passwords keeps nobody out who comes from elsewhere, nor slows down those who are in."""
+    good, stop = browser_of(home), threading.Event()
+
+    def attack(number):
+        browser, answers = Browser(home.port), []
+        while not stop.is_set():
+            answers.append(browser.post("/api/login", {"name": f"victim{number}", "password": "guess"}).status)
+        return answers
+    with ThreadPoolExecutor(8) as pool:
+        attackers = [pool.submit(attack, number) for number in range(8)]
+        try:
+            for _ in range(5):
+                other = Browser(home.port, source="127.0.0.9")
+                answer = other.post("/api/login", {"name": "root", "password": PASSWORD})
+                assert answer.status == 200, answer
+                other.close()
+                assert good.get("/api/me").status == 200
+        finally:
+            stop.set()
+        answers = [status for attacker in attackers for status in attacker.result()]
+    assert set(answers) <= {401, 429, 503} and 503 in answers
 
 
 def test_setup_totp_and_sessions(home, root):

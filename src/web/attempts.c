@@ -1,0 +1,119 @@
+#include "web/attempts.h"
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "io/io.h"
+#include "os/socket.h"
+
+struct attempt {
+	struct list node; /* asking or waiting */
+	struct attempts *attempts;
+	struct socket_source from;
+	uint64_t until_ms; /* while it waits; else 0 */
+	void (*over)(void *ctx);
+	void *ctx;
+};
+
+struct attempts {
+	struct io_loop *loop;
+	struct io_timer *timer;
+	struct list asking, waiting; /* the oldest first */
+	size_t n_asking, n_waiting;
+};
+
+static void answer_until(struct attempts *attempts, uint64_t now)
+{
+	while (!list_empty(&attempts->waiting)) {
+		struct attempt *attempt = LIST_ENTRY(attempts->waiting.next, struct attempt, node);
+		if (attempt->until_ms > now)
+			return io_timer_start(attempts->timer, attempt->until_ms - now, 0);
+		attempt->over(attempt->ctx);
+	}
+}
+
+static void on_timer(void *ctx)
+{
+	struct attempts *attempts = ctx;
+	answer_until(attempts, io_loop_now_ms(attempts->loop));
+}
+
+struct attempts *attempts_new(struct io_loop *loop)
+{
+	struct attempts *attempts = mem_alloc(sizeof *attempts);
+	if (!attempts)
+		return NULL;
+	attempts->loop = loop;
+	list_init(&attempts->asking);
+	list_init(&attempts->waiting);
+	attempts->timer = io_timer_new(loop, on_timer, attempts);
+	return attempts->timer ? attempts : attempts_free(attempts);
+}
+
+struct attempts *attempts_free(struct attempts *attempts)
+{
+	if (!attempts)
+		return NULL;
+	answer_until(attempts, UINT64_MAX);
+	io_timer_free(attempts->timer);
+	return mem_free(attempts);
+}
+
+static bool same_client(const struct list *node, const struct socket_source *from)
+{
+	const struct attempt *attempt = (const struct attempt *)((const char *)node - offsetof(struct attempt, node));
+	return memcmp(attempt->from.key, from->key, sizeof from->key) == 0;
+}
+
+static bool room(const struct attempts *attempts, const struct socket_source *from)
+{
+	size_t n = 0;
+	LIST_EACH(at, &attempts->asking)
+		n += same_client(at, from);
+	LIST_EACH(at, &attempts->waiting)
+		n += same_client(at, from);
+	return n < ATTEMPTS_PER_CLIENT && attempts->n_asking < ATTEMPTS_ASKING && attempts->n_waiting < ATTEMPTS_WAITING;
+}
+
+int attempt_take(struct attempts *attempts, int fd, struct attempt **ret)
+{
+	struct socket_address peer;
+	struct socket_source from;
+	if (socket_peer(fd, &peer) < 0)
+		return -E_CLOSED;
+	socket_address_source(&peer, &from);
+	if (!room(attempts, &from))
+		return -E_BUSY;
+	struct attempt *attempt = mem_alloc(sizeof *attempt);
+	if (!attempt)
+		return -E_NO_MEMORY;
+	attempt->attempts = attempts;
+	attempt->from = from;
+	list_append(&attempts->asking, &attempt->node);
+	attempts->n_asking++;
+	*ret = attempt;
+	return 0;
+}
+
+struct attempt *attempt_release(struct attempt *attempt)
+{
+	if (!attempt)
+		return NULL;
+	--*(attempt->until_ms ? &attempt->attempts->n_waiting : &attempt->attempts->n_asking);
+	list_remove(&attempt->node);
+	return mem_free(attempt);
+}
+
+void attempt_wait(struct attempt *attempt, void (*over)(void *ctx), void *ctx)
+{
+	struct attempts *attempts = attempt->attempts;
+	attempt->over = over;
+	attempt->ctx = ctx;
+	attempt->until_ms = io_loop_now_ms(attempts->loop) + ATTEMPT_WAIT_MS;
+	if (list_empty(&attempts->waiting))
+		io_timer_start(attempts->timer, ATTEMPT_WAIT_MS, 0);
+	list_remove(&attempt->node);
+	list_append(&attempts->waiting, &attempt->node);
+	attempts->n_asking--;
+	attempts->n_waiting++;
+}
