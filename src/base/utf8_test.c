@@ -110,13 +110,39 @@ static void test_names(void **state)
 		assert_false(name_valid(bad[i]));
 }
 
+static void test_clean_lines(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *from, *to;
+	} rows[] = {
+		{ "", "" },
+		{ "one", "one" },
+		{ "one\n\ttwo\n", "one\n\ttwo\n" },
+		{ "\n\n", "\n\n" },
+		{ "a\rb\033\nc", "a\xef\xbf\xbd"
+		                 "b\xef\xbf\xbd\nc" },
+		{ "\xff\n\xff", "\xef\xbf\xbd\n\xef\xbf\xbd" },
+	};
+	char out[64];
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_ptr_equal(utf8_clean_lines(str_from(rows[i].from), out, sizeof out), out);
+		assert_string_equal(out, rows[i].to);
+	}
+	/* it fits, whatever the size */
+	for (size_t size = 4; size < 40; size++) {
+		memset(out, 'x', sizeof out);
+		utf8_clean_lines(STR("ab\nc\xff\n\n\tdefg\nhi"), out, size);
+		assert_true(strlen(out) < size && utf8_valid(str_from(out)));
+		assert_int_equal(out[size], 'x');
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_valid),
-		cmocka_unit_test(test_cleans),
-		cmocka_unit_test(test_cuts_at_an_edge),
-		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_clean_lines),     cmocka_unit_test(test_valid), cmocka_unit_test(test_cleans),
+		cmocka_unit_test(test_cuts_at_an_edge), cmocka_unit_test(test_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

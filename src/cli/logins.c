@@ -179,7 +179,7 @@ int login_read(struct str pem, struct login *login)
 {
 	static const char begin[] = "-----BEGIN PRIVATE KEY-----";
 	struct certificate *chain[2] = { NULL };
-	const char *key = memmem(pem.ptr, pem.len, begin, sizeof begin - 1);
+	const char *key = pem.len ? memmem(pem.ptr, pem.len, begin, sizeof begin - 1) : NULL;
 	size_t len = key ? (size_t)(key - pem.ptr) : 0;
 	int n = key ? certificate_read_pem((struct str){ pem.ptr, len }, chain, 2) : -E_CHECKSUM;
 	login->leaf = chain[0];

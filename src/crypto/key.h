@@ -11,7 +11,7 @@
 struct buf;
 struct key; /* a private key, or a public one alone */
 
-#define HASH_SIZE         32  /* SHA-256 */
+#define HASH_SIZE         32 /* SHA-256 */
 #define HASH_SHA1_SIZE    20
 #define KEY_PUBLIC_MAX    128 /* SubjectPublicKeyInfo, DER (RFC 5280 section 4.1.2.7) */
 #define KEY_SIGNATURE_MAX 80
@@ -40,7 +40,7 @@ void hash_hmac(const uint8_t *key, size_t key_len, struct str a, struct str b, u
 /* HKDF-SHA256 (RFC 5869) without salt, 32 bytes out. */
 void hash_hkdf(const uint8_t *secret, size_t len, struct str info, uint8_t ret_key[HASH_SIZE]);
 void hash_sha1(const void *bytes, size_t len, uint8_t ret_hash[HASH_SHA1_SIZE]); /* for RFC 6455, which proves nothing by it */
-bool hash_equal(const uint8_t a[HASH_SIZE], const uint8_t b[HASH_SIZE]); /* in constant time */
+bool hash_equal(const uint8_t a[HASH_SIZE], const uint8_t b[HASH_SIZE]);         /* in constant time */
 
 /* The contexts in use. */
 #define CONTEXT_POLICY STR("murmesh policy 1") /* by the mesh root key */

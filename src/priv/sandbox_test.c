@@ -153,6 +153,7 @@ static void test_allowed(void **state)
 		{ "every", "library", "ok" }, { "every", "tcp", "ok" },       { "resolve", "open", "ok" },
 		{ "resolve", "tcp", "ok" },   { "resolve", "resolve", "ok" }, { "helper", "open", "ok" },
 		{ "helper", "fork", "ok" },   { "proc", "proc", "ok" },       { "proc", "library", "ok" },
+		{ "pairs", "pair", "ok" },    { "pairs", "library", "ok" },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
@@ -184,6 +185,8 @@ static void test_forbidden(void **state)
 		{ "plain", "fork", NOT_ALLOWED("clone") },
 		{ "plain", "thread", "signal 31" }, /* the library blocks signals there: no report */
 		{ "worker", "fork", NOT_ALLOWED("clone") },
+		{ "plain", "pair", NOT_ALLOWED("socketpair") },
+		{ "pairs", "pair-inet", NOT_ALLOWED("socketpair") },
 		{ "plain", "kill", NOT_ALLOWED("kill") },
 		{ "plain", "terminal", NOT_ALLOWED("ioctl") },
 		{ "plain", "execute-memory", NOT_ALLOWED("mmap") },

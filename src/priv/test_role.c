@@ -171,6 +171,18 @@ static int try_unix(void)
 	return socket(AF_UNIX, SOCK_STREAM, 0);
 }
 
+static int try_pair(void)
+{
+	int pair[2];
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
+}
+
+static int try_pair_inet(void)
+{
+	int pair[2];
+	return socketpair(AF_INET, SOCK_STREAM, 0, pair);
+}
+
 static int try_bind(void)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -348,6 +360,8 @@ static const struct {
 	{ "tcp", try_tcp },
 	{ "udp", try_udp },
 	{ "unix", try_unix },
+	{ "pair", try_pair },
+	{ "pair-inet", try_pair_inet },
 	{ "bind", try_bind },
 	{ "ptrace", try_ptrace },
 	{ "exec", try_exec },
@@ -557,6 +571,7 @@ static const struct priv_role roles[] = {
 	{ .name = "every", .main = role_main, .allow = 127 & ~PRIV_ALLOW_RESOLVE, .directory = "every" },
 	{ .name = "proc", .main = role_main, .allow = PRIV_ALLOW_PROC },
 	{ .name = "worker", .main = role_main, .allow = PRIV_ALLOW_THREAD },
+	{ .name = "pairs", .main = role_main, .allow = PRIV_ALLOW_SOCKETPAIR },
 	{ .name = "helper", .main = role_main, .directory = "helper", .unconfined = true },
 	{ .name = "broken", .main = broken_main },
 };

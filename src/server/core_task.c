@@ -53,6 +53,8 @@ int core_task_begin(struct core_request *request)
 	for (pb_size_t i = 0; i < message->argv_count; i++)
 		if (!utf8_valid(str_from(message->argv[i])))
 			return -E_UTF8;
+		else if (strlen(message->argv[i]) >= sizeof((murmesh_OrderRequest *)0)->argv[0])
+			return -E_TOO_LONG;
 	if (message->retry.size)
 		return message->retry.size == sizeof(struct id) && !message->argv_count ? 0 : -E_USAGE;
 	if (!message->argv_count || !message->argv[0][0])

@@ -31,10 +31,10 @@ static const struct priv_role roles[] = {
 };
 
 static const struct priv_edge edges[] = {
-	{ "front", "link", PRIV_EDGE_PASS },  { "front", "relay", PRIV_EDGE_PASS }, { "front", "web", PRIV_EDGE_PASS },
-	{ "web", "relay", PRIV_EDGE_PASS },   { "link", "core", PRIV_EDGE_RPC },    { "core", "ca", PRIV_EDGE_RPC },
-	{ "core", "relay", PRIV_EDGE_RPC },   { "core", "hash", PRIV_EDGE_RPC },    { "core", "viz", PRIV_EDGE_RPC },
-	{ "web", "core", PRIV_EDGE_RPC },     { "web", "viz", PRIV_EDGE_RPC },      { "link", "collect", PRIV_EDGE_RPC },
+	{ "front", "link", PRIV_EDGE_PASS }, { "front", "relay", PRIV_EDGE_PASS }, { "front", "web", PRIV_EDGE_PASS },
+	{ "web", "relay", PRIV_EDGE_PASS },  { "link", "core", PRIV_EDGE_RPC },    { "core", "ca", PRIV_EDGE_RPC },
+	{ "core", "relay", PRIV_EDGE_RPC },  { "core", "hash", PRIV_EDGE_RPC },    { "core", "viz", PRIV_EDGE_RPC },
+	{ "web", "core", PRIV_EDGE_RPC },    { "web", "viz", PRIV_EDGE_RPC },      { "link", "collect", PRIV_EDGE_RPC },
 	{ "viz", "collect", PRIV_EDGE_RPC },
 };
 

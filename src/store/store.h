@@ -80,8 +80,8 @@ int64_t store_changed(const struct store_tx *tx);
 /* Columns from 0.  A value of another type or length than asked for is damage: it is read as zero or "", and store_error() says so. */
 bool store_is_null(struct store_query *query, int column);
 int64_t store_integer(struct store_query *query, int column);
-void store_text(struct store_query *query, int column, char *out, size_t size); /* UTF-8, less than size bytes, no NUL inside */
-void store_blob(struct store_query *query, int column, void *out, size_t len);  /* exactly len bytes */
+void store_text(struct store_query *query, int column, char *out, size_t size);    /* UTF-8, less than size bytes, no NUL inside */
+void store_blob(struct store_query *query, int column, void *out, size_t len);     /* exactly len bytes */
 size_t store_bytes(struct store_query *query, int column, void *out, size_t size); /* at most size bytes; how many */
 void store_id(struct store_query *query, int column, struct id *ret);
 /* 0, or the first error of this query: ask before using what was read. */

@@ -209,7 +209,7 @@ static int device_put(struct store_tx *tx, const struct id *id, const struct tas
 	store_bind_text(query, 1, str_from(task_state_name(device->state)));
 	store_bind_integer(query, 2, device->code);
 	store_bind_integer(query, 3, device->error);
-	store_bind_text(query, 4, str_from(utf8_clean(str_from(device->output), output, sizeof output)));
+	store_bind_text(query, 4, str_from(utf8_clean_lines(str_from(device->output), output, sizeof output)));
 	store_bind_id(query, 5, id);
 	store_bind_id(query, 6, &device->device);
 	int rows = store_step(query);

@@ -44,7 +44,7 @@ struct task_device {
 	enum task_state state;
 	int64_t code;                  /* exit code */
 	int64_t error;                 /* positive: base/err.def; 0 = none */
-	char output[TASK_OUTPUT_SIZE]; /* cleaned when kept; last: lists keep only as much as there is */
+	char output[TASK_OUTPUT_SIZE]; /* cleaned when kept, lines stay; last: lists keep only as much as there is */
 };
 
 /* Makes it with its devices, all waiting.  command: bytes whose meaning is the caller's, at most TASK_COMMAND_MAX.  Of task: id, user, session,

@@ -122,6 +122,9 @@ static int decode_one(const struct field *field, const json_t *value, uint8_t *a
 	case FIELD_ID:
 	case FIELD_BYTES_ID:
 		return decode_id(field, value, at, why);
+	case FIELD_OBJECT:
+		return json_is_object(value) ? schema_decode(field->schema, value, at, why)
+		                             : wrong(why, field->name, "has to be an object");
 	default: /* of answers only */
 		return -E_INTERNAL;
 	}

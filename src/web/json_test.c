@@ -39,6 +39,8 @@ static const struct field fields[] = {
 	FIELD("id", FIELD_ID, struct message, id, .optional = true),
 	FIELD("bytes", FIELD_BYTES_ID, struct message, bytes, .optional = true),
 	FIELD_LIST("words", FIELD_TEXT, struct message, words, .optional = true),
+	FIELD("inner", FIELD_OBJECT, struct message, inner, .optional = true, .schema = &inner_schema,
+	      .mark = offsetof(struct message, has_inner)),
 };
 static const struct schema schema = SCHEMA("Message", fields);
 static const struct field all_fields[] = {
@@ -79,7 +81,7 @@ static void test_good(void **state)
 	assert_int_equal(
 	        decode("{\"name\":\"a\xc3\xa4\",\"kind\":\"two\",\"flag\":false,\"u32\":4294967295,\"u64\":9223372036854775807,"
 	               "\"i64\":-5,\"id\":\"000102030405060708090a0b0c0d0e0f\","
-	               "\"bytes\":\"ff0102030405060708090a0b0c0d0e0f\",\"words\":[\"x\",\"yy\"]}",
+	               "\"bytes\":\"ff0102030405060708090a0b0c0d0e0f\",\"words\":[\"x\",\"yy\"],\"inner\":{\"text\":\"in\"}}",
 	               &m, why),
 	        0);
 	assert_string_equal(m.name, "a\xc3\xa4");
@@ -94,6 +96,8 @@ static void test_good(void **state)
 	assert_int_equal(m.bytes.bytes[0], 255);
 	assert_int_equal(m.words_count, 2);
 	assert_string_equal(m.words[1], "yy");
+	assert_true(m.has_inner);
+	assert_string_equal(m.inner.text, "in");
 	assert_int_equal(decode("{\"name\":\"b\"}", &m, why), 0);
 	assert_false(m.has_flag);
 	assert_int_equal(m.bytes.size, 0);
@@ -136,6 +140,11 @@ static void test_bad(void **state)
 		"{\"name\":\"a\",\"words\":[\"x\",\"y\",\"z\"]}",
 		"{\"name\":\"a\",\"words\":[\"123456\"]}",
 		"{\"name\":\"a\",\"words\":[1]}",
+		"{\"name\":\"a\",\"inner\":1}",
+		"{\"name\":\"a\",\"inner\":[]}",
+		"{\"name\":\"a\",\"inner\":{}}",
+		"{\"name\":\"a\",\"inner\":{\"text\":1}}",
+		"{\"name\":\"a\",\"inner\":{\"text\":\"x\",\"other\":1}}",
 	};
 	struct message m;
 	char why[JSON_WHY_SIZE];

@@ -7,7 +7,7 @@
 #include "web/own.h"
 
 #define LEGS_MAX        512
-#define LEGS_OF_SESSION 64
+#define LEGS_OF_SESSION 256
 
 struct leg;
 /* One who uses a leg; embedded in him. */

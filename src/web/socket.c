@@ -31,6 +31,7 @@ static void socket_free(struct web_socket *socket)
 static void socket_end(struct web_socket *socket)
 {
 	socket->ended = true;
+	io_task_cancel(&socket->flush);
 	if (socket->events->closed)
 		socket->events->closed(socket->ctx, wslay_event_get_status_code_received(socket->wslay));
 	if (socket->broken || stream_close_write(socket->stream) < 0)
@@ -222,7 +223,7 @@ int web_socket_send(struct web_socket *socket, bool text, struct str bytes)
 {
 	const struct wslay_event_msg message = { text ? WSLAY_TEXT_FRAME : WSLAY_BINARY_FRAME, (const uint8_t *)bytes.ptr,
 		                                 bytes.len };
-	if (socket->closing)
+	if (socket->closing || socket->ended)
 		return -E_CLOSED;
 	if (wslay_event_get_queued_msg_length(socket->wslay) + bytes.len > SOCKET_QUEUE_MAX)
 		return -E_FULL;
@@ -242,12 +243,13 @@ bool web_socket_crowded(const struct web_socket *socket)
 void web_socket_pause(struct web_socket *socket, bool paused)
 {
 	socket->paused = paused;
-	want_update(socket);
+	if (!socket->ended)
+		want_update(socket);
 }
 
 void web_socket_close(struct web_socket *socket, enum web_socket_code code, const char *reason)
 {
-	if (socket->closing)
+	if (socket->closing || socket->ended)
 		return;
 	socket->closing = true;
 	socket->code = (uint16_t)code;

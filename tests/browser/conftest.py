@@ -11,7 +11,7 @@ from harness import PATIENCE, PROGRAMS, ROOT, Mesh, die_with_tests
 
 HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium")
-SECONDS = 120
+SECONDS = 240
 NAME, PASSWORD = "ada", "a flock at dusk"
 
 
@@ -30,10 +30,10 @@ def scenario(tmp_path):
         given = {
             "url": mesh.info["url"], "directory": str(mesh.directory), "murmesh": str(PROGRAMS / "murmesh"), "chromium": CHROMIUM,
             "pictures": str(tmp_path),
-            "patience": PATIENCE, "name": NAME, "password": PASSWORD, **given}
+            "patience": PATIENCE, "seconds": SECONDS * PATIENCE, "name": NAME, "password": PASSWORD, **given}
         given.setdefault("login", mesh.json("login-link")["login"])
         done = subprocess.run(["node", HERE / "scenarios" / f"{name}.mjs"], input=json.dumps(given), capture_output=True, text=True,
-                              timeout=SECONDS * PATIENCE, preexec_fn=die_with_tests)
+                              timeout=(SECONDS + 30) * PATIENCE, preexec_fn=die_with_tests)
         assert done.returncode == 0, f"{name}: {done.stdout[-4000:]}\n{done.stderr[-4000:]}\npictures: {tmp_path}"
         return done.stdout
     return play

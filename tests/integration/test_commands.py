@@ -1,6 +1,7 @@
 """Commands about devices, users and the audit log: show, rename, group, tag, delete, user, audit, and queries in ls and run."""
 import hashlib
 import json
+import os
 import re
 import threading
 
@@ -127,14 +128,21 @@ def test_two_of_one_name(fleet):
 # ---- one device ----
 
 def test_show(fleet):
-    until(lambda: fleet.json("show", "app1")["inventory"] is not None, "the inventory is there")
+    until(lambda: fleet.json("show", "app1")["inventory"], "the inventory is there")
     shown = fleet.json("show", "app1")
     listed = fleet.device("app1")
     assert {key: value for key, value in shown.items() if key in listed and key != "last_seen"} == {key: value for key, value in listed.items() if key != "last_seen"}
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", shown["created"]) and shown["certificate_expires"] > shown["created"]
+    assert all(re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", shown[time]) for time in ("created", "certificate_expires", "inventory_time"))
+    refused(fleet.cli("show", "nobody"), 3, "E1017")
     table = {row["field"]: row["value"] for row in lines(good(fleet.cli("show", "app1")))}
     assert (table["name"], table["group"], table["tags"], table["online"], table["created"]) == ("app1", "shop", "web", "yes", shown["created"])
-    refused(fleet.cli("show", "nobody"), 3, "E1017")
+    inventory = shown["inventory"]
+    assert inventory["kernel"] == table["kernel"] == f"{os.uname().sysname} {os.uname().release}"
+    assert inventory["memory"] == int(table["memory"]) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert table["processor"] == f"{inventory['processors']} x {inventory['processor']}" and inventory["processors"] == os.sysconf("SC_NPROCESSORS_ONLN")
+    assert any(system["path"] == "/" and system["size"] >= system["available"] for system in inventory["file_systems"])
+    assert any(any("127.0.0.1" in address for address in interface["addresses"]) for interface in inventory["interfaces"])
+    assert all(re.fullmatch(r"([0-9a-f]{2}(:[0-9a-f]{2})*)?", interface["hardware"]) for interface in inventory["interfaces"])
 
 
 def test_rename(fleet):

@@ -1,5 +1,5 @@
 // The live page shows what starts, runs, talks and ends after it was opened.
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { spawn } from 'node:child_process';
 import { assert, deviceId, enter, given, open, scenario, until, visit } from '../lib.mjs';
 
@@ -29,16 +29,21 @@ await scenario(async (browser) => {
 	await details.waitFor({ state: 'hidden' });
 	await page.getByRole('searchbox').fill('');
 
-	// A connection.
+	// A connection of this very process.
 	const server = createServer((connection) => connection.on('error', () => {}).resume()).listen(0, '127.0.0.1');
 	await new Promise((done) => server.once('listening', done));
-	const { port } = server.address();
-	const talk = `exec 3<>/dev/tcp/127.0.0.1/${port}; while head -c 20000 /dev/zero >&3; do sleep 0.05; done`;
-	const talker = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'bash', '-c', talk], { stdio: 'ignore' });
+	const talker = connect(server.address().port, '127.0.0.1');
+	const talking = setInterval(() => talker.write(Buffer.alloc(20000)), 50);
+	await page.getByRole('searchbox').fill(String(process.pid));
 	await tab('Connections');
-	await table('Connections now').getByText(new RegExp(`:${port}\\b`)).first().waitFor();
-	talker.kill();
+	const row = table('Connections now').getByRole('row').nth(1);
+	await row.getByRole('button', { name: 'node' }).waitFor();
+	await row.getByText('127.0.0.1').waitFor();
+	await row.getByText(/KiB\/s$/).waitFor();
+	clearInterval(talking);
+	talker.destroy();
 	server.close();
+	await page.getByRole('searchbox').fill('');
 
 	// Paused, it stands still; afterwards it has all.
 	await page.getByRole('button', { name: 'Pause' }).click();

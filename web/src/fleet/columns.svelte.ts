@@ -3,15 +3,21 @@ import type { SortColumn } from './view';
 
 const KEY = 'murmesh.columns';
 
-const WIDTHS: Record<SortColumn, string> = {
-	name: 'minmax(150px, 2.2fr)',
-	state: '86px',
-	group: 'minmax(80px, 1fr)',
-	tags: 'minmax(110px, 1.5fr)',
-	os: 'minmax(130px, 1.5fr)',
-	version: '84px',
-	seen: '104px',
+const CHECKBOX = 36;
+
+/** Least width in pixels, and what share of the rest it takes (0 = none). */
+const WIDTHS: Record<SortColumn, [least: number, share: number]> = {
+	name: [150, 2.2],
+	state: [86, 0],
+	group: [80, 1],
+	tags: [110, 1.5],
+	os: [130, 1.5],
+	version: [84, 0],
+	seen: [104, 0],
 };
+
+/** Where there is no place for all, the last of these go first. */
+const RANKING: SortColumn[] = ['name', 'state', 'seen', 'tags', 'group', 'os', 'version'];
 
 export const COLUMNS = Object.keys(WIDTHS) as SortColumn[];
 
@@ -27,13 +33,23 @@ export function toggleColumn(column: SortColumn): void {
 	localStorage.setItem(KEY, columns.hidden.join(' '));
 }
 
-/** Those that fit: on a narrow screen name, state and time only. */
-export function shownColumns(narrow: boolean): SortColumn[] {
-	const fitting: SortColumn[] = narrow ? ['name', 'state', 'seen'] : COLUMNS;
-	return fitting.filter((column) => !columns.hidden.includes(column));
+/** Those that are wanted and fit into so many pixels. */
+export function shownColumns(width: number): SortColumn[] {
+	const fitting = new Set<SortColumn>();
+	let left = width - CHECKBOX;
+	for (const column of RANKING) {
+		if (columns.hidden.includes(column)) continue;
+		left -= WIDTHS[column][0];
+		if (left < 0 && column !== 'name') break;
+		fitting.add(column);
+	}
+	return COLUMNS.filter((column) => fitting.has(column));
 }
 
-export function template(shown: SortColumn[], narrow: boolean): string {
-	const widths = shown.map((column) => (column === 'name' && narrow ? 'minmax(0, 1fr)' : column === 'seen' && narrow ? '84px' : WIDTHS[column]));
-	return ['36px', ...widths].join(' ');
+export function template(shown: SortColumn[]): string {
+	const widths = shown.map((column) => {
+		const [least, share] = WIDTHS[column];
+		return share ? `minmax(${least}px, ${share}fr)` : `${least}px`;
+	});
+	return [`${CHECKBOX}px`, ...widths].join(' ');
 }

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import type { LiveChange, LiveEdge, LiveNode, LiveRow } from './model';
 import { Model, MOST_EDGES, MOST_NODES, MOST_ROWS } from './model';
-import { clockTime, search, viewOf } from './view';
+import { clockTime, matcher, narrowed, search, viewOf } from './view';
 
 const node = (id: string, more: Partial<LiveNode> = {}): LiveNode => ({
 	id,
@@ -16,7 +16,7 @@ const node = (id: string, more: Partial<LiveNode> = {}): LiveNode => ({
 	...more,
 });
 const edge = (id: string, from: string, to: string, more: Partial<LiveEdge> = {}): LiveEdge => ({ id, from, to, kind: 'connection', bytes: 0, rate: 0, ...more });
-const row = (subject: string): LiveRow => ({ time_us: 0, device: 'd', module: 'process', event: 'exec', subject, object: '', bytes: 0, detail: '', pid: 1 });
+const row = (subject: string): Omit<LiveRow, 'number'> => ({ time_us: 0, device: 'd', module: 'process', event: 'exec', subject, object: '', bytes: 0, detail: '', pid: 1 });
 
 let model: Model;
 let seq = 0;
@@ -95,15 +95,18 @@ test('the tables have what the graph has', () => {
 		['curl', '10.0.0.2:80'],
 	]);
 	expect(view.rows.map(({ subject }) => subject)).toEqual(['second', 'first']);
+	const found = narrowed(view, matcher('curl'));
+	expect([found.processes.length, found.connections.length, found.rows.length]).toEqual([1, 1, 0]);
+	expect(narrowed(view, matcher('FIRST')).rows).toHaveLength(1);
 });
 
 test('search takes all words, from name, PID and command', () => {
 	apply([{ node: node('a', { label: 'curl', pid: 4711, detail: 'curl -v https://x' }) }, { node: node('b', { label: 'sshd', pid: 1 }) }]);
-	const find = (text: string) => search(model, text, ({ label }) => label);
-	expect(find('  ')).toBeUndefined();
-	expect([...find('CURL 4711')!]).toEqual(['a']);
-	expect([...find('https')!]).toEqual(['a']);
-	expect(find('curl sshd')!.size).toBe(0);
+	const find = (text: string) => [...search(model, matcher(text), ({ label }) => label)];
+	expect(find('  ')).toEqual(['a', 'b']);
+	expect(find('CURL 4711')).toEqual(['a']);
+	expect(find('https')).toEqual(['a']);
+	expect(find('curl sshd')).toEqual([]);
 });
 
 test('times', () => {

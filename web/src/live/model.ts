@@ -6,7 +6,8 @@ import { Log } from './log';
 /** `device`: "" where no single one is meant. */
 type Of<Message> = Omit<Message, 'device'> & { device: string };
 export type LiveNode = Of<api.LiveNode>;
-export type LiveRow = Of<api.LiveRow>;
+/** `number`: grows with each row. */
+export type LiveRow = Of<api.LiveRow> & { number: number };
 export type LiveMissing = Of<api.LiveMissing>;
 export type LiveSource = Of<api.LiveSource>;
 export type { LiveChange, LiveEdge } from '../api.generated';
@@ -93,6 +94,7 @@ export class Model {
 
 	#row(row: api.LiveRow): void {
 		this.rows.add({
+			number: this.rows.total,
 			time_us: number(row.time_us),
 			device: cut(row.device),
 			module: cut(row.module),

@@ -12,11 +12,23 @@ export interface View {
 	processes: LiveNode[];
 	connections: Connection[];
 	rows: LiveRow[];
-	/** Rows that ever were. */
-	total: number;
 }
 
-export const NOTHING: View = { processes: [], connections: [], rows: [], total: 0 };
+export const NOTHING: View = { processes: [], connections: [], rows: [] };
+
+/** Whether a text has all the words. */
+export type Matcher = (text: string) => boolean;
+
+export function matcher(words: string): Matcher {
+	const all = words.toLowerCase().split(/\s+/).filter(Boolean);
+	return (text) => {
+		if (!all.length) return true;
+		const lower = text.toLowerCase();
+		return all.every((word) => lower.includes(word));
+	};
+}
+
+const textOf = (node: LiveNode | undefined) => (node ? `${node.label} ${node.pid || ''} ${node.detail}` : '');
 
 export function viewOf(model: Model): View {
 	const processes = [...model.nodes.values()].filter(({ kind }) => kind === 'process');
@@ -27,20 +39,20 @@ export function viewOf(model: Model): View {
 		processes: processes.sort((a, b) => a.label.localeCompare(b.label) || a.pid - b.pid),
 		connections: connections.sort((a, b) => b.edge.rate - a.edge.rate || b.edge.bytes - a.edge.bytes || (a.edge.id < b.edge.id ? -1 : 1)),
 		rows: model.rows.newestFirst(),
-		total: model.rows.total,
 	};
 }
 
-/** Ids of the nodes whose text has all the words. */
-export function search(model: Model, text: string, labelOf: (node: LiveNode) => string): Set<string> | undefined {
-	const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-	if (!words.length) return undefined;
-	const found = new Set<string>();
-	for (const node of model.nodes.values()) {
-		const all = `${labelOf(node)} ${node.pid || ''} ${node.detail} ${node.label}`.toLowerCase();
-		if (words.every((word) => all.includes(word))) found.add(node.id);
-	}
-	return found;
+export function narrowed(view: View, matches: Matcher): View {
+	return {
+		processes: view.processes.filter((node) => matches(textOf(node))),
+		connections: view.connections.filter(({ from, to }) => matches(`${textOf(from)} ${textOf(to)}`)),
+		rows: view.rows.filter((row) => matches(`${row.event} ${row.subject} ${row.object} ${row.detail}`)),
+	};
+}
+
+/** Ids of the nodes that match. */
+export function search(model: Model, matches: Matcher, labelOf: (node: LiveNode) => string): Set<string> {
+	return new Set([...model.nodes.values()].filter((node) => matches(`${labelOf(node)} ${textOf(node)}`)).map(({ id }) => id));
 }
 
 const two = (value: number) => String(value).padStart(2, '0');

@@ -5,7 +5,7 @@ export const device = {
 	notFound: 'No such device',
 	notFoundText: 'It may have left the mesh, or be outside your groups.',
 	gone: 'This device has left the mesh.',
-	actions: { rename: 'Rename', group: 'Group', tags: 'Tags', delete: 'Delete', copyId: 'Copy the id' },
+	actions: { rename: 'Rename', group: 'Group', tags: 'Tags', delete: 'Delete' },
 	rename: {
 		title: 'Rename',
 		label: 'Name',
@@ -23,7 +23,6 @@ export const device = {
 		lastSeen: 'Last seen',
 		joined: 'Joined',
 		group: 'Group',
-		tags: 'Tags',
 	},
 	certificate: {
 		title: 'Certificate',
@@ -52,7 +51,6 @@ export const device = {
 		button: 'Run',
 		offline: 'The device is offline.',
 		kept: 'Output of earlier commands',
-		none: 'Nothing has been run here yet.',
 	},
 	history: { title: 'Who did what here', none: 'Nothing is written down about this device yet.', all: 'All in the audit log' },
 };

@@ -33,7 +33,6 @@ export const fleet = {
 	},
 	columns: {
 		title: 'Columns',
-		select: 'Selected',
 		name: 'Name',
 		state: 'State',
 		group: 'Group',
@@ -94,7 +93,6 @@ export const fleet = {
 		tags: 'Tags',
 		group: 'Group',
 		delete: 'Delete',
-		copy: 'Copy the query',
 		on: (n: number) => `On ${devices(n)}:`,
 		more: (n: number) => `and ${n.toLocaleString('en')} more`,
 		parts: (n: number) => `In ${n} steps, because the devices were chosen one by one.`,
@@ -123,7 +121,6 @@ export const fleet = {
 		words: 'As it is, without a shell',
 		shell: 'By the shell of the device (sh -c)',
 		how: 'How',
-		preview: 'Runs as',
 		unbalanced: 'A quotation mark is not closed.',
 		button: (n: number) => `Run on ${devices(n)}`,
 		started: (n: number) => `Started on ${devices(n)}`,

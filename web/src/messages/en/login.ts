@@ -1,6 +1,5 @@
 export const login = {
 	title: 'Log in',
-	lead: 'All your machines, one flock.',
 	name: 'Name',
 	password: 'Password',
 	button: 'Log in',

@@ -11,13 +11,8 @@ export const shell = {
 	skip: 'Skip to content',
 	close: 'Close',
 	cancel: 'Cancel',
-	save: 'Save',
-	back: 'Back',
-	more: 'More',
 	loading: 'Loading…',
 	toasts: 'Notes',
-	yes: 'Yes',
-	no: 'No',
 	none: 'none',
 	unknown: 'unknown',
 	navigation: {

@@ -24,9 +24,7 @@ export const tasks = {
 	cancelled: 'Task cancelled',
 	retry: 'Retry the failed',
 	retried: 'Started again on those that failed',
-	show: 'Show devices',
 	code: (code: number) => `exit code ${code}`,
 	noOutput: 'no output',
 	more: (n: number) => `Show ${n.toLocaleString('en')} more`,
-	failedFirst: 'Failed ones first',
 };
