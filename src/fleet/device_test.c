@@ -345,6 +345,9 @@ static int everything(struct store_tx *tx, void *ctx)
 	struct device device = { .name = "web01", .id = { { 5 } } };
 	struct device_platform platform = { .os = STR("Debian") };
 	struct names names = { 0 };
+	static uint8_t bytes[FLEET_INVENTORY_MAX];
+	int64_t time;
+	size_t len;
 	int err = fleet_token_next(tx, STR("web01"), &device.token);
 	if (err == 0)
 		err = fleet_device_add(tx, &device);
@@ -360,6 +363,12 @@ static int everything(struct store_tx *tx, void *ctx)
 		err = fleet_device_find(tx, STR("web01-1"), collect, &names);
 	if (err == 0)
 		err = fleet_device_find(tx, STR("05000000000000000000000000000000"), collect, &names);
+	if (err == 0)
+		err = fleet_device_label(tx, &device);
+	if (err == 0)
+		err = fleet_inventory_put(tx, &device.id, 1, (const uint8_t *)"x", 1);
+	if (err == 0)
+		err = fleet_inventory_get(tx, &device.id, bytes, &len, &time);
 	return err < 0 ? err : fleet_device_retire(tx, &device.id, 1);
 }
 

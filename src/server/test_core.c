@@ -62,6 +62,81 @@ static void connect_pair(struct test_core *f, const struct rpc_connection_events
 	assert_true(*server && *client);
 }
 
+/* ---- other roles ---- */
+
+static void on_sign(void *ctx, struct rpc_call *call, const void *message)
+{
+	static murmesh_SignedDocument reply;
+	struct test_core *f = ctx;
+	f->told.sign = *(const murmesh_SignRequest *)message;
+	reply = (murmesh_SignedDocument){ .document.size = f->told.sign.document.size, .signature = { 1, { 7 } } };
+	memcpy(reply.document.bytes, f->told.sign.document.bytes, f->told.sign.document.size);
+	rpc_call_reply(call, &reply);
+}
+
+static void on_issue(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct test_core *f = ctx;
+	murmesh_Issued reply = { .leaf = { 1, { 9 } } };
+	f->told.issue = *(const murmesh_IssueRequest *)message;
+	memcpy(reply.serial, f->told.issue.key.bytes, 20);
+	memcpy(reply.key_hash, f->told.issue.key.bytes, 32);
+	rpc_call_reply(call, &reply);
+}
+
+static void announced(struct rpc_call *call)
+{
+	const murmesh_Announced reply = murmesh_Announced_init_zero;
+	rpc_call_reply(call, &reply);
+}
+
+static void on_pair(void *ctx, struct rpc_call *call, const void *message)
+{
+	((struct test_core *)ctx)->told.pair = *(const murmesh_Announcement *)message;
+	announced(call);
+}
+
+static void on_close_pair(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct test_core *f = ctx;
+	f->told.closed = *(const murmesh_PairName *)message;
+	f->told.n_closed++;
+	announced(call);
+}
+
+static void on_watch(void *ctx, struct rpc_call *call, const void *message)
+{
+	((struct test_core *)ctx)->told.watch = *(const murmesh_WatchAnnouncement *)message;
+	announced(call);
+}
+
+static void on_end_watches(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct test_core *f = ctx;
+	f->told.ended = *(const murmesh_WatchesEnd *)message;
+	f->told.n_ended++;
+	announced(call);
+}
+
+static int on_role_open(void *ctx, struct rpc_call *call)
+{
+	static const struct rpc_service rows[] = {
+		{ &rpc_Ca_Sign, 0, on_sign, NULL },        { &rpc_Ca_Issue, 0, on_issue, NULL },
+		{ &rpc_Relay_Announce, 0, on_pair, NULL }, { &rpc_Relay_ClosePair, 0, on_close_pair, NULL },
+		{ &rpc_Viz_Announce, 0, on_watch, NULL },  { &rpc_Viz_EndWatches, 0, on_end_watches, NULL },
+	};
+	return rpc_serve(rpc_service_find(rows, sizeof rows / sizeof *rows, rpc_call_path(call)), call, ctx);
+}
+
+void test_core_roles(struct test_core *f)
+{
+	static const struct rpc_connection_events events = { on_role_open, NULL, NULL };
+	connect_pair(f, &events, f, &f->told.ca, &f->core.ca);
+	connect_pair(f, &events, f, &f->told.relay, &f->core.relay);
+	connect_pair(f, &events, f, &f->told.viz, &f->core.viz);
+	f->core.described = true;
+}
+
 int test_core_setup(void **state)
 {
 	static const struct rpc_connection_events console = { core_console_open, NULL, NULL },
@@ -95,6 +170,12 @@ int test_core_teardown(void **state)
 	rpc_connection_free(f->core.link);
 	rpc_connection_free(f->core.hash);
 	rpc_connection_free(f->hash);
+	rpc_connection_free(f->core.ca);
+	rpc_connection_free(f->core.relay);
+	rpc_connection_free(f->core.viz);
+	rpc_connection_free(f->told.ca);
+	rpc_connection_free(f->told.relay);
+	rpc_connection_free(f->told.viz);
 	assert_true(list_empty(&f->core.watches));
 	assert_true(list_empty(&f->core.followers));
 	test_store_remove(&f->files);
@@ -325,7 +406,8 @@ void test_device_add(struct test_core *f, uint8_t number, const char *name, cons
 static void on_frame(void *ctx, const void *message)
 {
 	struct test_core *f = ctx;
-	f->welcome = ((const murmesh_Frame *)message)->which_body == murmesh_Frame_welcome_tag;
+	f->frame = *(const murmesh_Frame *)message;
+	f->welcome |= f->frame.which_body == murmesh_Frame_welcome_tag;
 	io_loop_stop(f->core.loop);
 }
 

@@ -40,11 +40,24 @@ struct test_core {
 	int end_err;
 	char end_why[256];
 	struct rpc_call *stream;
-	bool welcome; /* of the device link that came last */
-	int link_err; /* 1 = it is open */
+	struct {
+		struct rpc_connection *ca, *relay, *viz; /* their ends */
+		murmesh_SignRequest sign;
+		murmesh_IssueRequest issue;
+		murmesh_Announcement pair;
+		murmesh_PairName closed;
+		unsigned n_closed, n_ended;
+		murmesh_WatchAnnouncement watch;
+		murmesh_WatchesEnd ended;
+	} told;
+	murmesh_Frame frame; /* of the device link, the last */
+	bool welcome;        /* of the device link that came last */
+	int link_err;        /* 1 = it is open */
 };
 
 int test_core_setup(void **state);
+/* Also the roles ca, relay and viz, which do what they are told and remember it in f->told. */
+void test_core_roles(struct test_core *f);
 int test_core_teardown(void **state);
 
 /* A unary call by the console; through link by that user.  The error, and f->reply. */
