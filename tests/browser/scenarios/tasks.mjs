@@ -17,7 +17,7 @@ await scenario(async (browser) => {
 		const show = drawer.getByRole('button', { name: 'Show devices' }).first();
 		if (await show.isVisible()) await show.click();
 		await drawer.getByText(/^web02-\d+$/).first().click();
-		await drawer.getByText('here-is-42').first().waitFor();
+		await drawer.getByText('here-is-42').locator('visible=true').first().waitFor(); // other devices' output is folded
 	};
 	await open_();
 	await page.reload();
