@@ -39,11 +39,22 @@ def scenario(tmp_path):
     return play
 
 
+def set_up(mesh):
+    """ada is its administrator."""
+    answer = browser_of(mesh).post("/api/me/setup", {"name": NAME, "password": PASSWORD})
+    assert answer.status == 200, answer
+    return mesh
+
+
 @pytest.fixture(scope="session")
 def console(tmp_path_factory):
-    """A mesh with a second machine, web02, whose console scenarios share; ada is its administrator."""
+    """A mesh with a second machine, web02, whose console scenarios share."""
     with Mesh(tmp_path_factory.mktemp("console") / "server") as mesh:
         mesh.web02 = mesh.join("web02")
-        answer = browser_of(mesh).post("/api/me/setup", {"name": NAME, "password": PASSWORD})
-        assert answer.status == 200, answer
-        yield mesh
+        yield set_up(mesh)
+
+
+@pytest.fixture
+def lone_console(new_mesh):
+    """A mesh of the test's own."""
+    return lambda: set_up(new_mesh(name="server"))

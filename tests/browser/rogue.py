@@ -2,16 +2,60 @@
 import os
 import queue
 import socket
+import struct
 import threading
+import time
 from concurrent import futures
 
 import grpc
 
 from harness import until
 from hostile import BROKEN, cut, texts
-from wire import Device, Peer, SECONDS, pem, preamble, router, run, terminal
+from wire import Device, Peer, SECONDS, live, pem, preamble, router, run, terminal
 
 PER_DEVICE = 20
+NETWORK, PROCESS, CONTROL = 0, 1, 0xFF  # modules of proto/glouglou.md
+EXEC, EXIT, NEWCONN, NAME, NOTICE = 2, 3, 1, 4, 0x20
+
+
+def varint(value):
+    out = b""
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def string(data):
+    return varint(len(data)) + data
+
+
+class Probe:
+    """Events in which every text is hostile, after proto/glouglou.md and proto/modules/."""
+
+    def __init__(self):
+        self.session, self.sequence = int.from_bytes(os.urandom(4), "big") | 1, 0
+
+    def datagram(self, module, *records):
+        payload = b"".join(struct.pack(">BBH", kind, flags, len(body) + 1) + b"\0" + body for kind, flags, body in records)
+        self.sequence += 1
+        head = struct.pack(">BBBBIIQQHH", 3, module, 0, 8, 0, self.session, self.sequence, time.time_ns(), len(records), len(payload))
+        return struct.pack(">H", len(head + payload)) + head + payload
+
+    def notice(self, module, text):
+        return self.datagram(CONTROL, (NOTICE, 0, bytes([module, 0]) + string(text[:200])))
+
+    def lives(self, pid, text):
+        """A process and a connection of it."""
+        started = 1700000000000
+        process = varint(pid) + varint(started)
+        exe = process + varint(0) + string(text[:255]) + string(text[:400]) + varint(1) + varint(started) + string(text[:64])
+        flow = bytes([6, 10, 0, 0, 1]) + struct.pack(">H", pid) + bytes([198, 51, 100, pid % 250]) + struct.pack(">H", 80)
+        return (self.datagram(PROCESS, (EXEC, 0, exe)) + self.datagram(NETWORK, (NEWCONN, 2, flow + process + string(text[:64])))
+                + self.datagram(NETWORK, (NAME, 0, bytes([198, 51, 100, pid % 250, 0]) + string(text[:255]))))
+
+    def dies(self, pid, text):
+        return self.datagram(PROCESS, (EXIT, 0, varint(pid) + varint(1700000000000) + bytes([1, 255, 0]) + string(text[:64])))
 
 
 def bad_field(number, data):
@@ -24,7 +68,7 @@ class Rogue(Device):
 
     def __init__(self, mesh, folder, name, strings):
         super().__init__(mesh, folder, name)
-        self.strings, self.frames, self.welcomed, self.ends = strings, queue.Queue(), threading.Event(), None
+        self.strings, self.frames, self.welcomed, self.stopped = strings, queue.Queue(), threading.Event(), threading.Event()
 
     def pick(self, n, size):
         return cut(self.strings[n % len(self.strings)], size)
@@ -58,7 +102,25 @@ class Rogue(Device):
         self.link = call(iter(self.frames.get, None))
         threading.Thread(target=self.listen, daemon=True).start()
         assert self.welcomed.wait(SECONDS)
+        self.report()
         return self
+
+    def report(self):
+        """Every string as events, again and again: who opens the page later sees them too."""
+        probe, stopped = Probe(), self.stopped
+        texts_of = [cut(text, 512).encode() for text in self.strings] + BROKEN
+
+        def reports():
+            for module in (NETWORK, PROCESS):
+                yield live.Report(datagrams=probe.notice(module, texts_of[module]))
+            while True:
+                for n, text in enumerate(texts_of):
+                    yield live.Report(datagrams=probe.lives(1000 + n, text))
+                    if stopped.wait(0.05):
+                        return
+                yield live.Report(datagrams=probe.dies(1000, texts_of[0]))
+        call = self.peer.channel.stream_stream("/murmesh.Reports/Send", live.Report.SerializeToString, live.Report.FromString)
+        self.reports = call(reports())
 
     def listen(self):
         try:
@@ -71,6 +133,8 @@ class Rogue(Device):
             pass
 
     def stop(self):
+        self.stopped.set()
+        self.reports.cancel()
         self.link.cancel()
         self.ends.stop()
 
@@ -166,7 +230,8 @@ def refused_names(mesh, folder):
 def say_broken(device):
     """Frames whose strings are no UTF-8: the link may be closed for it, nothing else may happen."""
     for data in BROKEN:
-        frames = [device.hello().SerializeToString(), bytes([5 << 3 | 2]) + bytes([len(bad_field(1, data))]) + bad_field(1, data)]
+        inventory = bad_field(1, data) + bad_field(2, data) + bad_field(3, data)
+        frames = [device.hello().SerializeToString(), bad_field(5, inventory)]
         call = device.peer.channel.stream_stream("/murmesh.MessageRouter/Link", lambda m: m, router.Frame.FromString)
         link = call(iter(frames), timeout=SECONDS)
         try:

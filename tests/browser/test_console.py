@@ -1,10 +1,10 @@
 """The console in a real browser against a real mesh; each test plays one scenario."""
 import socket
-import threading
-import time
+from concurrent import futures
 
 import pytest
 
+import rogue
 from harness import until
 
 HOST = socket.gethostname()
@@ -59,3 +59,32 @@ def test_tasks(scenario, console):
 
 def test_budget(scenario, console):
     scenario("budget", console)
+
+
+def test_server_restart(scenario, lone_console, new_mesh, tmp_path):
+    mesh = lone_console()
+    signals = tmp_path / "signals"
+    signals.touch()
+    # Processes end with the thread that started them: the mesh belongs to this one.
+    with futures.ThreadPoolExecutor(1) as pool:
+        played = pool.submit(scenario, "reconnect", mesh, host=HOST, signals=str(signals))
+        for word, act in (("stop", mesh.stop), ("start", lambda: new_mesh(name="server", port=mesh.port))):
+            until(lambda: word in signals.read_text() or played.done(), word, 240)
+            if not played.done():
+                act()
+        played.result()
+
+
+def test_rogue_agents(scenario, lone_console, tmp_path):
+    """Two hundred hostile strings in every field that a device fills in, and a browser that walks over every page."""
+    mesh = lone_console()
+    named = rogue.refused_names(mesh, tmp_path)
+    assert all(name.removesuffix("-1").isalnum() for name in named), named
+    devices = rogue.rogues(mesh, tmp_path)
+    try:
+        scenario("rogue", mesh, host=HOST, rogues=[device.id for device in devices], texts=[text[:40] for text in rogue.texts()])
+        rogue.say_broken(devices[0])
+        scenario("rogue", mesh, host=HOST, rogues=[devices[0].id], texts=[])
+    finally:
+        for device in devices:
+            device.stop()
