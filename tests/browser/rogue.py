@@ -96,12 +96,12 @@ class Rogue(Device):
         """Says all of it, and stays."""
         self.ends = Ends(self)
         self.frames.put(self.hello())
-        self.frames.put(self.inventory())
         call = self.peer.channel.stream_stream("/murmesh.MessageRouter/Link", lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
                                                router.Frame.FromString)
         self.link = call(iter(self.frames.get, None))
         threading.Thread(target=self.listen, daemon=True).start()
         assert self.welcomed.wait(SECONDS)
+        self.frames.put(self.inventory())
         self.report()
         return self
 
