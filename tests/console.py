@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 
-from harness import PATIENCE
+from harness import PATIENCE, closed
 
 SECONDS = 20 * PATIENCE
 
@@ -48,9 +48,6 @@ class Browser:
 
     def request(self, method, path, body=None, headers=None, mark=True, raw=None):
         """headers: replace what is sent by itself; a value None leaves it out.  raw: the body as bytes."""
-        if self.connection is None:
-            self.connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=SECONDS, context=tls(),
-                                                             source_address=(self.source, 0) if self.source else None)
         sent = {"Host": self.host}
         if self.cookie:
             sent["Cookie"] = f"__Host-session={self.cookie}"
@@ -60,15 +57,12 @@ class Browser:
         if data is not None:
             sent["Content-Type"] = "application/json"
         sent |= headers or {}
+        if data is not None or method not in ("GET", "HEAD"):
+            sent["Content-Length"] = str(len(data or b""))
+        if self.connection and closed(self.connection.sock):  # it was idle for too long
+            self.close()
         try:
-            self.connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            for name, value in sent.items():
-                if value is not None:
-                    self.connection.putheader(name, value)
-            if data is not None or method not in ("GET", "HEAD"):
-                self.connection.putheader("Content-Length", str(len(data or b"")))
-            self.connection.endheaders(data)
-            answer = Answer(self.connection.getresponse())
+            answer = self.exchange(method, path, sent, data)
         except Exception:
             self.close()
             raise
@@ -78,6 +72,17 @@ class Browser:
         if cookie:
             self.cookie = cookie.split(";")[0].split("=", 1)[1] or None
         return answer
+
+    def exchange(self, method, path, sent, data):
+        if self.connection is None:
+            self.connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=SECONDS, context=tls(),
+                                                          source_address=(self.source, 0) if self.source else None)
+        self.connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for name, value in sent.items():
+            if value is not None:
+                self.connection.putheader(name, value)
+        self.connection.endheaders(data)
+        return Answer(self.connection.getresponse())
 
     def get(self, path, **options):
         return self.request("GET", path, **options)

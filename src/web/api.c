@@ -167,7 +167,9 @@ int api_ask(struct api_call *call, const struct rpc_method *method, const void *
 static void on_waited(void *ctx)
 {
 	struct api_call *call = ctx;
-	api_fail(call, call->err, call->why);
+	char why[sizeof call->why]; /* the call is freed before it is told */
+	memcpy(why, call->why, sizeof why);
+	api_fail(call, call->err, why);
 }
 
 static void on_reply(void *ctx, int err, const char *why, const void *reply)

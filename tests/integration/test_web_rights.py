@@ -69,12 +69,12 @@ def ask(browser, method, path, operation, body=None, id=UNKNOWN):
 
 def test_no_session(people):
     """Neither without a cookie nor with one of nobody's."""
+    browser = Browser(people.mesh.port)
     for method, path, operation in people.operations:
         if operation["x-right"] is None:
             assert operation["operationId"] in ("loginByLink", "login")
             continue
         for cookie in (None, "A" * 43):
-            browser = Browser(people.mesh.port)
             browser.cookie = cookie
             answer = ask(browser, method, path, operation)
             assert (answer.status, answer.error()) == (401, "E1220"), (method, path, answer)
@@ -84,10 +84,10 @@ def test_no_session(people):
 def test_matrix(people, name):
     """Less than the right that the table names: 403, whatever the id.  The right: anything else, and a fresh proof where the table says so."""
     role, where = name.split("-")
+    browser = login(people.mesh, name)
     for method, path, operation in people.operations:
         if operation["operationId"] in ("loginByLink", "login", "logout", "setup"):  # setup: by a link's session only
             continue
-        browser = login(people.mesh, name)
         answer = ask(browser, method, path, operation)
         what = (method, path, answer)
         enough = ROLES.index(role) >= ROLES.index(operation["x-right"])
