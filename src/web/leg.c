@@ -10,10 +10,11 @@
 #include "stream/stream.h"
 #include "web/guard.h"
 
-#define IDLE_MS      60000
-#define ASK_MS       15000
-#define HANDSHAKE_MS 30000
-#define FRESH_S      600 /* a certificate that ends sooner is not used for a new leg */
+#define IDLE_MS       60000
+#define ASK_MS        15000
+#define HANDSHAKE_MS  30000
+#define PASSPORTS_MAX 256
+#define FRESH_S       600 /* a certificate that ends sooner is not used for a new leg */
 
 /* What a session shows to devices. */
 struct passport {
@@ -51,22 +52,13 @@ static void passport_free(struct passport *passport)
 	mem_free(passport);
 }
 
-static void passport_end(struct passport *passport)
-{
-	list_remove(&passport->node);
-	passport->guard = guard_release(passport->guard);
-	passport->web = NULL;
-	if (!passport->asking)
-		passport_free(passport);
-}
-
 static void use_drop(struct leg_use *use)
 {
 	list_remove(&use->node);
 	use->leg = NULL;
 }
 
-/* Ends it, tells who still waits, and frees it as soon as that may be.  Its passport goes with its last leg. */
+/* Ends it, tells who still waits, and frees it as soon as that may be. */
 static void leg_end(struct leg *leg, int err, const char *why)
 {
 	struct passport *passport = leg->passport;
@@ -87,8 +79,6 @@ static void leg_end(struct leg *leg, int err, const char *why)
 		if (!use->told)
 			list_append(&uses, &use->node);
 	}
-	if (passport->n == 0)
-		passport_end(passport);
 	while (!list_empty(&uses)) { /* each may do away with others */
 		struct leg_use *use = LIST_ENTRY(uses.next, struct leg_use, node);
 		list_remove(&use->node);
@@ -98,6 +88,19 @@ static void leg_end(struct leg *leg, int err, const char *why)
 	rpc_connection_free(connection); /* with the calls' ends */
 	if (!leg->asking)
 		mem_free(leg);
+}
+
+/* With its legs; who is told of that may already ask for a new one. */
+static void passport_end(struct passport *passport, int err, const char *why)
+{
+	list_remove(&passport->node);
+	passport->web->n_passports--;
+	passport->guard = guard_release(passport->guard);
+	while (!list_empty(&passport->legs))
+		leg_end(LIST_ENTRY(passport->legs.next, struct leg, node), err, why);
+	passport->web = NULL;
+	if (!passport->asking)
+		passport_free(passport);
 }
 
 /* ---- the connection: through the relay to the device ---- */
@@ -232,14 +235,6 @@ static int context_make(struct passport *passport, const murmesh_CertificateRepl
 	return err;
 }
 
-/* All legs of a passport end; with the last, it does. */
-static void passport_fail(struct passport *passport, int err, const char *why)
-{
-	while (passport->n > 1)
-		leg_end(LIST_ENTRY(passport->legs.next, struct leg, node), err, why);
-	leg_end(LIST_ENTRY(passport->legs.next, struct leg, node), err, why);
-}
-
 static void on_certificate(void *ctx, int err, const char *why, const void *response)
 {
 	struct passport *passport = ctx;
@@ -251,8 +246,8 @@ static void on_certificate(void *ctx, int err, const char *why, const void *resp
 	if (err == 0)
 		err = context_make(passport, response);
 	if (err < 0)
-		return passport_fail(passport, err, why);
-	size_t n = passport->n; /* asking may end one, and with the last the passport */
+		return passport_end(passport, err, why);
+	size_t n = passport->n; /* asking may end one, and who is told of that begin others */
 	for (struct list *at = passport->legs.next; n > 0; n--) {
 		struct leg *leg = LIST_ENTRY(at, struct leg, node);
 		at = at->next;
@@ -270,6 +265,7 @@ static struct passport *passport_new(struct web *web, const uint8_t session[ACCO
 	*passport = (struct passport){ .web = web, .key = key_generate(), .guard = guard_take(web, session) };
 	list_init(&passport->legs);
 	list_append(&web->passports, &passport->node);
+	web->n_passports++;
 	memcpy(passport->session, session, sizeof passport->session);
 	int err = passport->key && passport->guard ? key_public_write(passport->key, request.key.bytes, &len) : -E_NO_MEMORY;
 	if (err == 0) {
@@ -281,11 +277,12 @@ static struct passport *passport_new(struct web *web, const uint8_t session[ACCO
 	}
 	mem_wipe(&request, sizeof request);
 	if (err < 0)
-		passport_end(passport);
+		passport_end(passport, err, "");
 	return err < 0 ? NULL : passport;
 }
 
-/* One whose certificate ends soon keeps its legs, and gets no new ones. */
+/* Kept while its session lasts: core counts certificates.  One that ends soon keeps its legs, and gets no new ones; without legs it goes, as does
+ * the oldest when there are too many. */
 static struct passport *passport_find(struct web *web, const uint8_t session[ACCOUNT_SESSION_SIZE])
 {
 	LIST_EACH(at, &web->passports) {
@@ -293,8 +290,10 @@ static struct passport *passport_find(struct web *web, const uint8_t session[ACC
 		bool fresh = !passport->tls || clock_wall_s() < passport->until - FRESH_S;
 		if (fresh && session_equal(passport->session, session))
 			return passport;
+		if (!passport->n && (!fresh || web->n_passports >= PASSPORTS_MAX))
+			passport_end(passport, -E_CLOSED, "");
 	}
-	return passport_new(web, session);
+	return web->n_passports < PASSPORTS_MAX ? passport_new(web, session) : NULL;
 }
 
 /* ---- use ---- */
@@ -367,16 +366,18 @@ void leg_leave(struct leg_use *use, bool keep)
 
 void legs_session_ended(struct web *web, const uint8_t session[ACCOUNT_SESSION_SIZE])
 {
-	for (struct list *at = web->passports.next; at != &web->passports;) {
-		struct passport *passport = LIST_ENTRY(at, struct passport, node);
-		at = at->next;
-		if (session_equal(passport->session, session))
-			passport_fail(passport, -E_SESSION, "");
-	}
+	struct list ended = LIST_INIT(ended); /* where nobody finds them who is told of their end */
+	LIST_EACH(at, &web->passports)
+		if (session_equal(LIST_ENTRY(at, struct passport, node)->session, session)) {
+			list_remove(at);
+			list_append(&ended, at);
+		}
+	while (!list_empty(&ended))
+		passport_end(LIST_ENTRY(ended.next, struct passport, node), -E_SESSION, "");
 }
 
 void legs_free_all(struct web *web)
 {
 	while (!list_empty(&web->passports))
-		passport_fail(LIST_ENTRY(web->passports.next, struct passport, node), -E_CANCELLED, "");
+		passport_end(LIST_ENTRY(web->passports.next, struct passport, node), -E_CANCELLED, "");
 }

@@ -1,7 +1,7 @@
 /* web/leg.h: ways to devices on behalf of a session: HTTP/2 in TLS that ends at the device itself, over a socket pair through the relay role.
  *
  * A leg belongs to one session and one device and serves all that this session does there.  Each session has a key of its own here, in memory
- * only, with a user certificate from core.  Legs end with their session, and when nobody has used them for a minute. */
+ * only, with a user certificate from core.  They end with their session; legs also when nobody has used them for a minute. */
 #ifndef WEB_LEG_H
 #define WEB_LEG_H
 #include "web/own.h"

@@ -24,7 +24,7 @@ struct web {
 	struct sources *sources;
 	struct list sockets, guards;
 	struct list passports; /* of sessions, with their legs (leg.h) */
-	size_t n_legs;
+	size_t n_legs, n_passports;
 	struct list task_runs;
 	struct list watching; /* subscriptions that browsers look at */
 	struct list orphans;  /* those whose socket went: it may come back; oldest first */

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "io/io.h"
+#include "manage/bearer.h"
 #include "manage/run/order_journal.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -390,8 +391,8 @@ static void on_start(struct command *command, const murmesh_RunStart *start)
 		err = start->has_order ? command->service->settings.check(command->service->settings.ctx, &start->order,
 		                                                          start->devices.bytes, start->devices.size, command->order)
 		                       : -E_GRANT;
-	if (err == 0 && command->order->terminal)
-		err = -E_GRANT;
+	if (err == 0)
+		err = command->order->terminal ? -E_GRANT : bearer_check(command->call, command->order);
 	if (err == 0) {
 		memcpy(command->nonce.bytes, command->order->nonce, sizeof command->nonce.bytes);
 		command->until = command->order->until;

@@ -83,7 +83,8 @@ static int world_open(struct world *world)
 {
 	static const struct rpc_connection_events at_server = { on_call, NULL, on_server_lost },
 	                                          at_client = { NULL, NULL, on_client_lost };
-	static const struct rpc_connection_settings server = { .server = true }, client = { .server = false };
+	static const struct rpc_connection_settings server = { .server = true, .trusted_metadata = true },
+	                                            client = { .server = false };
 	const struct run_settings settings = { .store = world->store, .check = on_check, .now = test_now };
 	int pair[2];
 	world->service = run_service_new(world->t.loop, &settings);
@@ -222,16 +223,25 @@ static void on_closed(void *ctx, int err, const char *why)
 
 static const struct rpc_call_events client_events = { on_message, NULL, on_writable, on_closed };
 
-static int call_open(struct world *world, struct client *client)
+static int call_open_as(struct world *world, struct client *client, const struct identity *who)
 {
+	char bearer[IDENTITY_TEXT_SIZE];
+	identity_format(who, bearer);
 	*client = (struct client){ .world = world };
 	buf_init(&client->out, OUTPUT_KEPT);
 	buf_init(&client->err_out, OUTPUT_KEPT);
-	struct rpc_call *call = rpc_call_open(world->client, &rpc_Run_Start, NULL, 0, &client_events, client);
+	struct rpc_call *call =
+	        rpc_call_open(world->client, &rpc_Run_Start, &(struct rpc_metadata){ STR("murmesh-peer"), str_from(bearer) }, 1,
+	                      &client_events, client);
 	if (!call)
 		return -E_CLOSED;
 	client->call = rpc_call_ref(call);
 	return 0;
+}
+
+static int call_open(struct world *world, struct client *client)
+{
+	return call_open_as(world, client, &trust->user.identity);
 }
 
 /* `sh -c script`; each has a nonce of its own. */
@@ -410,6 +420,16 @@ static void test_refused_orders(void **state)
 	order_send(&client, &good, trust->grant_key, &other);
 	assert_refused(&client, -E_GRANT);
 	client_done(&client);
+	/* shown by another user, and by somebody who is none */
+	struct identity stranger = trust->user.identity;
+	for (int i = 0; i < 2; i++) {
+		stranger.id.bytes[3] ^= 1;
+		assert_int_equal(call_open_as(&world, &client, &stranger), 0);
+		order_send(&client, &good, trust->grant_key, device);
+		assert_refused(&client, -E_GRANT);
+		client_done(&client);
+		stranger.kind = IDENTITY_NODE;
+	}
 	/* for a terminal */
 	murmesh_Order terminal = good;
 	terminal.argv_count = 0;

@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "io/io.h"
+#include "manage/bearer.h"
 #include "manage/run/order_journal.h"
 #include "manage/terminal/scrollback.h"
 #include "os/fd.h"
@@ -485,8 +486,8 @@ static int start_take(struct visit *visit, const murmesh_TerminalStart *start)
 	err = start->has_order
 	              ? settings->check(settings->ctx, &start->order, start->devices.bytes, start->devices.size, visit->order)
 	              : -E_GRANT;
-	if (err == 0 && !visit->order->terminal)
-		err = -E_GRANT;
+	if (err == 0)
+		err = visit->order->terminal ? bearer_check(visit->call, visit->order) : -E_GRANT;
 	memcpy(visit->nonce.bytes, visit->order->nonce, sizeof visit->nonce.bytes);
 	return err;
 }

@@ -91,7 +91,8 @@ static int world_open(struct world *world)
 {
 	static const struct rpc_connection_events at_server = { on_call, NULL, on_server_lost },
 	                                          at_client = { NULL, NULL, on_client_lost };
-	static const struct rpc_connection_settings server = { .server = true }, client = { .server = false };
+	static const struct rpc_connection_settings server = { .server = true, .trusted_metadata = true },
+	                                            client = { .server = false };
 	const struct terminal_settings settings = {
 		.store = world->store, .check = on_check, .now = test_now, .login = on_login, .detached_ms = world->detached_ms
 	};
@@ -199,15 +200,24 @@ static void on_closed(void *ctx, int err, const char *why)
 
 static const struct rpc_call_events client_events = { on_message, NULL, NULL, on_closed };
 
-static int call_open(struct world *world, struct client *client)
+static int call_open_as(struct world *world, struct client *client, const struct identity *who)
 {
+	char bearer[IDENTITY_TEXT_SIZE];
+	identity_format(who, bearer);
 	*client = (struct client){ .world = world };
 	buf_init(&client->said, SAID_MAX);
-	struct rpc_call *call = rpc_call_open(world->client, &rpc_Terminal_Open, NULL, 0, &client_events, client);
+	struct rpc_call *call =
+	        rpc_call_open(world->client, &rpc_Terminal_Open, &(struct rpc_metadata){ STR("murmesh-peer"), str_from(bearer) }, 1,
+	                      &client_events, client);
 	if (!call)
 		return -E_CLOSED;
 	client->call = rpc_call_ref(call);
 	return 0;
+}
+
+static int call_open(struct world *world, struct client *client)
+{
+	return call_open_as(world, client, &trust->user.identity);
 }
 
 /* Each has a nonce of its own. */
@@ -241,7 +251,9 @@ static murmesh_TerminalInput *start_message(const murmesh_Order *order, const st
 
 static void start_as(struct world *world, struct client *client, const murmesh_Order *order, const struct id *again)
 {
-	assert_int_equal(call_open(world, client), 0);
+	struct identity bearer = trust->user.identity;
+	memcpy(bearer.id.bytes, order->user, sizeof bearer.id.bytes);
+	assert_int_equal(call_open_as(world, client, &bearer), 0);
 	assert_int_equal(rpc_call_send(client->call, start_message(order, trust->grant_key, again)), 0);
 }
 
@@ -418,6 +430,12 @@ static void test_refused_orders(void **state)
 	input = start_message(&other, trust->grant_key, NULL);
 	input->body.start.has_order = false;
 	assert_int_equal(rpc_call_send(client.call, input), 0);
+	assert_refused(&client, -E_GRANT);
+	/* shown by another user */
+	struct identity stranger = trust->user.identity;
+	stranger.id.bytes[3] ^= 1;
+	assert_int_equal(call_open_as(&world, &client, &stranger), 0);
+	assert_int_equal(rpc_call_send(client.call, start_message(&good, trust->grant_key, NULL)), 0);
 	assert_refused(&client, -E_GRANT);
 	/* too late: to the check, and in the minute of difference that it allows */
 	late.until = TEST_NOW - 61;
