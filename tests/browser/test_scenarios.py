@@ -4,7 +4,6 @@ from concurrent import futures
 
 import pytest
 
-import rogue
 from harness import until
 
 HOST = socket.gethostname()
@@ -73,18 +72,3 @@ def test_server_restart(scenario, lone_console, new_mesh, tmp_path):
             if not played.done():
                 act()
         played.result()
-
-
-def test_rogue_agents(scenario, lone_console, tmp_path):
-    """Two hundred hostile strings in every field that a device fills in, and a browser that walks over every page."""
-    mesh = lone_console()
-    named = rogue.refused_names(mesh, tmp_path)
-    assert all(name.removesuffix("-1").isalnum() for name in named), named
-    devices = rogue.rogues(mesh, tmp_path)
-    try:
-        scenario("rogue", mesh, host=HOST, rogues=[device.id for device in devices], texts=[text[:40] for text in rogue.texts()])
-        rogue.say_broken(devices[0])
-        scenario("rogue", mesh, host=HOST, rogues=[devices[0].id], texts=[])
-    finally:
-        for device in devices:
-            device.stop()
