@@ -223,6 +223,7 @@ void core_login_url(const struct core *core, const char *token, char *out, size_
 int core_audit_run(struct store_tx *tx, struct core_request *request);
 int core_verify_run(struct store_tx *tx, struct core_request *request);
 void core_verify_done(struct core_request *request);
+void core_audit_refused(void *ctx, struct rpc_call *call, const void *request);
 
 /* ---- core_watch.c ---- */
 int core_watch_fleet(void *ctx, struct rpc_call *call);

@@ -62,3 +62,38 @@ void core_verify_done(struct core_request *request)
 	else
 		core_request_answer(request);
 }
+
+/* ---- what web refused by itself ---- */
+
+struct refusal_job {
+	struct core_job base;
+	murmesh_Refusal refusal;
+};
+
+static int refusal_run(struct store_tx *tx, struct core_job *base)
+{
+	const murmesh_Refusal *refusal = &((struct refusal_job *)base)->refusal;
+	char detail[256];
+	int len = snprintf(detail, sizeof detail, "%s, from %s", err_text((int)refusal->error), refusal->address);
+	if (refusal->left_out)
+		snprintf(detail + len, sizeof detail - (size_t)len, "; %u more were not written", (unsigned)refusal->left_out);
+	return core_audit(tx, "somebody", "request refused", refusal->what, detail);
+}
+
+static void refusal_done(struct core_job *base)
+{
+	const murmesh_Done reply = murmesh_Done_init_zero;
+	rpc_call_reply(base->call, &reply);
+	core_job_free(base);
+}
+
+void core_audit_refused(void *ctx, struct rpc_call *call, const void *request)
+{
+	struct refusal_job *job = core_job_new(ctx, call, sizeof *job);
+	if (!job)
+		return;
+	job->refusal = *(const murmesh_Refusal *)request;
+	job->base.run = refusal_run;
+	job->base.done = refusal_done;
+	core_job_submit(&job->base);
+}

@@ -40,6 +40,7 @@ static const struct core_method methods[] = {
 	/* logins, and what needs a password */
 	UNARY(LoginByLink, core_console_by_link),
 	UNARY(LoginByPassword, core_console_by_password),
+	UNARY(Refused, core_audit_refused),
 	UNARY(Setup, core_console_setup),
 	UNARY(ChangePassword, core_console_change_password),
 	UNARY(StepUp, core_console_step_up),

@@ -9,8 +9,9 @@
 #include "os/log.h"
 #include "os/random.h"
 
-#define CALL_MS  30000
-#define ROWS_MAX 20000
+#define CALL_MS       30000
+#define ROWS_MAX      20000
+#define TOLD_A_MINUTE 30
 
 /* ---- answers ---- */
 
@@ -57,6 +58,34 @@ static void refusal_log(const struct http_exchange *exchange, int err, unsigned 
 	log_line(status >= 500 ? LOG_WARNING : LOG_INFO, "answer %s: %u %s, %s: %s %s%s", id, status, err_name(err), err_text(err),
 	         exchange->method, exchange->path, left_out ? "; some before it were not written" : "");
 	left_out = false;
+}
+
+static void on_told(void *ctx, int err, const char *why, const void *response)
+{
+	(void)ctx, (void)err, (void)why, (void)response;
+}
+
+/* What smells of an attack goes into the audit log, which a flood must not fill. */
+static void refusal_tell(const struct http_exchange *exchange, int err)
+{
+	struct web *web = exchange->web;
+	int64_t minute = (int64_t)(io_loop_now_ms(web->loop) / 60000);
+	murmesh_Refusal refusal = { .error = (uint32_t)-err, .left_out = web->refusals_left_out };
+	if ((err != -E_ORIGIN && err != -E_HOST && err != -E_TICKET) || !web->core)
+		return;
+	if (minute != web->refusals_since)
+		web->refusals = 0;
+	web->refusals_since = minute;
+	if (web->refusals >= TOLD_A_MINUTE) {
+		web->refusals_left_out++;
+		return;
+	}
+	snprintf(refusal.what, sizeof refusal.what, "%s %s", exchange->method, exchange->path);
+	http_peer(exchange, refusal.address);
+	if (rpc_unary(web->core, &rpc_Console_Refused, &refusal, CALL_MS, on_told, NULL) == 0) {
+		web->refusals++;
+		web->refusals_left_out = 0;
+	}
 }
 
 json_t *api_error(int err, const char *why, const char *id)
@@ -114,6 +143,7 @@ void api_refuse(struct http_exchange *exchange, int err, const char *why)
 	if (answer.status == 429 || answer.status == 503)
 		answer.retry_after_s = err == -E_LOGIN_DELAY ? seconds_in(why) : 1;
 	refusal_log(exchange, err, answer.status, id);
+	refusal_tell(exchange, err);
 	answer_json(exchange, api_error(err, why, id), answer);
 }
 

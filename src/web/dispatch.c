@@ -97,6 +97,9 @@ void dispatch_refuse(struct http_exchange *exchange, const struct h1_request *he
 	if (found == 0 && destination.route) {
 		exchange->method = destination.route->method;
 		exchange->path = destination.route->path;
+	} else if (found == 0) {
+		exchange->method = "GET";
+		exchange->path = destination.socket ? "/ws" : "/";
 	}
 	if (err == -E_HTTP_METHOD)
 		exchange->allow = destination.allow;

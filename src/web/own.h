@@ -29,6 +29,8 @@ struct web {
 	struct list watching; /* subscriptions that browsers look at */
 	struct list orphans;  /* those whose socket went: it may come back; oldest first */
 	size_t n_subscriptions;
+	int64_t refusals_since; /* minute in which core was told of `refusals` */
+	unsigned refusals, refusals_left_out;
 	struct io_timer *again; /* subscriptions that have to be opened once more, and orphans that have waited long enough */
 };
 

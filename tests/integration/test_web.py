@@ -291,6 +291,9 @@ def test_forged_requests(home, root):
                              ("POST", "/api/login"), ("POST", "/api/ws-ticket"), ("PATCH", "/api/devices/" + "0" * 32)):
             refused(root.request(method, path, {}, mark=False, headers=headers), 403, "E1108")
     assert root.get("/api/me").status == 200
+    rows = until(lambda: root.get("/api/audit?text=request+refused").json, "the refusals in the audit log")
+    assert rows[0]["actor"] == "somebody" and "from 127.0.0.1" in rows[0]["detail"]
+    assert len(rows) <= 61, "a flood does not fill the log"
 
 
 def test_login_and_cookie(home):
