@@ -276,15 +276,14 @@ static json_t *form_text(struct str text)
 {
 	char out[512];
 	size_t len = 0;
-	for (size_t i = 0; i < text.len && len < sizeof out; i++) {
-		char c = text.ptr[i] == '+' ? ' ' : text.ptr[i];
+	for (; text.len && len < sizeof out; text = str_skip(text, 1)) {
+		char c = text.ptr[0] == '+' ? ' ' : text.ptr[0];
 		if (c == '%') {
-			int high = i + 2 < text.len ? digit_of(text.ptr[i + 1]) : -1,
-			    low = high < 0 ? -1 : digit_of(text.ptr[i + 2]);
-			if (low < 0)
+			int high = text.len > 2 ? digit_of(text.ptr[1]) : -1, low = text.len > 2 ? digit_of(text.ptr[2]) : -1;
+			if (high < 0 || low < 0 || (high == 0 && low == 0))
 				return NULL;
 			c = (char)(high << 4 | low);
-			i += 2;
+			text = str_skip(text, 2);
 		}
 		out[len++] = c;
 	}
