@@ -1,9 +1,11 @@
 """The console in a real browser against a real mesh; each test plays one scenario."""
+import json
 import socket
 from concurrent import futures
 
 import pytest
 
+import rogue
 from harness import until
 
 HOST = socket.gethostname()
@@ -72,3 +74,19 @@ def test_server_restart(scenario, lone_console, new_mesh, tmp_path):
             if not played.done():
                 act()
         played.result()
+
+
+def test_rogue_agents(scenario, lone_console, tmp_path):
+    """Two hundred hostile strings in every field that a device fills in, and a browser that walks over every page."""
+    mesh = lone_console()
+    known = json.loads(scenario("rogue", mesh, walked=[mesh.device(HOST)["id"]], texts=[]))
+    named = rogue.refused_names(mesh, tmp_path)
+    assert all(name.removesuffix("-1").isalnum() for name in named), named
+    devices = rogue.rogues(mesh, tmp_path)
+    try:
+        scenario("rogue", mesh, known=known, walked=[device.id for device in devices], texts=[text[:40] for text in rogue.texts()])
+        rogue.say_broken(devices[0])
+        assert mesh.works(HOST)
+    finally:
+        for device in devices:
+            device.stop()

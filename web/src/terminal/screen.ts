@@ -11,6 +11,9 @@ const ANSI = ['black', 'red', 'green', 'yellow', 'blue', 'magenta', 'cyan', 'whi
 const BRIGHT = ['brightBlack', 'brightRed', 'brightGreen', 'brightYellow', 'brightBlue', 'brightMagenta', 'brightCyan', 'brightWhite'] as const;
 const TOKENS = ['sunken', 'text', 'accent', 'accent-text', 'select', ...[...ANSI, ...BRIGHT].map((_, i) => `ansi-${i}` as const)] as const;
 
+/** Rows or columns (proto/terminal.proto). */
+const LARGEST = 1000;
+
 function themeOf(where: Element): ITheme {
 	const colors = colorsOf(where, TOKENS);
 	const theme: ITheme = {
@@ -56,9 +59,13 @@ export function openScreen(host: HTMLElement, events: ScreenEvents): Screen {
 		scrollback: 5000,
 		minimumContrastRatio: 4.5,
 		screenReaderMode: events.readable,
+		logLevel: 'off',
 		// Links that output names are shown and never opened.
 		linkHandler: { activate: () => {} },
 	});
+	// Repetitions that xterm.js would count through, however many: what no terminal has room for is left out.
+	for (const final of 'ILMSTZb')
+		terminal.parser.registerCsiHandler({ final }, (parameters) => parameters.some((value) => typeof value === 'number' && value > LARGEST));
 	const fit = new FitAddon();
 	terminal.loadAddon(new CanvasAddon());
 	terminal.loadAddon(fit);
