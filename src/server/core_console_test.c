@@ -1,4 +1,6 @@
 /* The console's own business: logins, sessions, watching the fleet, the audit log. */
+#include <liboath/oath.h>
+
 #include "base/err.h"
 #include "os/clock.h"
 #include "server/test_core.h"
@@ -102,13 +104,7 @@ static void code_of(const murmesh_TotpSecret *secret, int64_t now, char code[7])
 {
 	uint8_t bytes[TOTP_SECRET_SIZE];
 	assert_int_equal(base32_decode(str_from(secret->secret), bytes, sizeof bytes), sizeof bytes);
-	for (unsigned n = 0; n < 1000000; n++) { /* the code is known by being right */
-		int64_t counter;
-		snprintf(code, 7, "%06u", n);
-		if (totp_check(bytes, str_from(code), now, now / 30 - 1, &counter) == 0 && counter == now / 30)
-			return;
-	}
-	fail();
+	assert_int_equal(oath_totp_generate((const char *)bytes, sizeof bytes, now, 30, 0, 6, code), 0);
 }
 
 static void test_totp(void **state)
