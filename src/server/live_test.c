@@ -430,9 +430,11 @@ static void ended_by_core(void **state)
 	tell("link", "exec 7");
 	wait_report("web row exec curl (7)");
 	tell("core", "end 1");
+	wait_report("core announced 0");
 	wait_report(flow);
 	watch("ticket", 1);
 	tell("core", "end 0");
+	wait_report("core announced 0");
 	wait_report(flow);
 	watch("fleet", 1);
 	tell("core", "end 0"); /* he may watch all */
