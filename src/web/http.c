@@ -172,12 +172,20 @@ static void answer_sent(struct http_connection *c)
 	stream_want(c->stream, STREAM_READ);
 }
 
+/* TLS keeps what the socket does not take: of a client that does not read, no more than this. */
+#define PIECE ((size_t)32 << 10)
+
+static ssize_t piece_send(struct http_connection *c, struct str bytes)
+{
+	return stream_write(c->stream, bytes.ptr, bytes.len < PIECE ? bytes.len : PIECE);
+}
+
 static void answer_send(struct http_connection *c)
 {
 	ssize_t n = 0;
-	while (buf_len(&c->out) && (n = stream_write(c->stream, buf_head(&c->out), buf_len(&c->out))) > 0)
+	while (buf_len(&c->out) && (n = piece_send(c, buf_str(&c->out))) > 0)
 		buf_consume(&c->out, (size_t)n);
-	while (!buf_len(&c->out) && c->tail.len && (n = stream_write(c->stream, c->tail.ptr, c->tail.len)) > 0)
+	while (!buf_len(&c->out) && c->tail.len && (n = piece_send(c, c->tail)) > 0)
 		c->tail = str_skip(c->tail, (size_t)n);
 	if (n < 0 && n != -EAGAIN)
 		return connection_free(c);

@@ -98,11 +98,11 @@ def test_comes_back_without_its_line(mesh, tmp_path):
 def test_joining_again_is_no_second_device(mesh, tmp_path):
     """With the same line, which is used up, and with a new one."""
     line = mesh.key()
-    for again in (line, line, mesh.key()):
-        agent = Agent(again, tmp_path / "again", "again").online()
-        assert mesh.device("again")["online"]
+    for each in (line, line, mesh.key()):
+        agent = Agent(each, tmp_path / "thrice", "thrice").online()
+        assert mesh.device("thrice")["online"]
         agent.stop()
-    assert len(mesh.json("ls", "again")) == 1
+    assert len(mesh.json("ls", "thrice")) == 1
 
 
 # ---- ways to give the line ----

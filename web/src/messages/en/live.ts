@@ -51,6 +51,7 @@ export const live = {
 	details: {
 		title: 'Details',
 		close: 'Close',
+		ended: 'It has ended.',
 		pid: 'PID',
 		device: 'Device',
 		count: 'Stands for',
