@@ -141,8 +141,12 @@ export async function until(condition, what, seconds = 30) {
 	}
 }
 
-/** What axe-core finds on the page as it is now, one line each. */
+/** Nothing fades or slides any more; what moves for ever may. */
+const still = () => Promise.allSettled(document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < Infinity).map((one) => one.finished));
+
+/** What axe-core finds on the page as it is once nothing fades any more, one line each. */
 export async function findings(page) {
+	await page.evaluate(still);
 	await page.evaluate(axeSource);
 	const result = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
 	return result.violations.flatMap(({ id, help, nodes }) => nodes.map((node) => `${id}: ${help}: ${node.html.slice(0, 200)} ${node.failureSummary.replaceAll('\n', ' ')}`));

@@ -26,6 +26,8 @@ await scenario(async (browser) => {
 	await events.getByText('sleep 86399').first().waitFor();
 	child.kill();
 	await page.getByText('No match').waitFor();
+	await details.getByText('It has ended.').waitFor();
+	await details.getByRole('button', { name: 'Close' }).click();
 	await details.waitFor({ state: 'hidden' });
 	await page.getByRole('searchbox').fill('');
 

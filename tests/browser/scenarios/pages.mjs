@@ -50,6 +50,7 @@ await scenario(async (browser) => {
 	await press('Add someone');
 	await dialog('add someone');
 	await visit(page, `/devices/${id}/live`);
+	await page.locator('[data-complete=true]').waitFor();
 	await page.getByRole('application').focus();
 	await page.keyboard.press('ArrowRight');
 	await page.getByRole('complementary', { name: 'Details' }).waitFor();
