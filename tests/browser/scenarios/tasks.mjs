@@ -16,6 +16,7 @@ await scenario(async (browser) => {
 	const open_ = async () => {
 		const show = drawer.getByRole('button', { name: 'Show devices' }).first();
 		if (await show.isVisible()) await show.click();
+		await drawer.locator('summary', { hasText: 'done' }).nth(1).waitFor(); // both: they stand in their places
 		await drawer.getByText(/^web02-\d+$/).first().click();
 		await drawer.getByText('here-is-42').locator('visible=true').first().waitFor(); // other devices' output is folded
 	};
