@@ -39,7 +39,9 @@ def measure(mesh, browser, device, per_second):
         page.snapshot("live", device=device)
         worker = threading.Thread(target=storm, args=(per_second, done))
         worker.start()
-        time.sleep(2)
+        settled = time.monotonic() + 2
+        while time.monotonic() < settled:
+            page.message()
         cpu, end = Cpu(roles), time.monotonic() + SECONDS
         while time.monotonic() < end:
             message = page.message()

@@ -10,11 +10,11 @@
 #include "os/fd.h"
 #include "os/log.h"
 
-#define TICK_MS   250   /* while there is something to say */
+#define TICK_MS   100   /* while there is something to say */
 #define IDLE_MS   5000  /* to find what is quiet */
 #define POLL_MS   1000  /* without packets */
 #define SAY_MS    1000  /* between two DATA of a flow */
-#define NAME_MS   900   /* a flow waits for its owner at most so long before it is announced */
+#define NAME_MS   500   /* a flow waits for its owner at most so long before it is announced */
 #define TOLD_MS   3000  /* an ended flow stays so long: packets that come late are not another one */
 #define OWNERS_MS 500   /* between two questions for owners: each is a walk through all processes */
 #define CHECK_MS  60000 /* with packets: flows of sockets that are gone end */
