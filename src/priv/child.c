@@ -12,6 +12,7 @@
 #include "io/io.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "os/memory.h"
 #include "os/proc.h"
 #include "priv/control.h"
 #include "priv/priv.h"
@@ -37,7 +38,7 @@ struct priv_child {
 	size_t tidied; /* bytes free inside the heap when it was looked at last, or least since */
 	const struct priv_child_events *events;
 	void *ctx;
-	bool confined, leaving;
+	bool confined, leaving, started;
 	int failed;
 };
 
@@ -206,11 +207,14 @@ static void on_tidy(void *ctx)
 {
 	struct priv_child *child = ctx;
 	size_t free_bytes = mallinfo2().fordblks;
-	if (free_bytes > child->tidied + TIDY_BYTES)
+	if (!child->started)
+		memory_release_start();
+	if (!child->started || free_bytes > child->tidied + TIDY_BYTES)
 		malloc_trim(0);
 	else if (free_bytes > child->tidied)
 		return;
 	child->tidied = free_bytes;
+	child->started = true;
 }
 
 int priv_child_run(struct priv_child *child)

@@ -8,6 +8,7 @@
 #include "io/io.h"
 #include "os/file.h"
 #include "os/log.h"
+#include "os/memory.h"
 
 int daemon_fail(int code, int err, const char *what, const char *why)
 {
@@ -112,6 +113,7 @@ struct running {
 static void on_ready(void *ctx)
 {
 	struct running *running = ctx;
+	memory_release_start();
 	if (running->events->ready)
 		running->events->ready(running->ctx);
 }
