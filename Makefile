@@ -8,7 +8,7 @@ PACKAGES := $(shell sed -e 's/\#.*//' packaging/packages.txt)
 TEST_PACKAGES := $(shell sed -e 's/\#.*//' packaging/packages-test.txt)
 MESON := CC="$(shell command -v ccache) $(or $(CC_FOR_BUILD),gcc)" meson setup
 
-.PHONY: all console deps deps-test run test asan tsan fuzz bench coverage lint clean
+.PHONY: all console deps deps-test run test asan tsan fuzz bench coverage lint screenshots clean
 
 all: $(BUILD)/build.ninja console
 	@ninja -C $(BUILD)
@@ -63,6 +63,10 @@ coverage: deps-test
 lint: deps-test
 	@/usr/bin/python3 tools/check_layers.py
 	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
+
+# docs/screenshots, as root.
+screenshots: all
+	@/usr/bin/python3 tests/browser/screenshots.py
 
 clean:
 	rm -rf build build-asan build-tsan build-fuzz build-coverage
