@@ -191,6 +191,7 @@ static int exit_code(const struct agent *agent, int err)
 	case E_ENROLLED:
 	case E_DENIED:
 	case E_REVOKED:
+	case E_REJECTED:
 		return person ? 4 : DAEMON_DENIED;
 	default:
 		return person ? 1 : DAEMON_AGAIN;
@@ -206,10 +207,21 @@ static void on_refused(struct agent *agent, struct str text)
 	int err = err_from_name(code);
 	status_line(agent, "refused", code);
 	if (err == E_ENROLLED || err == E_WRONG_PIN || err == E_KEY_UNKNOWN || err == E_KEY_USED || err == E_KEY_EXPIRED ||
-	    err == E_KEY_PROOF)
+	    err == E_KEY_PROOF || err == E_REJECTED)
 		pending_forget(agent); /* this line will never do */
 	daemon_stop(&agent->daemon,
 	            daemon_fail(exit_code(agent, err), err ? err : E_INTERNAL, "this machine was not enrolled", why));
+}
+
+static void on_waiting(struct agent *agent, struct str text)
+{
+	char name[80], fingerprint[80];
+	struct str rest;
+	utf8_clean(str_cut(text, ' ', &rest), name, sizeof name);
+	utf8_clean(rest, fingerprint, sizeof fingerprint);
+	log_info("waiting for approval as %s; fingerprint %s", name, fingerprint);
+	log_info("an administrator lets this machine in with: murmesh approve %s", name);
+	status_line(agent, "waiting", name);
 }
 
 static void on_report(void *ctx, const char *role, struct str text)
@@ -227,6 +239,8 @@ static void on_report(void *ctx, const char *role, struct str text)
 			log_warning("other users of this machine could see the join line; `murmesh join -` reads it from standard "
 			            "input");
 		status_line(agent, "enrolled", clean);
+	} else if (str_is(word, "waiting")) {
+		on_waiting(agent, rest);
 	} else if (str_is(word, "online")) {
 		log_info("online as %s", clean);
 		status_line(agent, "online", clean);

@@ -30,7 +30,7 @@ struct net_role {
 	struct rpc_connection *parent;
 	struct rpc_call *link; /* NULL = not open */
 	struct tls_context *pin_tls, *link_tls, *leg_tls;
-	struct io_timer *retry, *renewal, *survey;
+	struct io_timer *retry, *renewal, *survey, *wait;
 	murmesh_Inventory *told; /* to the parent on this link; NULL = nothing yet */
 	uint64_t pause_ms;
 	bool online, begun;
@@ -38,6 +38,7 @@ struct net_role {
 	/* enrolment under way */
 	murmesh_Token token;
 	struct buf csr;
+	bool waiting; /* for approval */
 
 	struct trust *trust;
 	struct agent_end *legs;

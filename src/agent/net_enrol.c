@@ -5,13 +5,32 @@
 #include <pb_encode.h>
 
 #include "agent/net.h"
+#include "base/encode.h"
 #include "base/err.h"
 #include "os/file.h"
+#include "os/random.h"
 
-#define STEP_MS 20000
+#define STEP_MS       20000
+#define WAIT_LEAST_MS 2000 /* between two questions whether this machine is approved; longer each time */
+#define WAIT_MOST_MS  30000
+
+static void wait_again(struct net_role *net)
+{
+	net_hang_up(net);
+	io_timer_start(net->wait, net->pause_ms / 2 + random_below(net->pause_ms / 2), 0);
+	net->pause_ms = net->pause_ms * 2 < WAIT_MOST_MS ? net->pause_ms * 2 : WAIT_MOST_MS;
+}
+
+/* What passes by itself is no reason to stop waiting. */
+static bool may_pass(int err)
+{
+	return err == -E_UNREACHABLE || err == -E_BUSY || err == -E_CLOSED || err == -E_TIMEOUT;
+}
 
 static void give_up(struct net_role *net, int err, const char *why)
 {
+	if (net->waiting && may_pass(err))
+		return wait_again(net);
 	net_hang_up(net);
 	net_report(net, "refused %s %s", err_name(err), why && *why ? why : err_text(err));
 }
@@ -97,12 +116,34 @@ static void manager_step(struct net_role *net)
 
 /* ---- 3. the machine itself ---- */
 
+static void on_wait(void *ctx)
+{
+	dial(ctx);
+}
+
+static int wait_begin(struct net_role *net)
+{
+	uint8_t hash[HASH_SIZE];
+	char fingerprint[2 * HASH_SIZE + 1];
+	int err = key_public_hash(net->keep.key, hash);
+	net->wait = io_timer_new(net->loop, on_wait, net);
+	if (err < 0 || !net->wait)
+		return err < 0 ? err : -E_NO_MEMORY;
+	hex_encode(hash, sizeof hash, fingerprint);
+	net->waiting = true;
+	net->pause_ms = WAIT_LEAST_MS;
+	net_report(net, "waiting %s %s", net->token.full_name, fingerprint);
+	return 0;
+}
+
 static void on_node_certificate(void *ctx, int err, const char *why, const void *response)
 {
 	struct net_role *net = ctx;
 	const murmesh_CertificateReply *reply = response;
-	if (err == 0 && reply->status == murmesh_CertificateStatus_PENDING)
-		err = -E_UNSUPPORTED;
+	if (err == 0 && reply->status == murmesh_CertificateStatus_PENDING) {
+		err = net->waiting ? 0 : wait_begin(net);
+		return err < 0 ? give_up(net, err, NULL) : wait_again(net);
+	}
 	if (err == 0)
 		err = keep_parent(net);
 	if (err == 0)

@@ -279,6 +279,7 @@ int agent_net_main(struct priv_child *child)
 	agent_end_free(net.legs);
 	trust_free(net.trust);
 	io_timer_free(net.retry);
+	io_timer_free(net.wait);
 	io_timer_free(net.renewal);
 	net_inventory_end(&net);
 	io_timer_free(net.survey);

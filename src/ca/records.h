@@ -25,6 +25,7 @@ struct join_key {
 	int64_t uses_left; /* 1 to CA_USES_MAX when added */
 	char group[CA_GROUP_SIZE];
 	struct id created_by; /* user */
+	bool approve;         /* who comes with it waits until somebody approves (ca/approvals.h) */
 };
 
 int ca_join_key_add(struct store_tx *tx, const struct join_key *key); /* -E_EXISTS, -E_LIMIT */

@@ -5,7 +5,8 @@
 static int key_new(const struct cli *cli)
 {
 	murmesh_KeyRequest request = { .uses = (uint32_t)cli_number(cli, "uses"),
-		                       .lifetime_s = cli_duration_ms(cli, "ttl") / 1000 };
+		                       .lifetime_s = cli_duration_ms(cli, "ttl") / 1000,
+		                       .approve = cli_given(cli, "approve") };
 	murmesh_JoinKey reply;
 	struct session session;
 	char expires[CLOCK_TEXT_SIZE];
@@ -39,6 +40,7 @@ static int run(const struct cli *cli)
 static const struct cli_option options[] = {
 	{ "uses", 0, "N", CLI_NUMBER, "machines that may join with this key", "1", 100000 },
 	{ "group", 0, "GROUP", CLI_TEXT, "the group that they come into", NULL, 0 },
+	{ "approve", 0, NULL, CLI_FLAG, "machines wait until somebody lets them in (murmesh approve)", NULL, 0 },
 	{ "ttl", 0, "TIME", CLI_DURATION, "how long the key is good", "1d", 0 },
 	{ 0 },
 };
@@ -46,6 +48,7 @@ static const struct cli_option options[] = {
 static const struct cli_example examples[] = {
 	{ "murmesh key new", "a line that joins one machine within a day" },
 	{ "murmesh key new --uses 20 --ttl 1h --json", "for a script" },
+	{ "murmesh key new --uses 20 --approve", "twenty machines, each let in by hand" },
 	{ 0 },
 };
 

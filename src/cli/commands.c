@@ -5,6 +5,8 @@
 	ROW(up)                                                                                                                    \
 	ROW(join)                                                                                                                  \
 	ROW(key)                                                                                                                   \
+	ROW(approve)                                                                                                               \
+	ROW(reject)                                                                                                                \
 	ROW(login_link)                                                                                                            \
 	ROW(login)                                                                                                                 \
 	ROW(logout)                                                                                                                \

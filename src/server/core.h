@@ -137,6 +137,8 @@ int core_selection_begin(struct core_request *request, const char *text, enum co
 int core_selection_run(struct store_tx *tx, struct core_request *request, const struct user *user, struct core_rows *rows);
 /* In a job: one that is not retired and within the user's reach.  -E_NOT_FOUND. */
 int core_device_get(struct store_tx *tx, const struct user *user, const struct id *id, struct device *ret);
+/* In a job: a new one. */
+int core_device_make(struct store_tx *tx, const struct device *device, const struct device_platform *platform, struct device *ret);
 void core_device_fill(const struct core *core, const struct device *device, murmesh_Device *ret);
 bool core_device_row(const struct core_request *request, size_t *at, void *message);
 
@@ -171,6 +173,13 @@ void core_enrol_user(struct core *core, struct rpc_call *call, const struct id *
 /* ---- core_key.c ---- */
 int core_key_begin(struct core_request *request);
 int core_key_run(struct store_tx *tx, struct core_request *request);
+
+/* ---- core_approve.c ---- */
+struct approval;
+int core_approval_ask(struct store_tx *tx, const struct approval *asked); /* in a job: it waits from now on */
+int core_approvals_run(struct store_tx *tx, struct core_request *request);
+int core_approval_run(struct store_tx *tx, struct core_request *request);
+void core_approval_done(struct core_request *request);
 
 /* ---- core_tunnel.c ---- */
 void core_tunnel_open(void *ctx, struct rpc_call *call, const void *request);

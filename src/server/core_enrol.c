@@ -3,6 +3,7 @@
 #include "audit/audit.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "ca/approvals.h"
 #include "ca/authority.h"
 #include "ca/join_line.h"
 #include "ca/records.h"
@@ -76,6 +77,7 @@ struct certificate_job {
 	murmesh_Issued issued;
 	struct certificate_record record;
 	struct device added; /* a new one; else its id is zero */
+	bool pending;        /* it waits for approval */
 	const char *action;  /* for audit */
 	char actor[128];
 };
@@ -133,9 +135,20 @@ static void on_issued(void *ctx, int err, const char *why, const void *response)
 	core_job_submit(&job->base);
 }
 
+static void pending_done(struct certificate_job *job)
+{
+	static murmesh_CertificateReply reply;
+	reply = (murmesh_CertificateReply){ .status = murmesh_CertificateStatus_PENDING, .server_time = clock_wall_s() };
+	str_copy(str_from(job->issue.common_name), reply.full_name, sizeof reply.full_name);
+	rpc_call_reply(job->base.call, &reply);
+	core_job_free(&job->base);
+}
+
 static void decide_done(struct core_job *base)
 {
 	struct certificate_job *job = (struct certificate_job *)base;
+	if (job->pending)
+		return pending_done(job);
 	if (!id_is_zero(&job->added.id))
 		core_watch_device(base->core, &job->added, NULL);
 	job->issue.key.size = job->request.key.size;
@@ -192,28 +205,28 @@ static int proof_check(struct store_tx *tx, const murmesh_CheckedRequest *reques
 	return hash_equal(proof, request->request.proof) ? 0 : -E_KEY_PROOF;
 }
 
-/* The group that the join key puts machines into; one of an older version that is no group any more: none. */
-static int key_group(struct store_tx *tx, const struct enrolment *enrolment, char group[FLEET_GROUP_SIZE])
+/* The group that the join key puts machines into (one of an older version that is no group any more: none), and whether they wait there. */
+static int key_terms(struct store_tx *tx, const struct enrolment *enrolment, char group[FLEET_GROUP_SIZE], bool *ret_approve)
 {
-	struct join_key key;
+	struct join_key key = { 0 };
 	int err = ca_join_key_get(tx, &enrolment->key, &key);
 	if (err == 0 && fleet_group_parse(str_from(key.group), group) < 0)
 		group[0] = 0;
+	*ret_approve = key.approve;
 	mem_wipe(&key, sizeof key);
 	return err;
 }
 
-static int device_make(struct store_tx *tx, const struct enrolment *enrolment, const murmesh_CertificateRequest *request)
+static int device_make(struct store_tx *tx, struct certificate_job *job, const struct enrolment *enrolment, const char *group)
 {
-	struct device device = { .id = enrolment->device, .token = enrolment->number, .created = clock_wall_s() };
+	const murmesh_CertificateRequest *request = &job->request.request;
+	struct device device = { .id = enrolment->device, .token = enrolment->number };
 	const struct device_platform platform = { .os = str_from(request->os),
 		                                  .arch = str_from(request->arch),
 		                                  .version = str_from(request->version) };
 	str_copy(str_from(enrolment->name), device.name, sizeof device.name);
-	int err = key_group(tx, enrolment, device.group);
-	if (err == 0)
-		err = fleet_device_add(tx, &device);
-	return err < 0 ? err : fleet_device_update(tx, &device.id, &platform);
+	str_copy(str_from(group), device.group, sizeof device.group);
+	return core_device_make(tx, &device, &platform, &job->added);
 }
 
 /* May this machine, which enrolled before, have another certificate? */
@@ -228,19 +241,53 @@ static int device_check(struct store_tx *tx, const struct id *id, struct device 
 	return err < 0 ? err : recent < CERTIFICATES_PER_DAY ? 0 : -E_LIMIT;
 }
 
+static int wait_begin(struct store_tx *tx, struct certificate_job *job, const struct enrolment *enrolment, const char *group)
+{
+	const murmesh_CertificateRequest *request = &job->request.request;
+	struct approval approval = { .device = enrolment->device, .token = enrolment->token, .number = enrolment->number };
+	str_copy(str_from(enrolment->name), approval.name, sizeof approval.name);
+	str_copy(str_from(group), approval.group, sizeof approval.group);
+	str_copy(str_from(request->os), approval.os, sizeof approval.os);
+	str_copy(str_from(request->arch), approval.arch, sizeof approval.arch);
+	str_copy(str_from(request->version), approval.version, sizeof approval.version);
+	str_copy(str_from(job->request.address), approval.address, sizeof approval.address);
+	hash_sha256(job->request.key.bytes, job->request.key.size, approval.key_hash);
+	return core_approval_ask(tx, &approval);
+}
+
+/* It has asked before: how is it now?  One that nobody knows of any more does not get in. */
+static int wait_check(struct store_tx *tx, struct certificate_job *job, const struct enrolment *enrolment)
+{
+	struct approval approval;
+	int err = ca_approval_get(tx, &enrolment->device, &approval);
+	if (err < 0)
+		return err == -E_NOT_FOUND ? -E_REJECTED : err;
+	job->pending = approval.state == APPROVAL_WAITING;
+	return approval.state == APPROVAL_REJECTED ? -E_REJECTED : 0;
+}
+
 static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct id *token, struct enrolment *enrolment)
 {
+	char group[FLEET_GROUP_SIZE];
 	struct device device;
 	struct id id;
-	bool again;
+	bool again, approve = false;
 	random_id(&id);
 	int err = ca_enrolment_complete(tx, token, job->request.csr_hash, &id, clock_wall_s(), enrolment, &again);
+	if (err == 0)
+		err = key_terms(tx, enrolment, group, &approve);
 	if (err < 0)
+		return err;
+	if (approve && !again) {
+		job->pending = true;
+		return wait_begin(tx, job, enrolment, group);
+	}
+	err = approve ? wait_check(tx, job, enrolment) : 0;
+	if (err < 0 || job->pending)
 		return err;
 	if (again)
 		return device_check(tx, &enrolment->device, &device);
-	err = device_make(tx, enrolment, &job->request.request);
-	return err < 0 ? err : fleet_device_get(tx, &enrolment->device, &job->added);
+	return device_make(tx, job, enrolment, group);
 }
 
 /* The management part's certificate comes after the machine's own. */

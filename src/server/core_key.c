@@ -46,6 +46,7 @@ static int key_limits(struct core_request *request, struct join_key *key)
 	key->created = clock_wall_s();
 	key->expires = key->created + (int64_t)lifetime_s;
 	key->uses_left = uses;
+	key->approve = message->approve;
 	return 0;
 }
 
@@ -83,8 +84,8 @@ static int key_audit(struct store_tx *tx, const struct user *user, const struct 
 {
 	char detail[192], id[ID_TEXT_SIZE];
 	id_format(&key->id, id);
-	snprintf(detail, sizeof detail, "%lld uses, %lld s, group \"%s\"", (long long)key->uses_left,
-	         (long long)(key->expires - key->created), key->group);
+	snprintf(detail, sizeof detail, "%lld uses, %lld s, group \"%s\"%s", (long long)key->uses_left,
+	         (long long)(key->expires - key->created), key->group, key->approve ? ", to approve" : "");
 	return core_audit(tx, user->name, "join key made", id, detail);
 }
 

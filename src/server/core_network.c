@@ -35,6 +35,8 @@ static const struct core_method methods[] = {
 	RUN(Fleet_GetDevice, DeviceName, NULL, core_device_named_run, core_device_done, NULL),
 	RUN(Fleet_ChangeDevices, DeviceChange, core_change_begin, core_change_run, core_change_done, NULL),
 	RUN(Fleet_NewKey, KeyRequest, core_key_begin, core_key_run, NULL, NULL),
+	RUN(Fleet_ListApprovals, ApprovalList, NULL, core_approvals_run, NULL, NULL),
+	RUN(Fleet_DecideApproval, ApprovalDecision, NULL, core_approval_run, core_approval_done, NULL),
 	RUN(People_ListUsers, UserListRequest, NULL, core_users_run, NULL, NULL),
 	RUN(People_AddUser, UserChange, NULL, core_user_add_run, NULL, NULL),
 	RUN(People_ChangeUser, UserChange, NULL, core_user_change_run, core_user_change_done, NULL),

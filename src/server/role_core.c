@@ -6,6 +6,7 @@
 #include "account/session.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "ca/approvals.h"
 #include "ca/records.h"
 #include "crypto/tls.h"
 #include "os/clock.h"
@@ -300,6 +301,8 @@ static int prune_run(struct store_tx *tx, struct store_job *job)
 {
 	(void)job;
 	int err = ca_join_prune(tx, clock_wall_s());
+	if (err == 0)
+		err = ca_approval_prune(tx);
 	if (err == 0)
 		err = ca_certificate_prune(tx, clock_wall_s());
 	if (err == 0)

@@ -9,6 +9,7 @@
 #include "os/clock.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "os/socket.h"
 #include "rpc/rpc.h"
 #include "server/link_login.h"
 #include "server/link_revoked.h"
@@ -103,10 +104,14 @@ static void on_request_certificate(void *ctx, struct rpc_call *call, const void 
 {
 	static murmesh_CheckedRequest checked;
 	const murmesh_CertificateRequest *request = message;
+	struct client *client = ctx;
+	struct socket_address peer;
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
 	checked.request = *request;
 	checked.request.csr.size = 0;
-	certify(((struct client *)ctx)->role, call, request->csr.bytes, request->csr.size, &checked);
+	if (socket_peer(stream_fd(rpc_connection_stream(client->connection)), &peer) == 0)
+		socket_address_format(&peer, checked.address);
+	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
 static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *message)
@@ -142,6 +147,8 @@ static const struct rpc_service services[] = {
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
 	{ &rpc_Fleet_ChangeDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_NewKey, USERS, NULL, NULL },
+	{ &rpc_Fleet_ListApprovals, USERS, NULL, NULL },
+	{ &rpc_Fleet_DecideApproval, USERS, NULL, NULL },
 	{ &rpc_People_ListUsers, USERS, NULL, NULL },
 	{ &rpc_People_AddUser, USERS, NULL, NULL },
 	{ &rpc_People_ChangeUser, USERS, NULL, NULL },

@@ -168,6 +168,25 @@ static const char *const migrations[] = {
 	" output TEXT NOT NULL,"
 	" PRIMARY KEY (task, device)"
 	") STRICT;",
+
+	/* approve: 1 = who comes with it waits until somebody approves. */
+	"ALTER TABLE join_keys ADD COLUMN approve INTEGER NOT NULL DEFAULT 0;"
+
+	"CREATE TABLE approvals ("
+	" device BLOB NOT NULL PRIMARY KEY CHECK (length(device) = 16),"
+	" token BLOB NOT NULL CHECK (length(token) = 16)," /* of the enrolment */
+	" name TEXT NOT NULL,"
+	" number INTEGER NOT NULL,"
+	" group_name TEXT NOT NULL,"
+	" os TEXT NOT NULL,"
+	" arch TEXT NOT NULL,"
+	" version TEXT NOT NULL,"
+	" key_hash BLOB NOT NULL CHECK (length(key_hash) = 32),"
+	" address TEXT NOT NULL,"
+	" asked INTEGER NOT NULL,"
+	" state TEXT NOT NULL CHECK (state IN ('waiting', 'approved', 'rejected'))"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX approvals_state ON approvals (state, asked);",
 };
 
 const struct store_schema store_schema_server = {
