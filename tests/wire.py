@@ -139,9 +139,9 @@ authorityKeyIdentifier = keyid
 class Device:
     """An agent that is none of ours: enrols with a join line, says what it likes."""
 
-    def __init__(self, mesh, folder, name):
+    def __init__(self, mesh, folder, name, line=None):
         self.mesh, self.name, self.key, self.root = mesh, name, Key(folder, name), server_root(mesh)
-        self.line = mesh.key()
+        self.line = line or mesh.key()
         _, secret, root_hash = join_parts(self.line)
         self.secret = unpadded32(secret)
         public = openssl("pkey", "-pubin", "-inform", "PEM", "-outform", "DER", input=openssl("x509", "-inform", "DER", "-noout", "-pubkey", input=self.root))
