@@ -95,6 +95,35 @@ int fleet_device_list(struct store_tx *tx, fleet_each each, void *ctx)
 	return devices_each(query, each, ctx, &found);
 }
 
+struct moving {
+	struct fleet_cursor *cursor;
+	fleet_each each;
+	void *ctx;
+};
+
+static int move_behind(void *ctx, const struct device *device)
+{
+	const struct moving *moving = ctx;
+	str_copy(str_from(device->name), moving->cursor->name, sizeof moving->cursor->name);
+	moving->cursor->token = device->token;
+	return moving->each(moving->ctx, device);
+}
+
+int fleet_device_next(struct store_tx *tx, struct fleet_cursor *cursor, size_t most, fleet_each each, void *ctx)
+{
+	struct moving moving = { cursor, each, ctx };
+	size_t found = 0;
+	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM devices WHERE retired = 0"
+	                                            " AND (lower(name), token) > (lower($1), $2)"
+	                                            " ORDER BY lower(name), token LIMIT $3");
+	store_bind_text(query, 1, str_from(cursor->name));
+	store_bind_integer(query, 2, cursor->token);
+	store_bind_integer(query, 3, (int64_t)most);
+	int err = devices_each(query, move_behind, &moving, &found);
+	cursor->end = err == 0 && found < most;
+	return err;
+}
+
 static int find_by_id(struct store_tx *tx, struct str text, fleet_each each, void *ctx, size_t *found)
 {
 	struct id id;

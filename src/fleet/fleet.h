@@ -4,6 +4,8 @@
  * return those named. */
 #ifndef FLEET_FLEET_H
 #define FLEET_FLEET_H
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/id.h"
@@ -52,6 +54,14 @@ int fleet_device_get(struct store_tx *tx, const struct id *id, struct device *re
 typedef int (*fleet_each)(void *ctx, const struct device *device);
 /* All that are not retired, by name and token. */
 int fleet_device_list(struct store_tx *tx, fleet_each each, void *ctx);
+/* The same in pieces, each in a job of its own: the next `most` behind the cursor, which is zeroed at first.  A device that is there all the time
+ * and keeps its name comes exactly once. */
+struct fleet_cursor {
+	char name[64];
+	int64_t token;
+	bool end; /* there were no more */
+};
+int fleet_device_next(struct store_tx *tx, struct fleet_cursor *cursor, size_t most, fleet_each each, void *ctx);
 /* Those that the text may mean: the id alone where it is one, else plain name and full name in any letter case.  Several: the caller
  * says -E_AMBIGUOUS.  None: -E_NOT_FOUND.  Retired devices are not found. */
 int fleet_device_find(struct store_tx *tx, struct str text, fleet_each each, void *ctx);

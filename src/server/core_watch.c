@@ -1,4 +1,6 @@
-/* Watching: the snapshot of one job, then changes; jobs end in order, so that nothing falls between. */
+/* Watching: a snapshot, then changes.  The snapshot is read in pieces, the next when the last one is on its way, so that a browser that does not
+ * read holds no fleet in memory, and others get their turns in between.  Changes are told from the first piece on: jobs end in order, so that
+ * nothing falls between, and what changed behind the place that was reached is told again, which does no harm. */
 #include "account/session.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -8,6 +10,7 @@
 
 #define WATCHES_MAX 512
 #define CHANGES_MAX 1000 /* that wait for one browser */
+#define PIECE       500  /* devices */
 
 struct watch;
 union event;
@@ -15,7 +18,7 @@ union event;
 /* What can be watched. */
 struct kind {
 	const struct rpc_method *method;
-	int (*run)(struct store_tx *tx, struct watch *watch);                       /* worker: the rows of the snapshot */
+	int (*run)(struct store_tx *tx, struct watch *watch);                       /* worker: the next rows of the snapshot */
 	bool (*row)(const struct watch *watch, size_t *at, union event *ret_event); /* loop */
 	void (*complete)(union event *ret_event);
 };
@@ -44,11 +47,14 @@ struct watch {
 	const struct kind *kind;
 	struct core_caller caller;
 	struct user user;
-	struct core_rows rows;
+	struct fleet_cursor cursor;
+	struct core_rows rows; /* of the piece that was read last */
 	size_t sent;
 	struct list queue;
 	size_t n_queue;
 	uint64_t sequence;
+	bool begun, reading; /* the first piece was there; a job is under way, and the call without events */
+	bool whole;          /* no more pieces */
 	bool complete;
 };
 
@@ -82,6 +88,14 @@ static int watch_run(struct store_tx *tx, struct core_job *job)
 	return err < 0 ? err : watch->kind->run(tx, watch);
 }
 
+static void watch_read(struct watch *watch)
+{
+	static const struct rpc_call_events working; /* the job owns the call from here */
+	watch->reading = true;
+	rpc_call_set_events(watch->base.call, &working, NULL);
+	core_job_submit(&watch->base);
+}
+
 static int event_send(struct watch *watch, union event *event)
 {
 	event->sequence = watch->sequence + 1;
@@ -98,7 +112,7 @@ static int snapshot_send(struct watch *watch)
 	int err = 0;
 	while (watch->kind->row(watch, &at, &event) && (err = event_send(watch, &event)) == 0)
 		watch->sent = at;
-	if (err < 0)
+	if (err < 0 || !watch->whole)
 		return err;
 	watch->kind->complete(&event);
 	err = event_send(watch, &event);
@@ -126,6 +140,8 @@ static void watch_send(void *ctx)
 	}
 	if (err < 0 && err != -E_FULL)
 		watch_finish(watch, err, NULL);
+	else if (err == 0 && !watch->whole && !rpc_call_crowded(watch->base.call))
+		watch_read(watch);
 }
 
 static void on_closed(void *ctx, int err, const char *why)
@@ -139,10 +155,14 @@ static void watch_done(struct core_job *job)
 {
 	static const struct rpc_call_events events = { NULL, NULL, watch_send, on_closed };
 	struct watch *watch = (struct watch *)job;
+	watch->reading = false;
+	watch->sent = 0;
 	rpc_call_set_events(job->call, &events, watch);
 	if (!rpc_call_alive(job->call))
 		return core_job_free(job);
-	list_append(&job->core->watches, &watch->node);
+	if (!watch->begun)
+		list_append(&job->core->watches, &watch->node);
+	watch->begun = true;
 	watch_send(watch);
 }
 
@@ -159,11 +179,9 @@ static void watch_ended(struct core_job *job)
 
 static void on_request(void *ctx, const void *message)
 {
-	static const struct rpc_call_events working; /* the job owns the call from here */
 	struct watch *watch = ctx;
 	memcpy(watch->caller.session, ((const murmesh_SessionRequest *)message)->session, sizeof watch->caller.session);
-	rpc_call_set_events(watch->base.call, &working, NULL);
-	core_job_submit(&watch->base);
+	watch_read(watch);
 }
 
 static int watch_open(struct core *core, struct rpc_call *call, const struct kind *kind)
@@ -194,7 +212,8 @@ static void watch_queue(struct watch *watch, struct change *change)
 	change->refs++;
 	list_append(&watch->queue, &queued->node);
 	watch->n_queue++;
-	watch_send(watch);
+	if (!watch->reading)
+		watch_send(watch);
 }
 
 /* ---- the fleet ---- */
@@ -207,7 +226,10 @@ static int fleet_add(void *ctx, const struct device *device)
 
 static int fleet_run(struct store_tx *tx, struct watch *watch)
 {
-	return fleet_device_list(tx, fleet_add, watch);
+	watch->rows.len = watch->rows.n = 0;
+	int err = fleet_device_next(tx, &watch->cursor, PIECE, fleet_add, watch);
+	watch->whole = watch->cursor.end;
+	return err;
 }
 
 static bool fleet_row(const struct watch *watch, size_t *at, union event *ret_event)
@@ -287,6 +309,7 @@ static int task_add(void *ctx, const struct task *task)
 
 static int tasks_run(struct store_tx *tx, struct watch *watch)
 {
+	watch->whole = true;
 	return task_list(tx, task_add, watch);
 }
 
@@ -332,7 +355,7 @@ void core_watch_task(struct core *core, const struct task *task)
 static int session_run(struct store_tx *tx, struct watch *watch)
 {
 	(void)tx;
-	(void)watch;
+	watch->whole = true;
 	return 0;
 }
 
