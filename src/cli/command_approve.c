@@ -19,15 +19,14 @@ static const struct cli_column columns[] = {
 
 static json_t *approval_json(const murmesh_Approval *approval)
 {
-	char fingerprint[2 * sizeof approval->fingerprint + 1], id[ID_TEXT_SIZE];
+	char id[ID_TEXT_SIZE];
 	hex_encode(approval->device, sizeof approval->device, id);
-	hex_encode(approval->fingerprint, sizeof approval->fingerprint, fingerprint);
-	return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:I}", "id", id, "name",
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "id", id, "name",
 	                 cli_json_text(str_from(approval->name)), "full_name", cli_json_text(str_from(approval->full_name)),
-	                 "fingerprint", fingerprint, "address", cli_json_text(str_from(approval->address)), "group",
-	                 cli_json_text(str_from(approval->group)), "os", cli_json_text(str_from(approval->os)), "arch",
-	                 cli_json_text(str_from(approval->arch)), "version", cli_json_text(str_from(approval->version)), "asked",
-	                 (json_int_t)approval->asked);
+	                 "fingerprint", cli_json_text(str_from(approval->fingerprint)), "address",
+	                 cli_json_text(str_from(approval->address)), "group", cli_json_text(str_from(approval->group)), "os",
+	                 cli_json_text(str_from(approval->os)), "arch", cli_json_text(str_from(approval->arch)), "version",
+	                 cli_json_text(str_from(approval->version)), "asked", (json_int_t)approval->asked);
 }
 
 static void on_approval(void *table, const void *message)

@@ -176,10 +176,13 @@ int core_key_run(struct store_tx *tx, struct core_request *request);
 
 /* ---- core_approve.c ---- */
 struct approval;
-int core_approval_ask(struct store_tx *tx, const struct approval *asked); /* in a job: it waits from now on */
+int core_approval_ask(struct store_tx *tx, struct approval *approval); /* in a job: it waits from now on */
 int core_approvals_run(struct store_tx *tx, struct core_request *request);
 int core_approval_run(struct store_tx *tx, struct core_request *request);
+int core_approval_by_id_run(struct store_tx *tx, struct core_request *request); /* of the console */
 void core_approval_done(struct core_request *request);
+void core_approval_fill(const struct approval *approval, murmesh_Approval *ret);
+bool core_approval_seen(const struct approval *approval, const struct user *user); /* may he decide it? */
 
 /* ---- core_tunnel.c ---- */
 void core_tunnel_open(void *ctx, struct rpc_call *call, const void *request);
@@ -241,6 +244,8 @@ int core_watch_session(void *ctx, struct rpc_call *call);
  * for those who only reached that one it is removed. */
 void core_watch_device(struct core *core, const struct device *device, const char *before);
 void core_watch_removed(struct core *core, const struct device *device);
+int core_watch_approvals(void *ctx, struct rpc_call *call);
+void core_watch_approval(struct core *core, const struct approval *approval); /* as it is now */
 int core_watch_tasks(void *ctx, struct rpc_call *call);
 struct task;
 void core_watch_task(struct core *core, const struct task *task); /* as it is now */

@@ -16,26 +16,25 @@ static void full_name_of(const struct approval *approval, char out[FLEET_FULL_NA
 
 /* ---- the machine asks ---- */
 
-int core_approval_ask(struct store_tx *tx, const struct approval *asked)
+int core_approval_ask(struct store_tx *tx, struct approval *approval)
 {
-	struct approval approval = *asked;
 	char full_name[FLEET_FULL_NAME], detail[192], fingerprint[2 * HASH_SIZE + 1];
-	approval.asked = clock_wall_s();
-	approval.state = APPROVAL_WAITING;
-	full_name_of(&approval, full_name);
-	hex_encode(approval.key_hash, sizeof approval.key_hash, fingerprint);
-	snprintf(detail, sizeof detail, "from %s, fingerprint %s", approval.address, fingerprint);
-	int err = ca_approval_add(tx, &approval);
+	approval->asked = clock_wall_s();
+	approval->state = APPROVAL_WAITING;
+	full_name_of(approval, full_name);
+	hex_encode(approval->key_hash, sizeof approval->key_hash, fingerprint);
+	snprintf(detail, sizeof detail, "from %s, fingerprint %s", approval->address, fingerprint);
+	int err = ca_approval_add(tx, approval);
 	return err < 0 ? err : core_audit(tx, full_name, "approval asked for", full_name, detail);
 }
 
 /* ---- a user decides ---- */
 
-static void approval_fill(const struct approval *approval, murmesh_Approval *ret)
+void core_approval_fill(const struct approval *approval, murmesh_Approval *ret)
 {
 	*ret = (murmesh_Approval){ .asked = approval->asked };
 	memcpy(ret->device, approval->device.bytes, sizeof ret->device);
-	memcpy(ret->fingerprint, approval->key_hash, sizeof ret->fingerprint);
+	hex_encode(approval->key_hash, sizeof approval->key_hash, ret->fingerprint);
 	str_copy(str_from(approval->name), ret->name, sizeof ret->name);
 	full_name_of(approval, ret->full_name);
 	str_copy(str_from(approval->group), ret->group, sizeof ret->group);
@@ -43,6 +42,11 @@ static void approval_fill(const struct approval *approval, murmesh_Approval *ret
 	str_copy(str_from(approval->arch), ret->arch, sizeof ret->arch);
 	str_copy(str_from(approval->version), ret->version, sizeof ret->version);
 	str_copy(str_from(approval->address), ret->address, sizeof ret->address);
+}
+
+bool core_approval_seen(const struct approval *approval, const struct user *user)
+{
+	return account_may(user, ACCOUNT_KEY_NEW) && account_reaches(user, approval->group);
 }
 
 struct walk {
@@ -67,16 +71,16 @@ static int on_row(void *ctx, const struct approval *approval)
 {
 	struct walk *walk = ctx;
 	murmesh_Approval row;
-	if (!account_reaches(walk->user, approval->group))
+	if (!core_approval_seen(approval, walk->user))
 		return 0;
-	approval_fill(approval, &row);
+	core_approval_fill(approval, &row);
 	return core_rows_add(walk->rows, &row, sizeof row);
 }
 
 static int on_candidate(void *ctx, const struct approval *approval)
 {
 	struct walk *walk = ctx;
-	if (account_reaches(walk->user, approval->group) && is_meant(approval, walk->selector)) {
+	if (core_approval_seen(approval, walk->user) && is_meant(approval, walk->selector)) {
 		walk->found = *approval;
 		walk->n_found++;
 	}
@@ -102,12 +106,17 @@ static int device_make(struct store_tx *tx, const struct approval *approval, str
 	return core_device_make(tx, &device, &platform, ret);
 }
 
-static int decide(struct store_tx *tx, struct core_request *request, const struct user *user, const struct approval *approval,
+/* Leaves the approval in rows, and behind it the device when there is one now. */
+static int decide(struct store_tx *tx, struct core_request *request, const struct user *user, struct approval *approval,
                   bool approve)
 {
 	char full_name[FLEET_FULL_NAME], detail[96], fingerprint[2 * HASH_SIZE + 1];
 	struct device device;
-	int err = ca_approval_decide(tx, &approval->device, approve ? APPROVAL_APPROVED : APPROVAL_REJECTED);
+	approval->state = approve ? APPROVAL_APPROVED : APPROVAL_REJECTED;
+	core_approval_fill(approval, request->reply);
+	int err = ca_approval_decide(tx, &approval->device, approval->state);
+	if (err == 0)
+		err = core_rows_add(&request->rows, approval, sizeof *approval);
 	if (err == 0 && approve)
 		err = device_make(tx, approval, &device);
 	if (err == 0 && approve)
@@ -118,11 +127,10 @@ static int decide(struct store_tx *tx, struct core_request *request, const struc
 	return err < 0 ? err : core_audit(tx, user->name, approve ? "approved" : "rejected", full_name, detail);
 }
 
-int core_approval_run(struct store_tx *tx, struct core_request *request)
+static int selected_run(struct store_tx *tx, struct core_request *request, struct str selector, bool approve)
 {
-	const murmesh_ApprovalDecision *message = request->message;
 	struct user user;
-	struct walk walk = { .user = &user, .selector = str_from(message->selector) };
+	struct walk walk = { .user = &user, .selector = selector };
 	int err = core_caller_check(tx, &request->caller, ACCOUNT_KEY_NEW, &user);
 	if (err == 0)
 		err = ca_approval_each(tx, on_candidate, &walk);
@@ -132,16 +140,30 @@ int core_approval_run(struct store_tx *tx, struct core_request *request)
 		snprintf(request->base.why, sizeof request->base.why, "%u machines with that name wait for approval", walk.n_found);
 		err = -E_AMBIGUOUS;
 	}
-	if (err < 0)
-		return err;
-	approval_fill(&walk.found, request->reply);
-	return decide(tx, request, &user, &walk.found, message->approve);
+	return err < 0 ? err : decide(tx, request, &user, &walk.found, approve);
+}
+
+int core_approval_run(struct store_tx *tx, struct core_request *request)
+{
+	const murmesh_ApprovalDecision *message = request->message;
+	return selected_run(tx, request, str_from(message->selector), message->approve);
+}
+
+int core_approval_by_id_run(struct store_tx *tx, struct core_request *request)
+{
+	const murmesh_ConsoleApprovalDecision *message = request->message;
+	char text[ID_TEXT_SIZE];
+	hex_encode(message->device, sizeof message->device, text);
+	return selected_run(tx, request, str_from(text), message->approve);
 }
 
 void core_approval_done(struct core_request *request)
 {
+	struct approval approval;
 	struct device device;
 	size_t at = 0;
+	if (core_rows_next(&request->rows, &at, &approval, sizeof approval))
+		core_watch_approval(request->base.core, &approval);
 	if (core_rows_next(&request->rows, &at, &device, sizeof device))
 		core_watch_device(request->base.core, &device, NULL);
 	core_request_answer(request);

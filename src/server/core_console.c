@@ -58,6 +58,9 @@ static const struct core_method methods[] = {
 	RUN(GetDevice, WHOLE(DeviceRequest), NULL, core_device_run, core_device_done),
 	RUN(ChangeDevices, PART(ConsoleDeviceChange, change), core_change_begin, core_change_run, core_change_done),
 	RUN(NewKey, PART(ConsoleKeyRequest, key), core_key_begin, core_key_run, NULL),
+	RUN(ListApprovals, SESSION_ONLY, NULL, core_approvals_run, NULL),
+	RUN(DecideApproval, WHOLE(ConsoleApprovalDecision), NULL, core_approval_by_id_run, core_approval_done),
+	OPEN(WatchApprovals, core_watch_approvals),
 	/* people and the audit log */
 	RUN(ListUsers, SESSION_ONLY, NULL, core_users_run, NULL),
 	RUN(AddUser, PART(ConsoleUserChange, change), NULL, core_user_add_run, NULL),

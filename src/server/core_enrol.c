@@ -76,9 +76,10 @@ struct certificate_job {
 	murmesh_IssueRequest issue;
 	murmesh_Issued issued;
 	struct certificate_record record;
-	struct device added; /* a new one; else its id is zero */
-	bool pending;        /* it waits for approval */
-	const char *action;  /* for audit */
+	struct device added;   /* a new one; else its id is zero */
+	bool pending;          /* it waits for approval */
+	struct approval asked; /* now; else its id is zero */
+	const char *action;    /* for audit */
 	char actor[128];
 };
 
@@ -141,6 +142,8 @@ static void pending_done(struct certificate_job *job)
 	reply = (murmesh_CertificateReply){ .status = murmesh_CertificateStatus_PENDING, .server_time = clock_wall_s() };
 	str_copy(str_from(job->issue.common_name), reply.full_name, sizeof reply.full_name);
 	rpc_call_reply(job->base.call, &reply);
+	if (!id_is_zero(&job->asked.device))
+		core_watch_approval(job->base.core, &job->asked);
 	core_job_free(&job->base);
 }
 
@@ -252,7 +255,9 @@ static int wait_begin(struct store_tx *tx, struct certificate_job *job, const st
 	str_copy(str_from(request->version), approval.version, sizeof approval.version);
 	str_copy(str_from(job->request.address), approval.address, sizeof approval.address);
 	hash_sha256(job->request.key.bytes, job->request.key.size, approval.key_hash);
-	return core_approval_ask(tx, &approval);
+	int err = core_approval_ask(tx, &approval);
+	job->asked = approval;
+	return err;
 }
 
 /* It has asked before: how is it now?  One that nobody knows of any more does not get in. */

@@ -4,6 +4,7 @@
 #include "account/session.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "ca/approvals.h"
 #include "os/clock.h"
 #include "server/core.h"
 #include "task/task.h"
@@ -27,6 +28,7 @@ union event {
 	uint64_t sequence; /* all begin with it */
 	murmesh_FleetEvent fleet;
 	murmesh_TaskEvent task;
+	murmesh_ApprovalEvent approval;
 	murmesh_SessionEvent session;
 };
 
@@ -345,6 +347,64 @@ void core_watch_task(struct core *core, const struct task *task)
 	LIST_EACH(at, &core->watches) {
 		struct watch *watch = LIST_ENTRY(at, struct watch, node);
 		if (watch->kind == &tasks_kind && core_task_seen(task, &watch->user))
+			watch_queue(watch, change);
+	}
+	change_release(change);
+}
+
+/* ---- machines that wait for approval ---- */
+
+static int approval_add(void *ctx, const struct approval *approval)
+{
+	struct watch *watch = ctx;
+	return core_approval_seen(approval, &watch->user) ? core_rows_add(&watch->rows, approval, sizeof *approval) : 0;
+}
+
+static int approvals_run(struct store_tx *tx, struct watch *watch)
+{
+	watch->whole = true;
+	return ca_approval_each(tx, approval_add, watch);
+}
+
+static void approval_event(const struct approval *approval, union event *ret_event)
+{
+	ret_event->approval = (murmesh_ApprovalEvent){ .which_body = murmesh_ApprovalEvent_decided_tag };
+	if (approval->state == APPROVAL_WAITING) {
+		ret_event->approval.which_body = murmesh_ApprovalEvent_approval_tag;
+		core_approval_fill(approval, &ret_event->approval.body.approval);
+	} else
+		memcpy(ret_event->approval.body.decided, approval->device.bytes, sizeof approval->device.bytes);
+}
+
+static bool approvals_row(const struct watch *watch, size_t *at, union event *ret_event)
+{
+	struct approval approval;
+	if (!core_rows_next(&watch->rows, at, &approval, sizeof approval))
+		return false;
+	approval_event(&approval, ret_event);
+	return true;
+}
+
+static void approvals_complete(union event *ret_event)
+{
+	ret_event->approval = (murmesh_ApprovalEvent){ .which_body = murmesh_ApprovalEvent_complete_tag, .body.complete = true };
+}
+
+static const struct kind approvals_kind = { &rpc_Console_WatchApprovals, approvals_run, approvals_row, approvals_complete };
+
+int core_watch_approvals(void *ctx, struct rpc_call *call)
+{
+	return watch_open(ctx, call, &approvals_kind);
+}
+
+void core_watch_approval(struct core *core, const struct approval *approval)
+{
+	struct change *change = list_empty(&core->watches) ? NULL : change_new();
+	if (change)
+		approval_event(approval, &change->event);
+	LIST_EACH(at, &core->watches) {
+		struct watch *watch = LIST_ENTRY(at, struct watch, node);
+		if (watch->kind == &approvals_kind && core_approval_seen(approval, &watch->user))
 			watch_queue(watch, change);
 	}
 	change_release(change);

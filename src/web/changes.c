@@ -61,6 +61,21 @@ int changes_task(struct changes *changes, const void *message)
 	return push(changes, key, false, "task", schema_encode(&schema_task, &event->body.task));
 }
 
+int changes_approval(struct changes *changes, const void *message)
+{
+	const murmesh_ApprovalEvent *event = message;
+	struct str key = { (const char *)event->body.approval.device, sizeof event->body.approval.device };
+	switch (event->which_body) {
+	case murmesh_ApprovalEvent_approval_tag:
+		return push(changes, key, false, "approval", schema_encode(&schema_approval, &event->body.approval));
+	case murmesh_ApprovalEvent_decided_tag:
+		key.ptr = (const char *)event->body.decided;
+		return push(changes, key, false, "decided", id_text(event->body.decided));
+	default:
+		return push_complete(changes);
+	}
+}
+
 /* The key of a thing: a letter for its kind, then its name. */
 static struct str key_of(char out[FEED_KEY_MAX], char kind, struct str name)
 {

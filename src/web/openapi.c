@@ -112,7 +112,8 @@ static const struct {
 	{ "LiveChange", "node_removed", NULL, FIELD_TEXT },   { "LiveChange", "edge", &schema_live_edge, 0 },
 	{ "LiveChange", "edge_removed", NULL, FIELD_TEXT },   { "LiveChange", "row", &schema_live_row, 0 },
 	{ "LiveChange", "missing", &schema_live_missing, 0 }, { "LiveChange", "source", &schema_live_source, 0 },
-	{ "LiveChange", "complete", NULL, FIELD_FLAG },
+	{ "LiveChange", "complete", NULL, FIELD_FLAG },       { "ApprovalChange", "approval", &schema_approval, 0 },
+	{ "ApprovalChange", "decided", NULL, FIELD_ID },      { "ApprovalChange", "complete", NULL, FIELD_FLAG },
 };
 
 static void changes_add(json_t *schemas)

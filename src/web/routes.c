@@ -34,7 +34,9 @@ BODY(body_devices, FIELD("query", FIELD_TEXT, murmesh_ConsoleDeviceChange, chang
      FIELD("retire", FIELD_FLAG, murmesh_ConsoleDeviceChange, change.retire, .optional = true));
 BODY(body_key, FIELD("uses", FIELD_U32, murmesh_ConsoleKeyRequest, key.uses, .optional = true),
      FIELD("lifetime_s", FIELD_U64, murmesh_ConsoleKeyRequest, key.lifetime_s, .optional = true),
-     FIELD("group", FIELD_TEXT, murmesh_ConsoleKeyRequest, key.group, .optional = true));
+     FIELD("group", FIELD_TEXT, murmesh_ConsoleKeyRequest, key.group, .optional = true),
+     FIELD("approve", FIELD_FLAG, murmesh_ConsoleKeyRequest, key.approve, .optional = true));
+BODY(body_decision, FIELD("approve", FIELD_FLAG, murmesh_ConsoleApprovalDecision, approve));
 
 #define CHANGE_GROUPS                                                                                                              \
 	FIELD("all_groups", FIELD_FLAG, murmesh_ConsoleUserChange, change.all_groups, .optional = true,                            \
@@ -110,6 +112,12 @@ const struct route routes[] = {
 	{ "newKey", "POST", "/api/keys", ACCESS_SESSION, "administrator", false, "join key made",
 	  "A line for machines to join with", &body_key, NULL, &schema_key, .call = &rpc_Console_NewKey,
 	  .has = offsetof(murmesh_ConsoleKeyRequest, has_key) },
+
+	{ "approvals", "GET", "/api/approvals", ACCESS_SESSION, "administrator", false, READING,
+	  "Machines that wait for approval, oldest first", NULL, NULL, &schema_approval, true, .call = &rpc_Console_ListApprovals },
+	{ "decideApproval", "POST", "/api/approvals/{id}", ACCESS_SESSION, "administrator", false, "approved, rejected",
+	  "Lets a machine in, or refuses it", &body_decision, NULL, &schema_approval, .call = &rpc_Console_DecideApproval,
+	  .id_at = offsetof(murmesh_ConsoleApprovalDecision, device) },
 
 	{ "users", "GET", "/api/users", ACCESS_SESSION, "administrator", false, READING, "All users", NULL, NULL, &schema_user,
 	  true, .call = &rpc_Console_ListUsers },

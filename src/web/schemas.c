@@ -102,6 +102,20 @@ static const struct field key_fields[] = {
 };
 const struct schema schema_key = SCHEMA("JoinKey", key_fields);
 
+static const struct field approval_fields[] = {
+	FIELD("device", FIELD_ID, murmesh_Approval, device),
+	FIELD("name", FIELD_TEXT, murmesh_Approval, name),
+	FIELD("full_name", FIELD_TEXT, murmesh_Approval, full_name),
+	FIELD("group", FIELD_TEXT, murmesh_Approval, group),
+	FIELD("os", FIELD_TEXT, murmesh_Approval, os),
+	FIELD("arch", FIELD_TEXT, murmesh_Approval, arch),
+	FIELD("version", FIELD_TEXT, murmesh_Approval, version),
+	FIELD("fingerprint", FIELD_TEXT, murmesh_Approval, fingerprint),
+	FIELD("address", FIELD_TEXT, murmesh_Approval, address),
+	FIELD("asked", FIELD_I64, murmesh_Approval, asked),
+};
+const struct schema schema_approval = SCHEMA("Approval", approval_fields);
+
 /* ---- people ---- */
 
 static const struct field user_fields[] = {

@@ -146,6 +146,12 @@ static void on_task(void *ctx, const void *message)
 	subscription_changed(s, changes_task(&s->changes, message));
 }
 
+static void on_approval(void *ctx, const void *message)
+{
+	struct subscription *s = ctx;
+	subscription_changed(s, changes_approval(&s->changes, message));
+}
+
 static void on_live(void *ctx, const void *message)
 {
 	struct subscription *s = ctx;
@@ -206,6 +212,7 @@ static void on_live_ticket_closed(void *ctx, int err, const char *why)
 static void subscription_open(struct subscription *s)
 {
 	static const struct rpc_call_events fleet = { on_fleet, NULL, NULL, on_closed }, tasks = { on_task, NULL, NULL, on_closed },
+	                                    approvals = { on_approval, NULL, NULL, on_closed },
 	                                    live = { on_live_ticket, NULL, NULL, on_live_ticket_closed };
 	murmesh_SessionRequest me;
 	murmesh_LiveRequest live_request = murmesh_LiveRequest_init_zero;
@@ -221,6 +228,8 @@ static void subscription_open(struct subscription *s)
 		stream_open(s, s->web->core, &rpc_Console_WatchFleet, &fleet, &me);
 	else if (s->channel == WATCH_TASKS)
 		stream_open(s, s->web->core, &rpc_Console_WatchTasks, &tasks, &me);
+	else if (s->channel == WATCH_APPROVALS)
+		stream_open(s, s->web->core, &rpc_Console_WatchApprovals, &approvals, &me);
 	else
 		stream_open(s, s->web->core, &rpc_Console_WatchLive, &live, &live_request);
 	mem_wipe(&me, sizeof me);

@@ -20,7 +20,7 @@ void watch_timer(void *web);              /* web->again */
 void watch_free_all(struct web *web);
 
 /* ---- order.c: what a browser says ---- */
-enum watch_channel { WATCH_FLEET, WATCH_TASKS, WATCH_LIVE, WATCH_CHANNELS };
+enum watch_channel { WATCH_FLEET, WATCH_TASKS, WATCH_LIVE, WATCH_APPROVALS, WATCH_CHANNELS };
 struct watch_order {
 	bool subscribe;
 	enum watch_channel channel;
@@ -43,5 +43,6 @@ struct changes {
 /* 0 or a negative code of feed_push(). */
 int changes_fleet(struct changes *changes, const void *fleet_event);
 int changes_task(struct changes *changes, const void *task_event);
+int changes_approval(struct changes *changes, const void *message); /* murmesh_ApprovalEvent */
 int changes_live(struct changes *changes, const void *live_batch);
 #endif

@@ -98,6 +98,19 @@ export interface JoinKey {
 	expires: number;
 }
 
+export interface Approval {
+	device: string;
+	name: string;
+	full_name: string;
+	group: string;
+	os: string;
+	arch: string;
+	version: string;
+	fingerprint: string;
+	address: string;
+	asked: number;
+}
+
 export interface User {
 	id: string;
 	name: string;
@@ -225,9 +238,14 @@ export interface LiveSource {
 	text: string;
 }
 
+export type ApprovalChange =
+	| { approval: Approval }
+	| { decided: string }
+	| { complete: boolean };
+
 export interface WatchOrder {
 	op: 'subscribe' | 'unsubscribe';
-	channel: 'fleet' | 'tasks' | 'live';
+	channel: 'fleet' | 'tasks' | 'live' | 'approvals';
 	device?: string;
 	since?: number;
 	epoch?: string;
@@ -291,8 +309,14 @@ export function client(call: Call) {
 		changeDevices: (body: { query: string; count: number; group?: string; add_tags?: string[]; remove_tags?: string[]; retire?: boolean }) =>
 			call<DevicesChanged>('POST', '/api/devices/change', body),
 		/** A line for machines to join with (administrator). */
-		newKey: (body: { uses?: number; lifetime_s?: number; group?: string }) =>
+		newKey: (body: { uses?: number; lifetime_s?: number; group?: string; approve?: boolean }) =>
 			call<JoinKey>('POST', '/api/keys', body),
+		/** Machines that wait for approval, oldest first (administrator). */
+		approvals: () =>
+			call<Approval[]>('GET', '/api/approvals'),
+		/** Lets a machine in, or refuses it (administrator). */
+		decideApproval: (id: string, body: { approve: boolean }) =>
+			call<Approval>('POST', `/api/approvals/${id}`, body),
 		/** All users (administrator). */
 		users: () =>
 			call<User[]>('GET', '/api/users'),

@@ -1,6 +1,6 @@
 // Which page the address names.  Links are plain <a href>; clicks on them stay in the page.
 
-export type PageName = 'fleet' | 'device' | 'terminal' | 'live' | 'people' | 'audit' | 'tasks' | 'login' | 'me' | 'missing';
+export type PageName = 'fleet' | 'device' | 'terminal' | 'live' | 'people' | 'audit' | 'tasks' | 'approvals' | 'login' | 'me' | 'missing';
 
 export interface Route {
 	page: PageName;
@@ -17,6 +17,7 @@ const ROUTES: [RegExp, PageName][] = [
 	[/^\/people\/?$/, 'people'],
 	[/^\/audit\/?$/, 'audit'],
 	[/^\/tasks\/?$/, 'tasks'],
+	[/^\/approvals\/?$/, 'approvals'],
 	[/^\/login\/?$/, 'login'],
 	[/^\/me\/?$/, 'me'],
 ];

@@ -1,6 +1,7 @@
 // Who is logged in, and what that lets him do.  The server decides; this only spares people buttons that would be refused.
 import { ApiFailure, api, setHooks, type Account, type Problem } from './api';
 import { socket } from './connection.svelte';
+import { endApprovals, startApprovals } from './approvals/approvals.svelte';
 import { endFleet, startFleet } from './fleet/fleet.svelte';
 import { t } from './messages/en';
 import { here, navigate } from './router.svelte';
@@ -39,6 +40,7 @@ export function begin(account: Account): void {
 	started = true;
 	startFleet(socket);
 	startTasks(socket);
+	if (account.role === 'administrator') startApprovals(socket);
 	socket.start();
 }
 
@@ -48,6 +50,7 @@ function end(): void {
 	socket.stop();
 	endFleet();
 	endTasks();
+	endApprovals();
 }
 
 function toLogin(): void {

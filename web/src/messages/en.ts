@@ -1,4 +1,5 @@
 // Every text that people see.  Parts of the console have a file each.
+import { approvals } from './en/approvals';
 import { device } from './en/device';
 import { fleet } from './en/fleet';
 import { live } from './en/live';
@@ -8,4 +9,4 @@ import { shell } from './en/shell';
 import { tasks } from './en/tasks';
 import { terminal } from './en/terminal';
 
-export const t = { ...shell, device, fleet, live, login, people, tasks, terminal };
+export const t = { ...shell, approvals, device, fleet, live, login, people, tasks, terminal };

@@ -133,6 +133,7 @@ export const fleet = {
 		lifetimes: { 900: '15 minutes', 3600: '1 hour', 86400: '1 day', 604800: '1 week' } as Record<number, string>,
 		group: 'Group',
 		groupHint: 'Empty: in no group',
+		approve: 'Each machine waits until somebody approves it',
 		make: 'Make the line',
 		another: 'Make another line',
 		line: 'Run this on the machine',

@@ -1,0 +1,17 @@
+const count = (n: number, one: string, many: string) => `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
+
+export const approvals = {
+	title: 'Waiting for approval',
+	text: 'Compare the fingerprint with the one that the machine shows, then let it in.',
+	waiting: (n: number) => `${count(n, 'machine waits', 'machines wait')} for approval`,
+	show: 'Show',
+	from: (address: string) => `from ${address}`,
+	group: 'into group',
+	fingerprint: 'Fingerprint',
+	approve: 'Approve',
+	reject: 'Reject',
+	approved: (name: string) => `${name} is approved`,
+	rejected: (name: string) => `${name} is rejected`,
+	empty: 'No machine waits',
+	emptyText: 'Machines wait here when their join line was made with approval:',
+};
