@@ -46,6 +46,10 @@ def test_device_changes(scenario, console):
     scenario("device_changes", console, device=console.device("changeling")["id"])
 
 
+def test_approvals(scenario, lone_console):
+    scenario("approvals", lone_console())
+
+
 def test_people(scenario, console):
     scenario("people", console)
 
