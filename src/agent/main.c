@@ -188,6 +188,7 @@ static int exit_code(const struct agent *agent, int err)
 	case E_KEY_USED:
 	case E_KEY_EXPIRED:
 	case E_KEY_PROOF:
+	case E_KEY_NETWORK:
 	case E_ENROLLED:
 	case E_DENIED:
 	case E_REVOKED:

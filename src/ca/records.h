@@ -25,6 +25,7 @@ struct join_key {
 	int64_t uses_left; /* 1 to CA_USES_MAX when added */
 	char group[CA_GROUP_SIZE];
 	struct id created_by; /* user */
+	char network[256];    /* ranges that it works from (os/network.h); "" = everywhere */
 	bool approve;         /* who comes with it waits until somebody approves (ca/approvals.h) */
 };
 

@@ -10,6 +10,8 @@ static int key_new(const struct cli *cli)
 	murmesh_JoinKey reply;
 	struct session session;
 	char expires[CLOCK_TEXT_SIZE];
+	if (cli_given(cli, "from") && str_copy(str_from(cli_text(cli, "from")), request.network, sizeof request.network) < 0)
+		return cli_fail(-E_NETWORK_RANGE, "the networks cannot be used");
 	if (cli_given(cli, "group") && str_copy(str_from(cli_text(cli, "group")), request.group, sizeof request.group) < 0)
 		return cli_fail(-E_TOO_LONG, "the group cannot be used");
 	int code = session_begin(&session, cli);
@@ -40,6 +42,7 @@ static int run(const struct cli *cli)
 static const struct cli_option options[] = {
 	{ "uses", 0, "N", CLI_NUMBER, "machines that may join with this key", "1", 100000 },
 	{ "group", 0, "GROUP", CLI_TEXT, "the group that they come into", NULL, 0 },
+	{ "from", 0, "NETWORK", CLI_TEXT, "addresses that it works from, such as 192.0.2.0/24 (several: with commas)", NULL, 0 },
 	{ "approve", 0, NULL, CLI_FLAG, "machines wait until somebody lets them in (murmesh approve)", NULL, 0 },
 	{ "ttl", 0, "TIME", CLI_DURATION, "how long the key is good", "1d", 0 },
 	{ 0 },

@@ -9,6 +9,7 @@
 #include "ca/records.h"
 #include "fleet/fleet.h"
 #include "os/clock.h"
+#include "os/network.h"
 #include "os/random.h"
 #include "server/core.h"
 
@@ -204,8 +205,9 @@ static int proof_check(struct store_tx *tx, const murmesh_CheckedRequest *reques
 	if (err < 0)
 		return err;
 	join_proof(key.secret_key, request->csr_hash, str_from(full_name), proof);
+	bool here = !key.network[0] || network_ranges_have(str_from(key.network), str_from(request->address));
 	mem_wipe(&key, sizeof key);
-	return hash_equal(proof, request->request.proof) ? 0 : -E_KEY_PROOF;
+	return !hash_equal(proof, request->request.proof) ? -E_KEY_PROOF : here ? 0 : -E_KEY_NETWORK;
 }
 
 /* The group that the join key puts machines into (one of an older version that is no group any more: none), and whether they wait there. */

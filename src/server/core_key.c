@@ -4,6 +4,7 @@
 #include "ca/join_line.h"
 #include "ca/records.h"
 #include "os/clock.h"
+#include "os/network.h"
 #include "os/random.h"
 #include "server/core.h"
 
@@ -47,7 +48,8 @@ static int key_limits(struct core_request *request, struct join_key *key)
 	key->expires = key->created + (int64_t)lifetime_s;
 	key->uses_left = uses;
 	key->approve = message->approve;
-	return 0;
+	str_copy(str_from(message->network), key->network, sizeof key->network);
+	return key->network[0] ? network_ranges_check(str_from(key->network)) : 0;
 }
 
 int core_key_begin(struct core_request *request)
@@ -82,10 +84,11 @@ static int key_of_line(murmesh_JoinKey *reply, struct join_key *key)
 
 static int key_audit(struct store_tx *tx, const struct user *user, const struct join_key *key)
 {
-	char detail[192], id[ID_TEXT_SIZE];
+	char detail[512], id[ID_TEXT_SIZE];
 	id_format(&key->id, id);
-	snprintf(detail, sizeof detail, "%lld uses, %lld s, group \"%s\"%s", (long long)key->uses_left,
-	         (long long)(key->expires - key->created), key->group, key->approve ? ", to approve" : "");
+	snprintf(detail, sizeof detail, "%lld uses, %lld s, group \"%s\"%s%s%s", (long long)key->uses_left,
+	         (long long)(key->expires - key->created), key->group, key->approve ? ", to approve" : "",
+	         key->network[0] ? ", from " : "", key->network);
 	return core_audit(tx, user->name, "join key made", id, detail);
 }
 

@@ -35,7 +35,8 @@ BODY(body_devices, FIELD("query", FIELD_TEXT, murmesh_ConsoleDeviceChange, chang
 BODY(body_key, FIELD("uses", FIELD_U32, murmesh_ConsoleKeyRequest, key.uses, .optional = true),
      FIELD("lifetime_s", FIELD_U64, murmesh_ConsoleKeyRequest, key.lifetime_s, .optional = true),
      FIELD("group", FIELD_TEXT, murmesh_ConsoleKeyRequest, key.group, .optional = true),
-     FIELD("approve", FIELD_FLAG, murmesh_ConsoleKeyRequest, key.approve, .optional = true));
+     FIELD("approve", FIELD_FLAG, murmesh_ConsoleKeyRequest, key.approve, .optional = true),
+     FIELD("network", FIELD_TEXT, murmesh_ConsoleKeyRequest, key.network, .optional = true));
 BODY(body_decision, FIELD("approve", FIELD_FLAG, murmesh_ConsoleApprovalDecision, approve));
 
 #define CHANGE_GROUPS                                                                                                              \

@@ -128,6 +128,20 @@ def test_wherever_somebody_may(mesh, ask, tmp_path):
     until(lambda: mesh.device("grouped") and mesh.device("grouped")["group"] == "den", "it is in its group")
 
 
+# ---- networks ----
+
+def test_only_from_its_networks(mesh, tmp_path):
+    assert "127.0.0.1" in mesh.info["url"]
+    elsewhere = Agent(mesh.key("--from", "192.0.2.0/24,2001:db8::/32"), tmp_path / "elsewhere", "elsewhere")
+    assert elsewhere.wait(30) == 4 and "E1229" in elsewhere.log()
+    assert mesh.device("elsewhere") is None
+    with Agent(mesh.key("--from", "192.0.2.0/24, 127.0.0.0/8"), tmp_path / "here", "here") as here:
+        here.online()
+    for wrong in ("192.0.2.1/24", "somewhere", "10.0.0.0/8,", "10.0.0.0/8," * 40):
+        refused(mesh.cli("key", "new", "--from", wrong), what="E1034")
+    assert any("from 192.0.2.0/24" in event["detail"] for event in mesh.json("audit", "ls") if event["action"] == "join key made")
+
+
 # ---- devices that are none of ours ----
 
 @pytest.fixture

@@ -309,7 +309,7 @@ export function client(call: Call) {
 		changeDevices: (body: { query: string; count: number; group?: string; add_tags?: string[]; remove_tags?: string[]; retire?: boolean }) =>
 			call<DevicesChanged>('POST', '/api/devices/change', body),
 		/** A line for machines to join with (administrator). */
-		newKey: (body: { uses?: number; lifetime_s?: number; group?: string; approve?: boolean }) =>
+		newKey: (body: { uses?: number; lifetime_s?: number; group?: string; approve?: boolean; network?: string }) =>
 			call<JoinKey>('POST', '/api/keys', body),
 		/** Machines that wait for approval, oldest first (administrator). */
 		approvals: () =>

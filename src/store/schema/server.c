@@ -171,6 +171,7 @@ static const char *const migrations[] = {
 
 	/* approve: 1 = who comes with it waits until somebody approves. */
 	"ALTER TABLE join_keys ADD COLUMN approve INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE join_keys ADD COLUMN network TEXT NOT NULL DEFAULT '';" /* where it works: os/network.h; '' = everywhere */
 
 	"CREATE TABLE approvals ("
 	" device BLOB NOT NULL PRIMARY KEY CHECK (length(device) = 16),"
