@@ -20,6 +20,7 @@
 #include "probe/probe.h"
 
 #define WAIT_MS 20000
+#define PIDS    ((size_t)1 << 22) /* the kernel's greatest pid_max */
 
 struct world {
 	struct io_loop *loop;
@@ -39,6 +40,10 @@ struct world {
 	unsigned forks, exits, found, wanted;
 	uint64_t bytes, least; /* of the connection */
 	bool done;
+	/* what the server would take for true, by process id: when it was last named; 0 = it is not there */
+	uint32_t *named, stamp, began;
+	struct io_timer *change;
+	unsigned between; /* events while a keyframe was not whole */
 };
 
 static void control_take(struct world *world, const struct gg_record *record)
@@ -56,19 +61,39 @@ static void control_take(struct world *world, const struct gg_record *record)
 		snprintf(world->source[any.notice.module], sizeof world->source[0], "%.*s", STR_ARG(any.notice.text));
 }
 
+static void process_name(struct world *world, const struct gg_record_type *type, const union gg_any *any)
+{
+	if (type == gg_process_exec_type)
+		world->named[any->process_exec.process.pid] = world->stamp;
+	else if (type == gg_process_fork_type)
+		world->named[any->process_fork.process.pid] = world->stamp;
+	else if (type == gg_process_exit_type)
+		world->named[any->process_exit.process.pid] = 0;
+}
+
+/* A keyframe is whole: what nothing named since it began is gone. */
+static void processes_forget(struct world *world)
+{
+	for (size_t pid = 0; pid < PIDS; pid++)
+		if (world->named[pid] < world->began)
+			world->named[pid] = 0;
+}
+
 static void datagram_take(struct world *world, struct str bytes)
 {
 	struct gg_datagram datagram;
 	struct gg_record record;
 	union gg_any any;
 	size_t at = 0;
-	bool begins, ends = false;
+	bool begins = false, ends = false;
 	assert_int_equal(gg_datagram_read(bytes, &datagram), GG_OK);
 	assert_int_equal(gg_order_check(&world->order, datagram.sequence), GG_OK);
 	gg_order_commit(&world->order, datagram.sequence);
 	bool keyframe = datagram.flags & GG_IN_KEYFRAME;
 	if (keyframe)
 		assert_int_equal(gg_frame_take(&world->frames[datagram.module], &datagram, &begins, &ends), GG_OK);
+	if (begins && datagram.module == GG_MODULE_PROCESS)
+		world->began = ++world->stamp;
 	while (gg_record_next(&datagram, &at, &record)) {
 		if (datagram.module == GG_CONTROL) {
 			control_take(world, &record);
@@ -77,9 +102,14 @@ static void datagram_take(struct world *world, struct str bytes)
 		const struct gg_record_type *type = gg_record_find(gg_module_find(datagram.module), record.type);
 		assert_non_null(type);
 		assert_int_equal(gg_record_read(type, &record, &any), GG_OK);
+		if (world->named && datagram.module == GG_MODULE_PROCESS)
+			process_name(world, type, &any);
+		world->between += !keyframe && datagram.module == GG_MODULE_PROCESS && world->frames[GG_MODULE_PROCESS].open;
 		if (world->each && world->each(world, type, &any, keyframe))
 			world->done = true;
 	}
+	if (ends && world->named && datagram.module == GG_MODULE_PROCESS)
+		processes_forget(world);
 	if (ends)
 		world->keyframes[datagram.module]++;
 }
@@ -243,7 +273,7 @@ static void test_program_by_connector(void **state)
 
 #define STORM 5000
 
-static uint8_t own[1 << 22]; /* by process id: 1 reported as forked, 2 as ended */
+static uint8_t own[PIDS]; /* by process id: 1 reported as forked, 2 as ended */
 
 static bool each_of_storm(struct world *world, const struct gg_record_type *type, const union gg_any *any, bool keyframe)
 {
@@ -350,6 +380,92 @@ static void test_storm_while_away(void **state)
 	assert_true(world.lost[GG_LOST_QUEUE] > 0 && world.forks < STORM);
 	assert_true(world.forks + world.exits + world.lost[GG_LOST_QUEUE] >= 2 * STORM);
 	world_end(&world);
+}
+
+/* ---- keyframes ---- */
+
+#define CHILDREN 1500
+
+static struct {
+	pid_t pids[8 * CHILDREN];
+	size_t begun, ended;
+} children;
+
+static void child_start(void)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pause();
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	children.pids[children.begun++] = pid;
+}
+
+static void child_end(void)
+{
+	pid_t pid = children.pids[children.ended++];
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* Between two turns of a keyframe: the oldest child, which it has named or not, is replaced by a new one. */
+static void on_change(void *ctx)
+{
+	struct world *world = ctx;
+	if (world->keyframes[GG_MODULE_PROCESS] || children.begun == sizeof children.pids / sizeof *children.pids)
+		return;
+	child_end();
+	child_start();
+	io_timer_start(world->change, 0, 0);
+}
+
+static bool each_until_true(struct world *world, const struct gg_record_type *type, const union gg_any *any, bool keyframe)
+{
+	(void)type, (void)any;
+	if (keyframe || !world->keyframes[GG_MODULE_PROCESS])
+		return false;
+	for (size_t i = 0; i < children.begun; i++)
+		if ((world->named[children.pids[i]] != 0) != (i >= children.ended))
+			return false;
+	return true;
+}
+
+static void keyframe_is_true(struct probe_settings settings)
+{
+	static struct world world;
+	static uint32_t named[PIDS];
+	memset(named, 0, sizeof named);
+	children.begun = children.ended = 0;
+	for (unsigned i = 0; i < CHILDREN; i++)
+		child_start();
+	world_start(&world, settings);
+	world.named = named;
+	world.each = each_until_true;
+	world.change = io_timer_new(world.loop, on_change, &world);
+	io_timer_start(world.change, 0, 0);
+	run_until_done(&world);
+	assert_int_equal(world.keyframes[GG_MODULE_PROCESS], 1);
+	if (strcmp(world.source[GG_MODULE_PROCESS], "proc connector") == 0)
+		assert_true(world.between > 0);
+	while (children.ended < children.begun)
+		child_end();
+	run_until_done(&world);
+	io_timer_free(world.change);
+	world_end(&world);
+}
+
+static void test_keyframe_while_processes_come_and_go(void **state)
+{
+	(void)state;
+	keyframe_is_true((struct probe_settings){ .arguments = true });
+}
+
+static void test_keyframe_by_polling(void **state)
+{
+	(void)state;
+	keyframe_is_true((struct probe_settings){ .polling = true });
 }
 
 /* ---- connections ---- */
@@ -490,6 +606,8 @@ int main(void)
 		cmocka_unit_test(test_storm_without_loss),
 		cmocka_unit_test(test_storm_with_loss),
 		cmocka_unit_test(test_storm_while_away),
+		cmocka_unit_test(test_keyframe_while_processes_come_and_go),
+		cmocka_unit_test(test_keyframe_by_polling),
 		cmocka_unit_test(test_connection_by_sockets),
 		cmocka_unit_test(test_connection_by_packets),
 		cmocka_unit_test(test_connection_when_sockets_fail),

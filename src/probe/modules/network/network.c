@@ -25,8 +25,9 @@
 struct module {
 	struct probe *probe;
 	struct flows *flows;
-	struct list busy;  /* flows with something to say */
-	struct ring *ring; /* NULL: the sockets say it all */
+	struct list busy;     /* flows with something to say */
+	struct list all, due; /* due: a keyframe has still to name them */
+	struct ring *ring;    /* NULL: the sockets say it all */
 	struct io_watch *watch;
 	struct io_timer *tick;
 	int diag;              /* negative: not there, or it failed */
@@ -108,6 +109,7 @@ static struct flow *flow_begin(struct module *module, const struct gg_flow *key)
 	flow->begun_ns = probe_now_ns();
 	flow->begun_ms = flow->seen_ms = module->now_ms;
 	flow->scan = module->scan;
+	list_append(&module->all, &flow->place);
 	return flow;
 }
 
@@ -436,18 +438,28 @@ static void on_readable(void *ctx, unsigned events)
 
 /* ---- life ---- */
 
-static void network_keyframe(void *ctx)
+static void network_keyframe_begin(void *ctx)
 {
 	struct module *module = ctx;
+	list_move(&module->due, &module->all);
+}
+
+static bool network_keyframe_next(void *ctx)
+{
+	struct module *module = ctx;
+	struct list *place = module->due.next;
+	if (list_empty(&module->due))
+		return false;
+	list_remove(place);
+	list_append(&module->all, place);
+	const struct flow *flow = LIST_ENTRY(place, struct flow, place);
 	uint64_t now_ns = probe_now_ns();
-	size_t at = 0;
-	for (struct flow *flow; (flow = flows_next(module->flows, &at));) {
-		if (flow->state != FLOW_OPEN)
-			continue;
+	if (flow->state == FLOW_OPEN) {
 		write_new(module, flow, now_ns);
 		for (unsigned direction = 0; direction < 2; direction++)
 			write_data(module, flow, now_ns, direction, &flow->total[direction]);
 	}
+	return !list_empty(&module->due);
 }
 
 /* What there is already is no event: it is open, and in the keyframe. */
@@ -504,6 +516,8 @@ static void *network_open(struct probe *probe)
 		return NULL;
 	module->probe = probe;
 	list_init(&module->busy);
+	list_init(&module->all);
+	list_init(&module->due);
 	module->flows = flows_new();
 	module->tick = io_timer_new(probe_loop(probe), on_tick, module);
 	module->turn = io_timer_new(probe_loop(probe), on_turn, module);
@@ -523,5 +537,5 @@ static void *network_open(struct probe *probe)
 	return module;
 }
 
-const struct probe_module probe_network = { GG_MODULE_NETWORK, network_open,  network_start,
-	                                    network_keyframe,  network_owner, network_close };
+const struct probe_module probe_network = { GG_MODULE_NETWORK,     network_open,  network_start, network_keyframe_begin,
+	                                    network_keyframe_next, network_owner, network_close };

@@ -27,6 +27,7 @@ enum flow_state { FLOW_NEW, FLOW_OPEN, FLOW_OVER }; /* not announced yet; announ
 struct flow {
 	struct gg_flow key; /* source: who opened it */
 	struct list node;   /* those with something to say */
+	struct list place;  /* all of them: the caller's, who puts it there */
 	enum flow_state state;
 	uint64_t begun_ns, begun_ms, seen_ms, said_ms;
 	struct flow_count {
