@@ -592,6 +592,57 @@ static void test_connection_by_packets_when_sockets_fail(void **state)
 	                       "packets (TPACKET_V3) of all interfaces");
 }
 
+static bool each_datagram(struct world *world, const struct gg_record_type *type, const union gg_any *any, bool keyframe)
+{
+	if (keyframe || type != gg_network_newconn_type || any->network_newconn.flow.source_port != world->port)
+		return false;
+	assert_int_equal(any->network_newconn.flow.protocol, 17);
+	if (any->network_newconn.owner)
+		assert_int_equal(any->network_newconn.process.pid, getpid());
+	return any->network_newconn.owner;
+}
+
+static int datagram_socket(uint16_t *ret_port)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof address;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	*ret_port = ntohs(address.sin_port);
+	return fd;
+}
+
+/* Of sockets that are connected to nobody: whose it is, the port says. */
+static void datagram_is_reported(bool broken)
+{
+	static struct world world;
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	uint16_t port;
+	world_start(&world, (struct probe_settings){ .network = true, .packets = true });
+	world.each = each_own_exec;
+	run_until_done(&world);
+	world.each = each_datagram;
+	if (broken)
+		sock_diag_break();
+	int receiver = datagram_socket(&port), sender = datagram_socket(&world.port);
+	address.sin_port = htons(port);
+	assert_int_equal(sendto(sender, "hello", 5, 0, (struct sockaddr *)&address, sizeof address), 5);
+	run_until_done(&world);
+	close(receiver);
+	close(sender);
+	world_end(&world);
+}
+
+static void test_datagram_by_packets(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	datagram_is_reported(false);
+	datagram_is_reported(true);
+}
+
 /* For the rest of this program's life: as where sandboxes of services leave no netlink. */
 static void netlink_refuse(void)
 {
@@ -618,17 +669,12 @@ static void test_connection_without_netlink(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_program_by_polling),
-		cmocka_unit_test(test_program_by_connector),
-		cmocka_unit_test(test_storm_without_loss),
-		cmocka_unit_test(test_storm_with_loss),
-		cmocka_unit_test(test_storm_while_away),
-		cmocka_unit_test(test_keyframe_while_processes_come_and_go),
-		cmocka_unit_test(test_keyframe_by_polling),
-		cmocka_unit_test(test_connection_by_sockets),
-		cmocka_unit_test(test_connection_by_packets),
-		cmocka_unit_test(test_connection_when_sockets_fail),
-		cmocka_unit_test(test_connection_by_packets_when_sockets_fail),
+		cmocka_unit_test(test_program_by_polling),         cmocka_unit_test(test_program_by_connector),
+		cmocka_unit_test(test_storm_without_loss),         cmocka_unit_test(test_storm_with_loss),
+		cmocka_unit_test(test_storm_while_away),           cmocka_unit_test(test_keyframe_while_processes_come_and_go),
+		cmocka_unit_test(test_keyframe_by_polling),        cmocka_unit_test(test_connection_by_sockets),
+		cmocka_unit_test(test_connection_by_packets),      cmocka_unit_test(test_connection_when_sockets_fail),
+		cmocka_unit_test(test_datagram_by_packets),        cmocka_unit_test(test_connection_by_packets_when_sockets_fail),
 		cmocka_unit_test(test_connection_without_netlink), /* the last one */
 	};
 	log_init("probe-test");

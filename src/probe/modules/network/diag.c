@@ -12,7 +12,7 @@
 #include "probe/modules/network/network.h"
 
 /* include/net/tcp_states.h of the kernel */
-enum { ESTABLISHED = 1, SYN_SENT = 2, LISTEN = 10 };
+enum { ESTABLISHED = 1, CLOSE = 7, LISTEN = 10 };
 #define TCP_STATES (0xfffu & ~(1u << 6 | 1u << 7)) /* all but TIME_WAIT and CLOSE, which belong to no process */
 #define ROOM       32768                           /* the kernel makes its messages no longer */
 
@@ -59,8 +59,9 @@ bool diag_parse(struct str message, uint8_t protocol, struct diag_socket *ret)
 	ret->flow.destination_port = __builtin_bswap16(row.id.idiag_dport);
 	ret->inode = row.idiag_inode;
 	ret->listening = protocol == PROTOCOL_TCP && row.idiag_state == LISTEN;
+	ret->bound = protocol == PROTOCOL_UDP && row.idiag_state == CLOSE;
 	info_read(str_skip(message, sizeof row), ret);
-	return ret->listening || ret->flow.source.v6 == ret->flow.destination.v6;
+	return ret->listening || ret->bound || ret->flow.source.v6 == ret->flow.destination.v6;
 }
 
 int diag_open(void)
@@ -81,7 +82,7 @@ static int request_send(int fd, uint8_t family, uint8_t protocol)
 		.request = { .sdiag_family = family,
 		             .sdiag_protocol = protocol,
 		             .idiag_ext = protocol == PROTOCOL_TCP ? 1u << (INET_DIAG_INFO - 1) : 0,
-		             .idiag_states = protocol == PROTOCOL_TCP ? TCP_STATES : 1u << ESTABLISHED },
+		             .idiag_states = protocol == PROTOCOL_TCP ? TCP_STATES : 1u << ESTABLISHED | 1u << CLOSE },
 	};
 	return send(fd, &request, sizeof request, 0) < 0 ? -errno : 0;
 }

@@ -21,6 +21,7 @@
 #define CHECK_MS  60000 /* with packets: flows of sockets that are gone end */
 #define SHARE     20    /* the tables of sockets may take one part in so many of the time */
 #define OWNER_MS  3000  /* the owner of a flow is looked for so long */
+#define BOUND_MAX 256   /* UDP sockets that are connected to nobody; more are not looked at */
 
 struct module {
 	struct probe *probe;
@@ -40,6 +41,12 @@ struct module {
 	uint8_t listening[65536 / 8];
 	uint64_t asked[PROBE_OWNERS_MAX]; /* inodes of the next question */
 	size_t n_asked;
+	struct bound {
+		struct gg_address address;
+		uint16_t port;
+		uint64_t inode; /* 0: there are several */
+	} bound[BOUND_MAX];
+	size_t n_bound;
 };
 
 /* ---- records ---- */
@@ -192,6 +199,48 @@ static void socket_count(struct module *module, struct flow *flow, const struct 
 	}
 }
 
+static struct bound *bound_find(struct module *module, uint16_t port)
+{
+	for (size_t i = 0; i < module->n_bound; i++)
+		if (module->bound[i].port == port)
+			return &module->bound[i];
+	return NULL;
+}
+
+static void bound_add(struct module *module, const struct diag_socket *socket)
+{
+	struct bound *bound = bound_find(module, socket->flow.source_port);
+	if (bound)
+		bound->inode = 0;
+	else if (module->n_bound < BOUND_MAX)
+		module->bound[module->n_bound++] = (struct bound){ socket->flow.source, socket->flow.source_port, socket->inode };
+}
+
+static bool bound_serves(const struct bound *bound, const struct gg_address *address)
+{
+	static const uint8_t any[sizeof address->bytes];
+	return memcmp(bound->address.bytes, any, sizeof any) == 0 ||
+	       (bound->address.v6 == address->v6 && memcmp(bound->address.bytes, address->bytes, sizeof any) == 0);
+}
+
+/* Flows by UDP that no socket names: by the port of this end, when one socket alone has it. */
+static void bound_match(struct module *module)
+{
+	size_t at = 0;
+	for (struct flow *flow; (flow = flows_next(module->flows, &at));) {
+		if (flow->key.protocol != PROTOCOL_UDP || (flow->inode && flow->scan == module->scan) ||
+		    !owner_wanted(module, flow))
+			continue;
+		bool incoming = flow->key.incoming;
+		const struct bound *bound = bound_find(module, incoming ? flow->key.destination_port : flow->key.source_port);
+		if (!bound || !bound_serves(bound, incoming ? &flow->key.destination : &flow->key.source))
+			continue;
+		flow->inode = bound->inode;
+		flow->scan = module->scan;
+		owner_want(module, flow->inode);
+	}
+}
+
 static void on_socket(void *ctx, const struct diag_socket *socket)
 {
 	struct module *module = ctx;
@@ -199,6 +248,8 @@ static void on_socket(void *ctx, const struct diag_socket *socket)
 		module->listening[socket->flow.source_port / 8] |= (uint8_t)(1u << socket->flow.source_port % 8);
 		return;
 	}
+	if (socket->bound)
+		return bound_add(module, socket);
 	struct flow *flow = flows_get(module->flows, &socket->flow);
 	if (!flow) {
 		bool incoming = socket->flow.protocol == PROTOCOL_TCP && port_listening(module, socket->flow.source_port);
@@ -246,6 +297,8 @@ static void sockets_sweep(struct module *module, uint64_t quiet_ms)
 static void look_end(struct module *module, int err)
 {
 	module->looking = false;
+	if (module->ring)
+		bound_match(module);
 	if (err < 0)
 		log_limited(LOG_WARNING, "the kernel's table of sockets cannot be read: %s", err_text(err));
 	else if (!module->ring)
@@ -313,7 +366,7 @@ static bool look_possible(const struct module *module)
 static void sockets_look(struct module *module)
 {
 	module->scan++;
-	module->n_asked = 0;
+	module->n_asked = module->n_bound = 0;
 	module->look_us = 0;
 	memset(module->listening, 0, sizeof module->listening);
 	if (diag_look(module) || !module->tables)

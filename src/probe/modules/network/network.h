@@ -79,12 +79,13 @@ struct ring *ring_close(struct ring *ring);
 struct diag_socket {
 	struct gg_flow flow; /* source: this end; `incoming` is not set */
 	uint64_t inode, sent, received;
-	bool listening;
+	bool listening; /* TCP */
+	bool bound;     /* UDP: has its own end only, and speaks with anybody */
 };
 int diag_open(void); /* a descriptor, or a negative code */
 /* One message of the kernel; false: it describes no socket. */
 bool diag_parse(struct str message, uint8_t protocol, struct diag_socket *ret);
-/* Every TCP socket, and UDP ones that are connected; those that listen first.  0 or a negative code. */
+/* Every TCP and UDP socket; those that listen first.  0 or a negative code. */
 int diag_each(int fd, void (*each)(void *ctx, const struct diag_socket *socket), void *ctx);
 /* As the kernel keeps it, in 1 or 4 words; IPv4 as IPv6 becomes IPv4. */
 void diag_address(struct gg_address *address, uint8_t family, const uint32_t *words);

@@ -340,7 +340,8 @@ static void test_lines_odd(void **state)
 	assert_true(line_parse(good, PROTOCOL_TCP, &socket));
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		assert_false(line_parse(bad[i], PROTOCOL_TCP, &socket));
-	assert_false(line_parse("0: 00000000:0035 00000000:0000 07" REST, PROTOCOL_UDP, &socket)); /* not connected */
+	assert_false(line_parse("0: 00000000:0035 00000000:0000 07" REST, PROTOCOL_TCP, &socket));
+	assert_true(line_parse("0: 00000000:0035 00000000:0000 07" REST, PROTOCOL_UDP, &socket) && socket.bound);
 	size_t inode = (size_t)(strstr(good, "4711") - good);
 	for (size_t len = 0; len < sizeof good; len++) {
 		memcpy(cut, good, len);
@@ -353,7 +354,7 @@ struct wanted {
 	uint16_t port; /* of this end */
 	uint64_t inode;
 	unsigned found, listening, all;
-	bool v6;
+	bool v6, bound;
 };
 
 static void on_socket(void *ctx, const struct diag_socket *socket)
@@ -365,6 +366,7 @@ static void on_socket(void *ctx, const struct diag_socket *socket)
 	if (socket->listening)
 		wanted->listening++;
 	else if (socket->inode == wanted->inode) {
+		assert_int_equal(socket->bound, wanted->bound);
 		assert_int_equal(socket->flow.source.v6, wanted->v6);
 		wanted->found++;
 	}
@@ -416,12 +418,13 @@ static void sockets_are_found(int family, int type)
 	pair_open(family, type, pair);
 	wanted_set(&client, pair[1]);
 	wanted_set(&server, pair[0]);
-	client.v6 = family == AF_INET6;
+	client.v6 = server.v6 = family == AF_INET6;
+	server.bound = type == SOCK_DGRAM;
 	assert_int_equal(tables_all(tables, &client), 0);
 	assert_int_equal(client.found, 1);
 	assert_int_equal(tables_all(tables, &server), 0);
 	assert_int_equal(server.listening, type == SOCK_STREAM);
-	assert_int_equal(server.found, 0);
+	assert_int_equal(server.found, type == SOCK_DGRAM);
 	close(pair[0]);
 	close(pair[1]);
 	assert_int_equal(tables_all(tables, &client), 0); /* read anew */

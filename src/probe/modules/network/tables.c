@@ -76,7 +76,7 @@ static struct str word_cut(struct str *line)
 
 static bool state_wanted(uint8_t protocol, uint32_t state)
 {
-	return protocol == PROTOCOL_TCP ? state != TIME_WAIT && state != CLOSE : state == ESTABLISHED;
+	return protocol == PROTOCOL_TCP ? state != TIME_WAIT && state != CLOSE : state == ESTABLISHED || state == CLOSE;
 }
 
 bool tables_parse(struct str line, uint8_t protocol, struct diag_socket *ret)
@@ -94,7 +94,8 @@ bool tables_parse(struct str line, uint8_t protocol, struct diag_socket *ret)
 		return false;
 	ret->flow.protocol = protocol;
 	ret->listening = protocol == PROTOCOL_TCP && state == LISTEN;
-	return ret->listening || ret->flow.source.v6 == ret->flow.destination.v6;
+	ret->bound = protocol == PROTOCOL_UDP && state == CLOSE;
+	return ret->listening || ret->bound || ret->flow.source.v6 == ret->flow.destination.v6;
 }
 
 /* ---- the files ---- */
