@@ -1,11 +1,14 @@
 /* probe_bench: what the probe costs.
  * probe_packet   parsing, finding the flow and counting, by packet; FLOWS flows, in no order
  * probe_codec    writing a record, and reading it again
- * probe_forks    as root: children that end at once, as fast as one process makes them; what was reported, lost, and the probe's CPU by event */
+ * probe_forks    as root: children that end at once, as fast as one process makes them; what was reported, lost, and the probe's CPU by event
+ * probe_keyframe while SLEEPERS processes more wait: until everything was said once, and the most CPU between two looks of the loop at its other work */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +25,9 @@
 #define PACKETS 2000000
 #define RECORDS 2000000
 #define FORKS   50000
+
+#define SLEEPERS  4000
+#define KEYFRAMES 3
 
 static double load(void)
 {
@@ -198,6 +204,100 @@ static void measure_forks(void)
 	close(proc);
 }
 
+/* ---- keyframes ---- */
+
+struct keyframes {
+	struct io_loop *loop;
+	struct io_timer *tick;
+	struct probe *probe;
+	struct gg_frame frame;
+	unsigned whole, records;
+	double seen, longest;
+};
+
+static void on_keyframes_ready(void *ctx)
+{
+	static uint8_t bytes[16384];
+	struct keyframes *world = ctx;
+	struct gg_datagram datagram;
+	bool begins, ends;
+	for (size_t len; (len = probe_take(world->probe, bytes, sizeof bytes));) {
+		struct str rest = { (const char *)bytes, len }, one;
+		while (gg_link_next(&rest, &one)) {
+			check(gg_datagram_read(one, &datagram) == GG_OK, "datagram");
+			if (datagram.module != GG_MODULE_PROCESS || !(datagram.flags & GG_IN_KEYFRAME))
+				continue;
+			check(gg_frame_take(&world->frame, &datagram, &begins, &ends) == GG_OK, "keyframe");
+			world->records += datagram.records - 1;
+			world->whole += ends;
+		}
+	}
+	if (world->whole)
+		io_loop_stop(world->loop);
+}
+
+/* What was used since the last one, other work could not have; by the processor's time, so that other programs do not count. */
+static void on_keyframes_tick(void *ctx)
+{
+	struct keyframes *world = ctx;
+	double now = own_cpu();
+	if (world->seen > 0 && now - world->seen > world->longest)
+		world->longest = now - world->seen;
+	world->seen = now;
+	io_timer_start(world->tick, 0, 0);
+}
+
+static void keyframe_take(struct keyframes *world)
+{
+	uint64_t begun_us = clock_monotonic_us();
+	double cpu = own_cpu();
+	world->whole = world->records = 0;
+	world->seen = world->longest = 0;
+	probe_linked(world->probe, true);
+	io_loop_run(world->loop);
+	printf("{\"result\": \"probe_keyframe\", \"processes\": %u, \"ms\": %.1f, \"cpu_ms\": %.1f, \"longest_turn_cpu_ms\": %.2f, "
+	       "\"load\": %.2f}\n",
+	       world->records, (double)(clock_monotonic_us() - begun_us) * 1e-3, (own_cpu() - cpu) * 1e3, world->longest * 1e3,
+	       load());
+	probe_linked(world->probe, false);
+}
+
+static void measure_keyframes(void)
+{
+	static struct keyframes world;
+	static pid_t sleepers[SLEEPERS];
+	for (unsigned i = 0; i < SLEEPERS; i++) {
+		sleepers[i] = fork();
+		check(sleepers[i] >= 0, "fork");
+		if (sleepers[i] == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			pause();
+			_exit(0);
+		}
+	}
+	int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct probe_settings settings = {
+		.proc = proc, .arguments = true, .ready = on_keyframes_ready, .owners = on_owners, .ctx = &world
+	};
+	memset(&world, 0, sizeof world);
+	world.loop = io_loop_new();
+	world.tick = io_timer_new(world.loop, on_keyframes_tick, &world);
+	world.probe = probe_new(world.loop, &settings);
+	check(world.probe, "probe");
+	probe_start(world.probe);
+	io_timer_start(world.tick, 0, 0);
+	for (unsigned i = 0; i < KEYFRAMES; i++)
+		keyframe_take(&world);
+	for (unsigned i = 0; i < SLEEPERS; i++) {
+		kill(sleepers[i], SIGKILL);
+		waitpid(sleepers[i], NULL, 0);
+	}
+	probe_free(world.probe);
+	io_timer_free(world.tick);
+	io_loop_free(world.loop);
+	close(proc);
+}
+
 int main(void)
 {
 	log_init("probe_bench");
@@ -206,6 +306,7 @@ int main(void)
 		measure_codec();
 		if (geteuid() == 0)
 			measure_forks();
+		measure_keyframes();
 		fflush(stdout);
 	}
 	return 0;

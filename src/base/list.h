@@ -38,4 +38,15 @@ static inline void list_remove(struct list *node)
 	node->prev->next = node->next;
 	list_init(node);
 }
+/* Puts all that is in from at the end of head. */
+static inline void list_move(struct list *head, struct list *from)
+{
+	if (list_empty(from))
+		return;
+	head->prev->next = from->next;
+	from->next->prev = head->prev;
+	from->prev->next = head;
+	head->prev = from->prev;
+	list_init(from);
+}
 #endif

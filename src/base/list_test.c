@@ -41,8 +41,30 @@ static void test_list(void **state)
 	assert_true(list_empty(&head));
 }
 
+static void test_move(void **state)
+{
+	(void)state;
+	struct list head = LIST_INIT(head), from = LIST_INIT(from);
+	struct item items[4];
+	for (int i = 0; i < 4; i++)
+		items[i].number = i + 1;
+	list_move(&head, &from);
+	assert_true(list_empty(&head) && list_empty(&from));
+	list_append(&from, &items[0].node);
+	list_append(&from, &items[1].node);
+	list_move(&head, &from);
+	assert_true(list_empty(&from));
+	list_append(&from, &items[2].node);
+	list_append(&from, &items[3].node);
+	list_move(&head, &from);
+	list_move(&head, &from);
+	assert_int_equal(sum(&head), 1234);
+	for (struct list *at = head.prev; at != &head; at = at->prev)
+		assert_ptr_equal(at->next->prev, at);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_list) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_list), cmocka_unit_test(test_move) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

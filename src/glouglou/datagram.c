@@ -263,6 +263,12 @@ void gg_writer_keyframe_begin(struct gg_writer *writer, uint64_t time_ns)
 	datagram_begin(writer, time_ns);
 }
 
+void gg_writer_keyframe_pause(struct gg_writer *writer, bool pause)
+{
+	gg_writer_flush(writer);
+	writer->in_keyframe = !pause;
+}
+
 /* The mark of the last part is the last byte of the first record. */
 void gg_writer_keyframe_end(struct gg_writer *writer)
 {

@@ -244,7 +244,8 @@ void gg_writer_init(struct gg_writer *writer, const struct gg_source *source, ui
  * maximum at a character's edge.  -E_TOO_LONG: the record fits no datagram. */
 int gg_record_write(struct gg_writer *writer, const struct gg_record_type *type, uint64_t time_ns, const void *record);
 void gg_writer_flush(struct gg_writer *writer);
-/* Until the end, records are of the keyframe.  Both send what was begun. */
+/* Until the end, records are of the keyframe, but for those of a pause, which are events.  All of these send what was begun. */
 void gg_writer_keyframe_begin(struct gg_writer *writer, uint64_t time_ns);
+void gg_writer_keyframe_pause(struct gg_writer *writer, bool pause);
 void gg_writer_keyframe_end(struct gg_writer *writer);
 #endif

@@ -395,6 +395,36 @@ static void test_keyframe(void **state)
 	assert_int_equal(world->sent.bytes[world->sent.n - 1][2], 0);
 }
 
+/* Events between two parts are none of it. */
+static void test_keyframe_with_pause(void **state)
+{
+	static struct gg_frame frame;
+	struct world *world = world_make(GG_MODULE_PROCESS);
+	const struct gg_process_exit ended = { .process = { 1, 1 } };
+	const uint8_t flags[] = { GG_IN_KEYFRAME, 0, GG_IN_KEYFRAME, 0, GG_IN_KEYFRAME };
+	bool begins, ends;
+	(void)state;
+	gg_writer_keyframe_begin(&world->writer, NOW);
+	for (unsigned i = 0; i < 2; i++) {
+		gg_writer_keyframe_pause(&world->writer, true);
+		gg_process_exit_write(&world->writer, NOW, &ended);
+		gg_writer_keyframe_pause(&world->writer, false);
+		const struct gg_process_exec exec = { .process = { i + 1, 1 } };
+		gg_process_exec_write(&world->writer, NOW, &exec);
+	}
+	gg_writer_keyframe_end(&world->writer);
+	assert_int_equal(world->sent.n, sizeof flags);
+	assert_int_equal(world->sent.records, 4);
+	for (size_t i = 0; i < sizeof flags; i++) {
+		assert_int_equal(world->sent.bytes[i][2], flags[i]);
+		if (!flags[i])
+			continue;
+		assert_int_equal(frame_take(&frame, world, i, &begins, &ends), GG_OK);
+		assert_int_equal(begins, i == 0);
+		assert_int_equal(ends, i == sizeof flags - 1);
+	}
+}
+
 static void test_keyframe_superseded(void **state)
 {
 	static struct gg_frame frame;
@@ -614,6 +644,7 @@ int main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_keyframe),
 		cmocka_unit_test(test_keyframe_superseded),
+		cmocka_unit_test(test_keyframe_with_pause),
 		cmocka_unit_test(test_steps_of_a_connection),
 		cmocka_unit_test(test_steps_of_a_process),
 		cmocka_unit_test(test_control),

@@ -8,8 +8,10 @@ struct probe_module {
 	uint8_t id;
 	/* Opens what needs rights, and says the source (probe_source()).  NULL when memory is short. */
 	void *(*open)(struct probe *probe);
-	void (*start)(void *module);    /* confined */
-	void (*keyframe)(void *module); /* writes everything as it is */
+	void (*start)(void *module); /* confined */
+	void (*keyframe_begin)(void *module);
+	/* Writes the next thing as it is; false: those that were there at the beginning are all written, or gone. */
+	bool (*keyframe_next)(void *module);
 	void (*owner)(void *module, uint64_t inode, const struct gg_process *process, struct str command); /* may be NULL */
 	void *(*close)(void *module); /* accepts NULL, returns NULL */
 };

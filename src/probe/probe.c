@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "io/io.h"
+#include "os/clock.h"
 #include "os/log.h"
 #include "os/random.h"
 #include "probe/module.h"
@@ -12,7 +13,9 @@
 
 #define FLUSH_MS    100
 #define KEYFRAME_MS 2000
+#define TURN_US     500 /* of a keyframe; the loop's other work goes between */
 #define QUEUE_AWAY  ((size_t)128 << 10)
+#define QUEUE_FULL  (QUEUE_MAX / 2) /* a keyframe goes on when there is less */
 
 static const struct probe_module *const modules[] = { &probe_process, &probe_network };
 #define MODULES (sizeof modules / sizeof *modules)
@@ -22,7 +25,8 @@ struct port {
 	void *module; /* NULL = it is off */
 	struct gg_writer writer;
 	const char *source;
-	bool wanted, source_due, source_logged; /* a keyframe, a NOTICE */
+	bool wanted, under_way;         /* a keyframe */
+	bool source_due, source_logged; /* a NOTICE */
 	uint64_t lost[GG_LOST_PLACES];
 };
 
@@ -33,7 +37,7 @@ struct probe {
 	struct gg_writer control_writer;
 	struct queue queue, control_queue; /* control goes first, and is made when it can go */
 	uint64_t sequence;
-	struct io_timer *flush, *keyframe;
+	struct io_timer *flush, *keyframe, *turn;
 	uint64_t keyframe_at_ms; /* not earlier */
 	bool flushing, linked;
 	struct port ports[MODULES];
@@ -185,21 +189,75 @@ static void on_flush(void *ctx)
 		probe->settings.ready(probe->settings.ctx);
 }
 
+/* ---- keyframes ---- */
+
+/* Its first part goes before all events that come from now on: what these name, the keyframe need not. */
+static void keyframe_begin(struct port *port)
+{
+	port->wanted = false;
+	port->under_way = true;
+	port->source_due = true; /* who asks may know nothing yet */
+	gg_writer_keyframe_begin(&port->writer, probe_now_ns());
+	port->type->keyframe_begin(port->module);
+	gg_writer_keyframe_pause(&port->writer, true);
+}
+
+/* Parts stand between events in the order of what is true: what has ended is not named behind its end. */
+static void keyframe_write(struct port *port, uint64_t until_us)
+{
+	gg_writer_keyframe_pause(&port->writer, false);
+	do
+		port->under_way = port->type->keyframe_next(port->module);
+	while (port->under_way && clock_monotonic_us() < until_us);
+	if (port->under_way)
+		gg_writer_keyframe_pause(&port->writer, true);
+	else
+		gg_writer_keyframe_end(&port->writer);
+}
+
+static struct port *keyframe_under_way(struct probe *probe)
+{
+	for (size_t i = 0; i < MODULES; i++)
+		if (probe->ports[i].under_way)
+			return &probe->ports[i];
+	return NULL;
+}
+
+static void on_turn(void *ctx)
+{
+	struct probe *probe = ctx;
+	struct port *port = keyframe_under_way(probe);
+	flush_soon(probe);
+	if (buf_len(&probe->queue.bytes) > QUEUE_FULL)
+		return io_timer_start(probe->turn, FLUSH_MS, 0);
+	keyframe_write(port, clock_monotonic_us() + TURN_US);
+	if (keyframe_under_way(probe))
+		io_timer_start(probe->turn, 0, 0);
+	else
+		keyframe_later(probe); /* when another one was asked for meanwhile */
+}
+
 static void on_keyframe(void *ctx)
 {
 	struct probe *probe = ctx;
+	if (keyframe_under_way(probe))
+		return;
+	for (size_t i = 0; i < MODULES; i++)
+		if (probe->ports[i].wanted && probe->ports[i].module)
+			keyframe_begin(&probe->ports[i]);
+	if (!keyframe_under_way(probe))
+		return;
 	probe->keyframe_at_ms = io_loop_now_ms(probe->loop) + KEYFRAME_MS;
-	for (size_t i = 0; i < MODULES; i++) {
-		struct port *port = &probe->ports[i];
-		if (!port->wanted || !port->module)
-			continue;
-		port->wanted = false;
-		port->source_due = true; /* who asks may know nothing yet */
-		gg_writer_keyframe_begin(&port->writer, probe_now_ns());
-		port->type->keyframe(port->module);
-		gg_writer_keyframe_end(&port->writer);
-	}
-	flush_soon(probe);
+	io_timer_start(probe->turn, 0, 0);
+}
+
+/* The link is away: what is left of it nobody could use. */
+static void keyframes_stop(struct probe *probe)
+{
+	io_timer_stop(probe->keyframe);
+	io_timer_stop(probe->turn);
+	for (size_t i = 0; i < MODULES; i++)
+		probe->ports[i].under_way = false;
 }
 
 void probe_linked(struct probe *probe, bool linked)
@@ -209,7 +267,7 @@ void probe_linked(struct probe *probe, bool linked)
 	probe->linked = linked;
 	queue_limit(&probe->queue, linked ? QUEUE_MAX : QUEUE_AWAY);
 	if (!linked)
-		return io_timer_stop(probe->keyframe);
+		return keyframes_stop(probe);
 	probe->keyframe_at_ms = 0;
 	probe_keyframe_wanted(probe, GG_CONTROL);
 }
@@ -273,7 +331,8 @@ struct probe *probe_new(struct io_loop *loop, const struct probe_settings *setti
 	queue_init(&probe->control_queue, QUEUE_AWAY, on_dropped, probe);
 	probe->flush = io_timer_new(loop, on_flush, probe);
 	probe->keyframe = io_timer_new(loop, on_keyframe, probe);
-	bool ok = probe->flush && probe->keyframe;
+	probe->turn = io_timer_new(loop, on_turn, probe);
+	bool ok = probe->flush && probe->keyframe && probe->turn;
 	for (size_t i = 0; i < MODULES; i++) {
 		probe->ports[i].type = modules[i];
 		gg_writer_init(&probe->ports[i].writer, &probe->datagrams, modules[i]->id);
@@ -303,6 +362,7 @@ struct probe *probe_free(struct probe *probe)
 			probe->ports[i].module = modules[i]->close(probe->ports[i].module);
 	io_timer_free(probe->flush);
 	io_timer_free(probe->keyframe);
+	io_timer_free(probe->turn);
 	queue_done(&probe->queue);
 	queue_done(&probe->control_queue);
 	return mem_free(probe);

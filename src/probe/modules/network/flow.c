@@ -79,6 +79,7 @@ struct flow *flows_add(struct flows *flows, const struct gg_flow *of)
 		return mem_free(flow);
 	flow->key = *of;
 	list_init(&flow->node);
+	list_init(&flow->place);
 	return flow;
 }
 
@@ -88,6 +89,7 @@ void flows_remove(struct flows *flows, struct flow *flow)
 	size_t len = key_make(&flow->key, key);
 	map_remove(flows->map, key, len);
 	list_remove(&flow->node);
+	list_remove(&flow->place);
 	mem_free(flow);
 }
 

@@ -1,4 +1,5 @@
-/* probe/modules/network/network.h: connections: by their packets (AF_PACKET), else by the kernel's tables of sockets every second. */
+/* probe/modules/network/network.h: connections: by their packets (AF_PACKET), else by the kernel's tables of sockets every second (sock_diag, else
+ * /proc/net). */
 #ifndef PROBE_MODULES_NETWORK_NETWORK_H
 #define PROBE_MODULES_NETWORK_NETWORK_H
 #include "base/list.h"
@@ -26,6 +27,7 @@ enum flow_state { FLOW_NEW, FLOW_OPEN, FLOW_OVER }; /* not announced yet; announ
 struct flow {
 	struct gg_flow key; /* source: who opened it */
 	struct list node;   /* those with something to say */
+	struct list place;  /* all of them: the caller's, who puts it there */
 	enum flow_state state;
 	uint64_t begun_ns, begun_ms, seen_ms, said_ms;
 	struct flow_count {
@@ -77,11 +79,28 @@ struct ring *ring_close(struct ring *ring);
 struct diag_socket {
 	struct gg_flow flow; /* source: this end; `incoming` is not set */
 	uint64_t inode, sent, received;
-	bool listening;
+	bool listening; /* TCP */
+	bool bound;     /* UDP: has its own end only, and speaks with anybody */
 };
 int diag_open(void); /* a descriptor, or a negative code */
 /* One message of the kernel; false: it describes no socket. */
 bool diag_parse(struct str message, uint8_t protocol, struct diag_socket *ret);
-/* Every TCP socket, and UDP ones that are connected; those that listen first.  0 or a negative code. */
+/* Every TCP and UDP socket; those that listen first.  0 or a negative code. */
 int diag_each(int fd, void (*each)(void *ctx, const struct diag_socket *socket), void *ctx);
+/* As the kernel keeps it, in 1 or 4 words; IPv4 as IPv6 becomes IPv4. */
+void diag_address(struct gg_address *address, uint8_t family, const uint32_t *words);
+
+/* ---- tables.c: the same as text, without counts of bytes: /proc/net/{tcp,tcp6,udp,udp6} ---- */
+
+#define TABLES_ROWS 16384 /* of each table; what is behind them is left */
+struct tables;
+/* Opens all that there are of the process's own network; proc: a descriptor of /proc.  NULL with *ret_err. */
+struct tables *tables_open(int proc, int *ret_err);
+/* One line without its end; false: it describes no socket that diag_each() has. */
+bool tables_parse(struct str line, uint8_t protocol, struct diag_socket *ret);
+/* The next piece, at most 8 KiB.  1: it goes on, 0: that was the last one, or a negative code; then the next call begins anew.  Sockets that
+ * come or go meanwhile may make it miss another one. */
+int tables_read(struct tables *tables, void (*each)(void *ctx, const struct diag_socket *socket), void *ctx);
+uint64_t tables_left(struct tables *tables); /* how often a table had more rows, since the last call */
+struct tables *tables_close(struct tables *tables);
 #endif

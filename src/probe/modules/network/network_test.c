@@ -1,11 +1,15 @@
-/* Packets, flows and what the kernel says of sockets: crafted. */
+/* Packets, flows and what the kernel says of sockets: crafted, and of real ones. */
 #include "base/test.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
+#include "base/err.h"
 #include "probe/modules/network/network.h"
 
 static const uint8_t syn4[] = { /* 10.0.0.1:40000 > 10.0.0.2:80, with an IP option */
@@ -270,6 +274,255 @@ static void test_socket_malformed(void **state)
 	assert_false(row_parse(&row, sizeof row, &socket));
 }
 
+/* ---- tables ---- */
+
+#define REST " 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0000000000000000 20 4 30 10 -1"
+
+static bool line_parse(const char *line, uint8_t protocol, struct diag_socket *ret)
+{
+	size_t len = strlen(line);
+	char *copy = malloc(len ? len : 1);
+	memcpy(copy, line, len);
+	bool ok = tables_parse((struct str){ copy, len }, protocol, ret);
+	free(copy);
+	return ok;
+}
+
+static uint32_t words_of(const char *address)
+{
+	return inet_addr(address); /* as this machine has them in memory: so does the kernel print them */
+}
+
+static void test_lines(void **state)
+{
+	struct diag_socket socket;
+	char text[GG_FLOW_TEXT], line[256];
+	(void)state;
+	snprintf(line, sizeof line, "   7: %08X:9C40 %08X:0050 01" REST, words_of("10.0.0.1"), words_of("10.0.0.2"));
+	assert_true(line_parse(line, PROTOCOL_TCP, &socket));
+	assert_string_equal(gg_flow_text(&socket.flow, text), "10.0.0.1-40000-10.0.0.2-80");
+	assert_int_equal(socket.inode, 4711);
+	assert_false(socket.listening);
+	assert_true(line_parse(line, PROTOCOL_UDP, &socket));
+	assert_string_equal(gg_flow_text(&socket.flow, text), "10.0.0.1-40000-10.0.0.2-80-udp");
+	snprintf(line, sizeof line, "12345: 0000000000000000%08X%08X:9C40 0000000000000000%08X%08X:0050 01" REST, htonl(0xffff),
+	         words_of("10.0.0.1"), htonl(0xffff), words_of("10.0.0.2"));
+	assert_true(line_parse(line, PROTOCOL_TCP, &socket));
+	assert_string_equal(gg_flow_text(&socket.flow, text), "10.0.0.1-40000-10.0.0.2-80");
+	snprintf(line, sizeof line, "12345: %08X0000000000000000%08X:9C40 %08X0000000000000000%08X:0050 01" REST, htonl(0x20010db8),
+	         htonl(1), htonl(0x20010db8), htonl(2));
+	assert_true(line_parse(line, PROTOCOL_TCP, &socket));
+	assert_string_equal(gg_flow_text(&socket.flow, text), "2001:db8::1-40000-2001:db8::2-80");
+	assert_true(line_parse("0: 00000000:0016 00000000:0000 0A" REST, PROTOCOL_TCP, &socket) && socket.listening);
+	assert_int_equal(socket.flow.source_port, 22);
+}
+
+static void test_lines_odd(void **state)
+{
+	static const char good[] = "0: 01010101:9C40 02020202:0050 01" REST;
+	static const char *const bad[] = {
+		"",
+		" ",
+		"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode",
+		"0: 01010101:9C40 02020202:0050 06" REST,                         /* waits for late packets */
+		"0: 01010101:9C40 02020202:0050 001" REST,                        /* digits */
+		"0: 0101010:9C40 02020202:0050 01" REST,                          /* digits */
+		"0: 01010101:9C4 02020202:0050 01" REST,                          /* digits */
+		"0: 01010101 02020202:0050 01" REST,                              /* no port */
+		"0: 0101010a:9C40 02020202:0050 01" REST,                         /* not a capital */
+		"0: 01010101:9C40 00000000000000000000000000000001:0050 01" REST, /* two families */
+		"0: 01010101:9C40 02020202:0050 01 1 2 3 4 5 -1",                 /* inode */
+		"0: 01010101:9C40 02020202:0050 01 1 2 3 4 5 18446744073709551616",
+	};
+	struct diag_socket socket;
+	char cut[sizeof good];
+	(void)state;
+	assert_true(line_parse(good, PROTOCOL_TCP, &socket));
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_false(line_parse(bad[i], PROTOCOL_TCP, &socket));
+	assert_false(line_parse("0: 00000000:0035 00000000:0000 07" REST, PROTOCOL_TCP, &socket));
+	assert_true(line_parse("0: 00000000:0035 00000000:0000 07" REST, PROTOCOL_UDP, &socket) && socket.bound);
+	size_t inode = (size_t)(strstr(good, "4711") - good);
+	for (size_t len = 0; len < sizeof good; len++) {
+		memcpy(cut, good, len);
+		cut[len] = 0;
+		assert_int_equal(line_parse(cut, PROTOCOL_TCP, &socket), len > inode);
+	}
+}
+
+struct wanted {
+	uint16_t port; /* of this end */
+	uint64_t inode;
+	unsigned found, listening, all;
+	bool v6, bound;
+};
+
+static void on_socket(void *ctx, const struct diag_socket *socket)
+{
+	struct wanted *wanted = ctx;
+	wanted->all++;
+	if (socket->flow.source_port != wanted->port)
+		return;
+	if (socket->listening)
+		wanted->listening++;
+	else if (socket->inode == wanted->inode) {
+		assert_int_equal(socket->bound, wanted->bound);
+		assert_int_equal(socket->flow.source.v6, wanted->v6);
+		wanted->found++;
+	}
+}
+
+static int tables_all(struct tables *tables, struct wanted *wanted)
+{
+	int more;
+	wanted->found = wanted->listening = wanted->all = 0;
+	while ((more = tables_read(tables, on_socket, wanted)) > 0)
+		;
+	return more;
+}
+
+static void wanted_set(struct wanted *wanted, int fd)
+{
+	struct sockaddr_in6 address; /* the port is where IPv4 has it */
+	socklen_t len = sizeof address;
+	struct stat status;
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	assert_int_equal(fstat(fd, &status), 0);
+	*wanted = (struct wanted){ .port = ntohs(address.sin6_port), .inode = status.st_ino };
+}
+
+/* A listener and one connected to it, on loopback; udp: connected to itself. */
+static void pair_open(int family, int type, int ret[2])
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	struct sockaddr *address = family == AF_INET ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6;
+	socklen_t len = family == AF_INET ? sizeof v4 : sizeof v6;
+	ret[0] = socket(family, type | SOCK_CLOEXEC, 0);
+	ret[1] = socket(family, type | SOCK_CLOEXEC, 0);
+	if (bind(ret[0], address, len) < 0)
+		skip(); /* no IPv6 here */
+	assert_int_equal(getsockname(ret[0], address, &len), 0);
+	if (type == SOCK_STREAM)
+		assert_int_equal(listen(ret[0], 1), 0);
+	assert_int_equal(connect(ret[1], address, len), 0);
+}
+
+static void sockets_are_found(int family, int type)
+{
+	struct wanted client, server;
+	int pair[2], err, proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	size_t before = test_descriptors();
+	struct tables *tables = tables_open(proc, &err);
+	assert_non_null(tables);
+	pair_open(family, type, pair);
+	wanted_set(&client, pair[1]);
+	wanted_set(&server, pair[0]);
+	client.v6 = server.v6 = family == AF_INET6;
+	server.bound = type == SOCK_DGRAM;
+	assert_int_equal(tables_all(tables, &client), 0);
+	assert_int_equal(client.found, 1);
+	assert_int_equal(tables_all(tables, &server), 0);
+	assert_int_equal(server.listening, type == SOCK_STREAM);
+	assert_int_equal(server.found, type == SOCK_DGRAM);
+	close(pair[0]);
+	close(pair[1]);
+	assert_int_equal(tables_all(tables, &client), 0); /* read anew */
+	assert_int_equal(client.found, 0);
+	assert_int_equal(tables_left(tables), 0);
+	tables_close(tables);
+	assert_int_equal(test_descriptors(), before);
+	close(proc);
+}
+
+static void test_tables_of_sockets(void **state)
+{
+	(void)state;
+	sockets_are_found(AF_INET, SOCK_STREAM);
+	sockets_are_found(AF_INET, SOCK_DGRAM);
+}
+
+static void test_tables_of_sockets_v6(void **state)
+{
+	(void)state;
+	sockets_are_found(AF_INET6, SOCK_STREAM);
+	sockets_are_found(AF_INET6, SOCK_DGRAM);
+}
+
+/* A folder that stands for /proc, with one table of so many rows, and at its end what is no row. */
+static int proc_make(char *path, unsigned rows, const char *end)
+{
+	char name[64];
+	assert_non_null(mkdtemp(path));
+	snprintf(name, sizeof name, "%s/self", path);
+	assert_int_equal(mkdir(name, 0700), 0);
+	snprintf(name, sizeof name, "%s/self/net", path);
+	assert_int_equal(mkdir(name, 0700), 0);
+	snprintf(name, sizeof name, "%s/self/net/tcp", path);
+	FILE *file = fopen(name, "we");
+	assert_non_null(file);
+	fputs("  sl  local_address\n", file);
+	for (unsigned i = 0; i < rows; i++)
+		fprintf(file, "%4u: 0100007F:%04X 0200007F:0050 01" REST "\n", i, i % 0x10000);
+	fputs(end, file);
+	fclose(file);
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void proc_remove(const char *path, int proc)
+{
+	unlinkat(proc, "self/net/tcp", 0);
+	unlinkat(proc, "self/net", AT_REMOVEDIR);
+	unlinkat(proc, "self", AT_REMOVEDIR);
+	close(proc);
+	rmdir(path);
+}
+
+static void table_has(unsigned rows, const char *end, unsigned taken, unsigned left)
+{
+	char path[] = "/tmp/probe-tables-XXXXXX";
+	struct wanted wanted = { 0 };
+	int err, proc = proc_make(path, rows, end);
+	struct tables *tables = tables_open(proc, &err);
+	assert_non_null(tables);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(tables_all(tables, &wanted), 0);
+		assert_int_equal(wanted.all, taken);
+		assert_int_equal(tables_left(tables), left);
+	}
+	tables_close(tables);
+	proc_remove(path, proc);
+}
+
+static void test_tables_are_bounded(void **state)
+{
+	(void)state;
+	table_has(TABLES_ROWS, "", TABLES_ROWS, 0);
+	table_has(TABLES_ROWS + 1, "", TABLES_ROWS, 1);
+	table_has(TABLES_ROWS + 1000, "", TABLES_ROWS, 1);
+}
+
+/* Lines that are cut, or never end. */
+static void test_tables_odd(void **state)
+{
+	static char endless[100000];
+	(void)state;
+	memset(endless, 'F', sizeof endless - 1);
+	table_has(3, "   4: 0100007F:0001 0200007F:0050 01" REST, 3, 0);
+	table_has(3, endless, 3, 0);
+	table_has(0, "\n\n: : : :\n", 0, 0);
+}
+
+static void test_tables_missing(void **state)
+{
+	int err, nothing = open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	(void)state;
+	assert_null(tables_open(nothing, &err));
+	assert_int_equal(err, -E_UNSUPPORTED);
+	assert_null(tables_close(NULL));
+	close(nothing);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +536,13 @@ int main(void)
 		cmocka_unit_test(test_opener),
 		cmocka_unit_test(test_socket),
 		cmocka_unit_test(test_socket_malformed),
+		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_lines_odd),
+		cmocka_unit_test(test_tables_of_sockets),
+		cmocka_unit_test(test_tables_of_sockets_v6),
+		cmocka_unit_test(test_tables_are_bounded),
+		cmocka_unit_test(test_tables_odd),
+		cmocka_unit_test(test_tables_missing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "io/io.h"
@@ -25,6 +26,7 @@
 #define VERIFY_EVERY  10   /* scans, when polling */
 
 struct process {
+	struct list node; /* in `all`, or in `due` */
 	struct gg_process id, parent;
 	uint32_t uid;
 	unsigned scan; /* the last one that saw it, or the one under way when it came */
@@ -37,6 +39,7 @@ struct module {
 	struct io_watch *watch;
 	struct io_timer *scan_timer;
 	struct map *processes; /* pid -> struct process */
+	struct list all, due;  /* due: a keyframe has still to name them */
 	struct connector_loss loss;
 	unsigned scan;
 	bool scan_due, started;
@@ -66,6 +69,7 @@ static struct process *process_add(struct module *module, uint32_t pid, uint64_t
 	}
 	process->id = (struct gg_process){ pid, start_ms };
 	process->scan = module->scan;
+	list_append(&module->all, &process->node);
 	return process;
 }
 
@@ -73,6 +77,7 @@ static void process_remove(struct module *module, struct process *process)
 {
 	uint32_t pid = (uint32_t)process->id.pid;
 	map_remove(module->processes, &pid, sizeof pid);
+	list_remove(&process->node);
 	mem_free(process);
 }
 
@@ -310,13 +315,22 @@ static void on_readable(void *ctx, unsigned events)
 
 /* ---- life ---- */
 
-static void process_keyframe(void *ctx)
+static void process_keyframe_begin(void *ctx)
 {
 	struct module *module = ctx;
-	uint64_t now = probe_now_ns();
-	size_t at = 0;
-	for (const struct process *process; (process = map_next(module->processes, &at));)
-		write_exec(module, process, now);
+	list_move(&module->due, &module->all);
+}
+
+static bool process_keyframe_next(void *ctx)
+{
+	struct module *module = ctx;
+	struct list *node = module->due.next;
+	if (list_empty(&module->due))
+		return false;
+	list_remove(node);
+	list_append(&module->all, node);
+	write_exec(module, LIST_ENTRY(node, struct process, node), probe_now_ns());
+	return !list_empty(&module->due);
 }
 
 static void process_start(void *ctx)
@@ -352,6 +366,8 @@ static void *process_open(struct probe *probe)
 	if (!module)
 		return NULL;
 	module->probe = probe;
+	list_init(&module->all);
+	list_init(&module->due);
 	module->proc = probe_settings(probe)->proc;
 	module->fd = probe_settings(probe)->polling ? -E_UNSUPPORTED : connector_open(probe_settings(probe)->room);
 	random_bytes(seed, sizeof seed);
@@ -366,4 +382,5 @@ static void *process_open(struct probe *probe)
 	return module;
 }
 
-const struct probe_module probe_process = { GG_MODULE_PROCESS, process_open, process_start, process_keyframe, NULL, process_close };
+const struct probe_module probe_process = { GG_MODULE_PROCESS,     process_open, process_start, process_keyframe_begin,
+	                                    process_keyframe_next, NULL,         process_close };
