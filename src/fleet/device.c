@@ -114,7 +114,7 @@ int fleet_device_next(struct store_tx *tx, struct fleet_cursor *cursor, size_t m
 	struct moving moving = { cursor, each, ctx };
 	size_t found = 0;
 	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM devices WHERE retired = 0"
-	                                            " AND (lower(name), token) > (lower($1), $2)"
+	                                            " AND lower(name) >= lower($1) AND (lower(name) > lower($1) OR token > $2)"
 	                                            " ORDER BY lower(name), token LIMIT $3");
 	store_bind_text(query, 1, str_from(cursor->name));
 	store_bind_integer(query, 2, cursor->token);

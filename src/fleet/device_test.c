@@ -201,6 +201,46 @@ static void test_list_and_find(void **state)
 	run(state, list_and_find);
 }
 
+static int in_pieces(struct store_tx *tx, void *ctx)
+{
+	(void)ctx;
+	struct fleet_cursor cursor = { 0 };
+	struct names names = { 0 };
+	struct device device, db;
+	assert_int_equal(fleet_device_next(tx, &cursor, 2, collect, &names), 0);
+	assert_true(cursor.end);
+	cursor = (struct fleet_cursor){ 0 };
+	db = add(tx, "db");
+	add(tx, "Web");
+	add(tx, "web");
+	add(tx, "web");
+	device = add(tx, "xen");
+	add(tx, "web");
+	assert_int_equal(fleet_device_next(tx, &cursor, 2, collect, &names), 0);
+	assert_string_equal(names.text, "db-1 Web-1 ");
+	assert_false(cursor.end);
+	/* What goes and comes behind and before the place that was reached. */
+	assert_int_equal(fleet_device_retire(tx, &db.id, 1), 0);
+	assert_int_equal(fleet_device_retire(tx, &device.id, 1), 0);
+	add(tx, "app");
+	assert_int_equal(fleet_device_next(tx, &cursor, 2, collect, &names), 0);
+	assert_string_equal(names.text, "db-1 Web-1 web-2 web-3 ");
+	assert_false(cursor.end);
+	names = (struct names){ .err = -E_CANCELLED };
+	assert_int_equal(fleet_device_next(tx, &cursor, 2, collect, &names), -E_CANCELLED);
+	assert_false(cursor.end);
+	names = (struct names){ 0 };
+	assert_int_equal(fleet_device_next(tx, &cursor, 1, collect, &names), 0);
+	assert_string_equal(names.text, "");
+	assert_true(cursor.end);
+	return 0;
+}
+
+static void test_in_pieces(void **state)
+{
+	run(state, in_pieces);
+}
+
 static int seen(struct store_tx *tx, void *ctx)
 {
 	(void)ctx;
@@ -345,6 +385,7 @@ static int everything(struct store_tx *tx, void *ctx)
 	struct device device = { .name = "web01", .id = { { 5 } } };
 	struct device_platform platform = { .os = STR("Debian") };
 	struct names names = { 0 };
+	struct fleet_cursor cursor = { 0 };
 	static uint8_t bytes[FLEET_INVENTORY_MAX];
 	int64_t time;
 	size_t len;
@@ -359,6 +400,8 @@ static int everything(struct store_tx *tx, void *ctx)
 		err = fleet_device_get(tx, &device.id, &device);
 	if (err == 0)
 		err = fleet_device_list(tx, collect, &names);
+	if (err == 0)
+		err = fleet_device_next(tx, &cursor, 9, collect, &names);
 	if (err == 0)
 		err = fleet_device_find(tx, STR("web01-1"), collect, &names);
 	if (err == 0)
@@ -433,6 +476,7 @@ int main(void)
 		TEST(test_last_token),
 		TEST(test_add_and_get),
 		TEST(test_list_and_find),
+		TEST(test_in_pieces),
 		TEST(test_seen_and_update),
 		TEST(test_retire),
 		TEST(test_damaged),
