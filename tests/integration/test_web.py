@@ -1,4 +1,5 @@
 """The console's server as browsers meet it, and as those who are none do."""
+import ctypes
 import gzip
 import os
 import re
@@ -571,6 +572,90 @@ def test_pings(home, root):
         began = time.monotonic()
         assert root.get("/api/me").status == 200
         assert time.monotonic() - began < 2 * PATIENCE
+
+
+# ---- what is slow or full ----
+
+class Stopped:
+    """One thread stands still, the rest of its process goes on."""
+    SEIZE, INTERRUPT, DETACH, ALL_THREADS = 0x4206, 0x4207, 17, 0x40000000
+
+    def __init__(self, thread):
+        self.thread = thread
+
+    def trace(self, request):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        if libc.ptrace(request, self.thread, None, None) < 0:
+            raise OSError(ctypes.get_errno(), "ptrace")
+
+    def __enter__(self):
+        self.trace(self.SEIZE)
+        self.trace(self.INTERRUPT)
+        os.waitpid(self.thread, self.ALL_THREADS)
+        return self
+
+    def __exit__(self, *_):
+        self.trace(self.DETACH)
+
+
+def refused_at_once(ask):
+    """503, which says when to come again, within 100 ms; the best of some, since other programs run here too."""
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        answer = refused(ask(), 503, "E1022")
+        took.append(time.monotonic() - began)
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert min(took) < 0.1 * PATIENCE, took
+
+
+def pages_load(mesh):
+    page = Browser(mesh.port).get("/")
+    assert page.status == 200
+    for path in re.findall(rb'(?:src|href)="(/assets/[^"]+)"', page.body):
+        assert Browser(mesh.port).get(path.decode()).status == 200
+
+
+def test_database_slow(new_mesh):
+    """What has not begun is refused and is not done later; whoever comes is refused at once; pages load; then all is well again."""
+    mesh = new_mesh()
+    browser, other = browser_of(mesh), browser_of(mesh)
+    core = mesh.server.roles()["core"]
+    device = f"/api/devices/{next(iter(mesh.devices().values()))['id']}"
+    worker, = (int(thread) for thread in os.listdir(f"/proc/{core}/task") if int(thread) != core)
+    with ThreadPoolExecutor(1) as pool:
+        with Stopped(worker):
+            waiting = pool.submit(browser.request, "PATCH", device, {"add_tags": ["never"]})
+            refused(waiting.result(), 503, "E1022")
+            for ask in (lambda: other.get("/api/me"), lambda: other.get("/api/users"), lambda: other.request("PATCH", device, {"add_tags": ["never"]}),
+                        lambda: other.post("/api/login", {"name": "local", "password": "guess"})):
+                refused_at_once(ask)
+            pages_load(mesh)
+    until(lambda: other.get(device).status == 200, "the database is well again")
+    assert other.get(device).json["device"]["tags"] == []
+
+
+def test_password_pool_full(new_mesh):
+    """Whoever comes while others are being checked is refused at once; who is logged in notices nothing."""
+    mesh = new_mesh()
+    browser = browser_of(mesh)
+    passwords = mesh.server.roles()["hash"]
+    attempt = {"name": "somebody", "password": "guess"}
+    with ThreadPoolExecutor(8) as pool:
+        os.kill(passwords, signal.SIGSTOP)
+        try:
+            waiting = [pool.submit(Browser(mesh.port, source=f"127.0.1.{n}").post, "/api/login", attempt) for n in range(1, 9)]
+            until(lambda: sum(one.done() for one in waiting) == 4, "four are being checked, the others were refused")
+            assert all(one.result().status == 503 for one in waiting if one.done())
+            late = Browser(mesh.port, source="127.0.2.1")
+            refused_at_once(lambda: late.post("/api/login", attempt))
+            pages_load(mesh)
+            assert browser.get("/api/me").status == 200
+        finally:
+            os.kill(passwords, signal.SIGCONT)
+        assert sorted(one.result().status for one in waiting) == [401] * 4 + [503] * 4
+    assert late.post("/api/login", attempt).status == 401
 
 
 # ---- roles that die ----
