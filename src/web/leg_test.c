@@ -115,7 +115,8 @@ static void on_tunnel(void *ctx, struct rpc_call *call, const void *message)
 	world->tunnels++;
 	if (world->silent)
 		return;
-	assert_memory_equal(request->tunnel.device, device.identity.id.bytes, 16);
+	assert_true(memcmp(request->tunnel.device, device.identity.id.bytes, 16) == 0 ||
+	            memcmp(request->tunnel.device, other.identity.id.bytes, 16) == 0);
 	assert_int_equal(request->tunnel.rights, murmesh_Right_RUN);
 	if (world->tunnel_err < 0)
 		return rpc_call_finish(call, world->tunnel_err, "core says no");
@@ -446,6 +447,36 @@ static void test_shared(void **state)
 	leg_leave(&third.use, false);
 }
 
+/* Nobody was left, but somebody came before it ended. */
+static void test_asked_again(void **state)
+{
+	struct world *world = *state;
+	struct caller user;
+	assert_int_equal(user_ask(world, &user, session), 0);
+	WAIT(world, user.told);
+	leg_leave(&user.use, false);
+	assert_int_equal(user_ask(world, &user, session), 0);
+	WAIT(world, user.told);
+	user_call(&user);
+	assert_int_equal(world->tunnels, 1);
+	assert_int_equal(world->lost, 0);
+	leg_leave(&user.use, false);
+}
+
+static void test_two_devices(void **state)
+{
+	struct world *world = *state;
+	struct caller first, second = { .world = world, .use = { .ready = on_ready, .ctx = &second } };
+	assert_int_equal(user_ask(world, &first, session), 0);
+	assert_int_equal(leg_use(world->web, session, &other.identity.id, &second.use), 0);
+	WAIT(world, first.told && second.told);
+	assert_int_equal(first.err, 0);
+	assert_int_equal(second.err, -E_CERTIFICATE_PEER); /* it is the other that answers */
+	assert_int_equal(world->certificates, 1);
+	assert_int_equal(world->tunnels, 2);
+	leg_leave(&first.use, false);
+}
+
 /* The key and certificate stay when the leg goes; one that ends soon is not used again. */
 static void test_certificate_kept(void **state)
 {
@@ -467,6 +498,7 @@ static void test_certificate_kept(void **state)
 		leg_leave(&user.use, false);
 		WAIT(world, world->lost == i);
 		assert_int_equal(world->certificates, i - 1);
+		assert_int_equal(world->web->n_passports, 2); /* the one before it is gone */
 	}
 }
 
@@ -613,16 +645,41 @@ static void test_leaving_inside(void **state)
 	WAIT(world, world->web->n_legs == 0);
 }
 
+/* A leg to the n-th device, of the session of that number. */
+static int nth_ask(struct world *world, struct caller *user, unsigned n, unsigned whose)
+{
+	const struct id id = { { (uint8_t)n, (uint8_t)(n >> 8) } };
+	const uint8_t of[ACCOUNT_SESSION_SIZE] = { (uint8_t)whose, (uint8_t)(whose >> 8), 1 };
+	*user = (struct caller){ .world = world, .use = { .ready = on_ready, .ctx = user } };
+	return leg_use(world->web, of, &id, &user->use);
+}
+
 static void test_at_most(void **state)
 {
 	struct world *world = *state;
-	static struct caller users[LEGS_OF_SESSION + 1];
+	static struct caller users[LEGS_MAX + 1];
 	world->silent = true;
-	for (size_t i = 0; i <= LEGS_OF_SESSION; i++) {
-		struct id id = { { (uint8_t)i, (uint8_t)(i >> 8) } };
-		users[i] = (struct caller){ .world = world, .use = { .ready = on_ready, .ctx = &users[i] } };
-		assert_int_equal(leg_use(world->web, session, &id, &users[i].use), i < LEGS_OF_SESSION ? 0 : -E_LIMIT);
-	}
+	for (unsigned i = 0; i < LEGS_OF_SESSION; i++)
+		assert_int_equal(nth_ask(world, &users[i], i, 1), 0);
+	assert_int_equal(nth_ask(world, &users[LEGS_OF_SESSION], LEGS_OF_SESSION, 1), -E_LIMIT);
+	for (unsigned i = LEGS_OF_SESSION; i < LEGS_MAX; i++)
+		assert_int_equal(nth_ask(world, &users[i], i, 2), 0);
+	assert_int_equal(nth_ask(world, &users[LEGS_MAX], 0, 3), -E_BUSY);
+}
+
+/* Of sessions too: there is room for another when one has no leg. */
+static void test_at_most_sessions(void **state)
+{
+	struct world *world = *state;
+	static struct caller users[257];
+	world->silent = true;
+	for (unsigned i = 0; i < 256; i++)
+		assert_int_equal(nth_ask(world, &users[i], 0, i), 0);
+	assert_int_equal(nth_ask(world, &users[256], 0, 256), -E_BUSY);
+	leg_leave(&users[7].use, true);
+	WAIT(world, world->web->n_legs == 255);
+	assert_int_equal(nth_ask(world, &users[256], 0, 256), 0);
+	assert_int_equal(world->web->n_passports, 256);
 }
 
 /* Whatever fails on the way: it is told, and nothing stays. */
@@ -681,7 +738,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_opens),          TEST(test_shared),         TEST(test_certificate_kept), TEST(test_refused),
 		TEST(test_other_device),   TEST(test_nobody_comes),   TEST(test_device_goes_away), TEST(test_session_ends),
-		TEST(test_ends_meanwhile), TEST(test_leaving_inside), TEST(test_at_most),          TEST(test_faults),
+		TEST(test_ends_meanwhile), TEST(test_leaving_inside), TEST(test_at_most),          TEST(test_at_most_sessions),
+		TEST(test_asked_again),    TEST(test_two_devices),    TEST(test_faults),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
