@@ -440,6 +440,7 @@ static void test_shared(void **state)
 	leg_leave(&second.use, true);
 	leg_leave(&third.use, true);
 	leg_leave(&stranger.use, true);
+	turn(world);
 	/* kept for a minute: whoever comes gets the same */
 	assert_int_equal(user_ask(world, &third, session), 0);
 	WAIT(world, third.told);
