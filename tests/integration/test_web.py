@@ -1,6 +1,7 @@
 """The console's server as browsers meet it, and as those who are none do."""
 import ctypes
 import gzip
+import json
 import os
 import re
 import signal
@@ -169,8 +170,9 @@ BAD = {
     "double slash": (b"GET //api/me HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "backslash": (b"GET /api\\me HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "chunked": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
-    "both lengths": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
-    "odd encoding": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n", 501),
+    "both lengths": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "odd encoding": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n", 400),
+    "two encodings": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "two lengths": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n123456", 400),
     "list of lengths": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5, 5\r\n\r\n12345", 400),
     "signed length": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: +5\r\n\r\n12345", 400),
@@ -295,6 +297,44 @@ def test_forged_requests(home, root):
     rows = until(lambda: root.get("/api/audit?text=request+refused").json, "the refusals in the audit log")
     assert rows[0]["actor"] == "somebody" and "from 127.0.0.1" in rows[0]["detail"]
     assert len(rows) <= 61, "a flood does not fill the log"
+
+
+def test_attacks_are_in_the_audit_log(new_mesh):
+    """Each kind is refused with 4xx, and can be read of later; a flood of them is counted."""
+    mesh = new_mesh()
+    root, lines = browser_of(mesh), b"Host: 127.0.0.1:%d\r\n" % mesh.port
+
+    def raw(head):
+        status, _, rest = exchange(mesh.port, head.replace(HOST, lines) + b"\r\n").partition(b"\r\n")
+        return int(status.split()[1]), json.loads(rest.partition(b"\r\n\r\n")[2])
+
+    def asked(answer):
+        return answer.status, answer.json
+
+    def upgraded(**headers):
+        with pytest.raises(Refused) as failure:
+            root.socket(**headers)
+        return asked(failure.value.answer)
+    attacks = [
+        ("POST /api/keys", asked(root.post("/api/keys", {}, headers={"Origin": "https://evil.example"}))),
+        ("GET /ws", upgraded(Origin="https://evil.example")),
+        ("GET /api/me", asked(root.get("/api/me", headers={"Host": "evil.example"}))),
+        ("POST /api/login", raw(b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n")),
+        ("", raw(b"GET / HTTP/1.1\r\n" + HOST + b"Content-Length: +5\r\n")),
+        ("", raw(b"GET /../etc/passwd HTTP/1.1\r\n" + HOST)),
+        ("POST /api/login", asked(Browser(mesh.port).post("/api/login", raw=b"[" * 60000))),
+        ("PUT /api/me/password", asked(root.request("PUT", "/api/me/password", raw=b'{"password":"\xff"}'))),
+        ("PUT /api/me/totp", asked(root.request("PUT", "/api/me/totp", raw=b"x" * (1 << 20)))),
+        ("GET /api/devices/{id}", asked(root.get("/api/devices/" + "0" * 32))),
+    ]
+    told = until(lambda: len(rows := root.get("/api/audit?text=request+refused").json) >= len(attacks) and rows, "all are in the log")
+    for what, (status, answer) in attacks:
+        assert 400 <= status < 500, (what, status, answer)
+        rows = [row for row in told if row["object"].strip() == what and row["detail"] == f"{answer['what']}, from 127.0.0.1"]
+        assert rows, (what, answer, told)
+    for _ in range(60):
+        assert root.get("/api/devices/" + "0" * 32).status == 404
+    assert len(root.get("/api/audit?text=request+refused").json) <= 61
 
 
 def test_login_and_cookie(home):
