@@ -382,6 +382,37 @@ def test_wrong_passwords(home):
     assert int(answer.headers["Retry-After"]) >= 1
 
 
+def test_brute_force(new_mesh):
+    """Ten wrong passwords of one account, wherever they come from, then a delay; it passes by itself, and all is in the audit log."""
+    mesh = new_mesh()
+    assert browser_of(mesh).post("/api/me/setup", {"name": "root", "password": PASSWORD}).status == 200
+
+    def attempt(number, password):
+        return Browser(mesh.port, source=f"127.0.3.{number + 1}").post("/api/login", {"name": "root", "password": password})
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda number: attempt(number, f"guess {number}"), range(10)))
+        assert [answer.status for answer in answers] == [401] * 10
+        answers = list(pool.map(lambda number: attempt(number, f"guess {number}"), range(10, 16)))
+    waits = [int(refused(answer, 429, "E1222").headers["Retry-After"]) for answer in answers if answer.status == 429]
+    assert waits and all(1 <= wait <= 60 for wait in waits)
+    answer = until(lambda: (answer := attempt(20, PASSWORD)).status == 200 and answer, "the delay passes", 90)
+    root = Browser(mesh.port)
+    root.cookie = answer.headers["Set-Cookie"].split(";")[0].split("=", 1)[1]
+    failures = root.get("/api/audit?text=login+failed").json
+    assert len(failures) >= 10 and all(row["object"] == "root" and "from 127.0.3." in row["detail"] for row in failures)
+
+
+@pytest.mark.parametrize("path", ["/<script>alert(1)</script>", "/api/<img src=x onerror=alert(1)>", "/?x=<script>alert(1)</script>", "/login?<script>alert(1)</script>",
+                                  "/api/me?<script>alert(1)</script>=1", "/ws?ticket=<script>alert(1)</script>"])
+def test_nothing_is_reflected(home, root, path):
+    """What is asked for does not come back as a page, escaped or not."""
+    head = f"GET {path} HTTP/1.1\r\nHost: {root.host}\r\nCookie: __Host-session={root.cookie}\r\nConnection: close\r\n\r\n"
+    answer = exchange(home.port, head.encode())
+    assert b"alert(1)" not in answer, answer
+    answer = checked(root.request("PUT", "/api/me/totp", {"<script>alert(1)</script>": 1}))
+    assert answer.status == 400 and answer.headers["Content-Type"] == "application/json"
+
+
 def test_login_beside_a_flood(home):
     """Who tries passwords keeps nobody out who comes from elsewhere, nor slows down those who are in."""
     good, stop = browser_of(home), threading.Event()
