@@ -64,7 +64,9 @@ def function(method, path, operation):
         body = type_of(operation["requestBody"]["content"]["application/json"]["schema"])
         arguments.append(f"body: {body}")
     words = f"call<{answer_of(operation)}>('{method.upper()}', {place}{', body' if body else ''})"
-    needs = f" ({operation['x-right']}{', with a fresh proof' if operation['x-step-up'] else ''})" if operation["x-right"] else ""
+    where = " of all groups" if operation["x-everywhere"] else ""
+    proof = ", with a fresh proof" if operation["x-step-up"] else ""
+    needs = f" ({operation['x-right']}{where}{proof})" if operation["x-right"] else ""
     return f"\t\t/** {operation['summary']}{needs}. */\n\t\t{operation['operationId']}: ({', '.join(arguments)}) =>\n\t\t\t{words},\n"
 
 

@@ -22,7 +22,9 @@ struct core {
 	struct io_timer *local_retry; /* accepting there stopped for lack of descriptors */
 	struct list locals;           /* connections on it */
 	struct io_timer *housekeeping, *minute;
-	struct list watches; /* of the fleet and of tasks, by browsers */
+	struct io_timer *patience; /* while there are: */
+	struct list hurried;       /* jobs in the database for which people wait */
+	struct list watches;       /* of the fleet and of tasks, by browsers */
 	size_t n_watches;
 	struct list followers;    /* of revocations: link roles */
 	struct core_pairs *pairs; /* NULL until the first */
@@ -45,6 +47,8 @@ struct core {
 /* A job that answers a call: embedded first in the request's own struct, which is freed with it. */
 struct core_job {
 	struct store_job job;
+	struct list node; /* core->hurried, while it is submitted */
+	bool hurried; /* somebody waits before a screen: where the database is slow, it is refused (-E_BUSY), unless it has begun */
 	struct core *core;
 	struct rpc_call *call;                                 /* referenced */
 	int (*run)(struct store_tx *tx, struct core_job *job); /* worker thread: touches the job only */
@@ -52,6 +56,8 @@ struct core_job {
 	void (*ended)(struct core_job *job); /* before it is freed, whatever happened; may be NULL */
 	char why[160];                       /* set by run() with its error: the cause for the user */
 };
+int core_jobs_init(struct core *core); /* what they share: list and timer */
+void core_jobs_done(struct core *core);
 /* NULL when memory is short (the call is then answered). */
 void *core_job_new(struct core *core, struct rpc_call *call, size_t size);
 void core_job_submit(struct core_job *job);

@@ -64,6 +64,7 @@ static struct login_job *login_new(struct core *core, struct rpc_call *call,
 	struct login_job *job = core_job_new(core, call, sizeof *job);
 	if (!job)
 		return NULL;
+	job->base.hurried = true;
 	job->base.ended = login_ended;
 	job->good = good;
 	job->answer = answer;

@@ -178,6 +178,7 @@ int core_serve(struct core *core, struct rpc_call *call, const struct core_metho
 	        core_job_new(core, call, ALIGN(sizeof *request) + ALIGN(method->response_size) + row->request_size);
 	if (!request)
 		return 0;
+	request->base.hurried = true;
 	request->base.run = request_run;
 	request->base.done = request_done;
 	request->base.ended = request_ended;

@@ -21,6 +21,9 @@
 #define HOUSEKEEPING_MS 3600000
 #define LOCAL_RETRY_MS  100
 #define MINUTE_MS       60000
+#define SLOW_US         3000000 /* a database that has done nothing for so long is slow */
+#define SLOW_CHECK_MS   250
+#define SLOW_WHY        "the database is slow at the moment"
 
 /* ---- jobs ---- */
 
@@ -50,6 +53,42 @@ void core_job_fail(struct core_job *job, int err, const char *why)
 	core_job_free(job);
 }
 
+static bool database_slow(const struct core *core)
+{
+	struct store_stats stats;
+	store_stats(core->store, &stats);
+	return stats.stuck_us > SLOW_US;
+}
+
+/* What has not begun is refused; what has may still succeed, and is answered when that is known. */
+static void on_patience(void *ctx)
+{
+	struct core *core = ctx;
+	if (list_empty(&core->hurried))
+		return io_timer_stop(core->patience);
+	if (!database_slow(core))
+		return;
+	LIST_EACH(at, &core->hurried) {
+		struct core_job *job = LIST_ENTRY(at, struct core_job, node);
+		if (store_withdraw(core->store, &job->job) < 0)
+			continue;
+		list_remove(&job->node);
+		core_job_fail(job, -E_BUSY, SLOW_WHY);
+	}
+}
+
+int core_jobs_init(struct core *core)
+{
+	list_init(&core->hurried);
+	core->patience = io_timer_new(core->loop, on_patience, core);
+	return core->patience ? 0 : -E_NO_MEMORY;
+}
+
+void core_jobs_done(struct core *core)
+{
+	core->patience = io_timer_free(core->patience);
+}
+
 static int job_run(struct store_tx *tx, struct store_job *store_job)
 {
 	struct core_job *job = LIST_ENTRY(store_job, struct core_job, job);
@@ -59,6 +98,8 @@ static int job_run(struct store_tx *tx, struct store_job *store_job)
 static void job_done(struct store_job *store_job, int err)
 {
 	struct core_job *job = LIST_ENTRY(store_job, struct core_job, job);
+	if (job->hurried)
+		list_remove(&job->node);
 	if (err < 0 && store_job->detail[0])
 		log_limited(LOG_WARNING, "a request failed in the database: %s: %s", err_text(err), store_job->detail);
 	if (err < 0)
@@ -71,9 +112,17 @@ void core_job_submit(struct core_job *job)
 {
 	job->job.run = job_run;
 	job->job.done = job_done;
-	int err = store_submit(job->core->store, &job->job);
+	struct core *core = job->core;
+	if (job->hurried && database_slow(core))
+		return core_job_fail(job, -E_BUSY, SLOW_WHY);
+	int err = store_submit(core->store, &job->job);
 	if (err < 0)
-		core_job_fail(job, err, NULL);
+		return core_job_fail(job, err, NULL);
+	if (!job->hurried)
+		return;
+	if (list_empty(&core->hurried))
+		io_timer_start(core->patience, SLOW_CHECK_MS, SLOW_CHECK_MS);
+	list_append(&core->hurried, &job->node);
 }
 
 int core_caller_check(struct store_tx *tx, struct core_caller *caller, enum account_action action, struct user *ret)
@@ -397,7 +446,7 @@ int server_core_main(struct priv_child *child)
 	core.local_retry = io_timer_new(core.loop, on_local_retry, &core);
 	core.housekeeping = io_timer_new(core.loop, on_housekeeping, &core);
 	core.minute = io_timer_new(core.loop, on_minute, &core);
-	if (!core.online || !core.local_retry || !core.housekeeping || !core.minute)
+	if (!core.online || !core.local_retry || !core.housekeeping || !core.minute || core_jobs_init(&core) < 0)
 		return 75;
 	store_warm_up();
 	priv_child_listen(child, &events, &core);
@@ -417,6 +466,7 @@ int server_core_main(struct priv_child *child)
 	connection_drop(&core.relay);
 	connection_drop(&core.viz);
 	store_free(core.store);
+	core_jobs_done(&core);
 	io_watch_free(core.local);
 	io_timer_free(core.local_retry);
 	fd_close(core.local_fd);

@@ -146,6 +146,7 @@ int test_core_setup(void **state)
 	struct test_core *f = calloc(1, sizeof *f);
 	f->core.loop = io_loop_new();
 	f->core.online = map_new(seed, 10);
+	assert_int_equal(core_jobs_init(&f->core), 0);
 	list_init(&f->core.watches);
 	list_init(&f->core.followers);
 	f->core.mesh_id = (struct id){ { 0x4d } };
@@ -181,6 +182,8 @@ int test_core_teardown(void **state)
 	test_store_remove(&f->files);
 	assert_int_equal(f->core.n_watches, 0);
 	assert_int_equal(f->core.logins, 0);
+	assert_true(list_empty(&f->core.hurried));
+	core_jobs_done(&f->core);
 	map_free(f->core.online);
 	mem_free(f->core.pairs);
 	io_loop_free(f->core.loop);

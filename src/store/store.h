@@ -46,19 +46,23 @@ struct store_job {
 	int (*run)(struct store_tx *tx, struct store_job *job);
 	void (*done)(struct store_job *job, int err);
 	char detail[STORE_DETAIL_SIZE]; /* with an error: the database's words, or "" */
-	struct list node;               /* the store's */
-	int err;                        /* the store's */
+	struct list node;               /* the store's, as are the next */
+	int err;
+	bool begun;
 };
 
 int store_start_worker(struct store *store, struct io_loop *loop);
 /* 0; -E_BUSY when STORE_QUEUE_MAX jobs wait; -E_CLOSED in store_free(): done() is then not called. */
 int store_submit(struct store *store, struct store_job *job);
+/* Takes back a job that was submitted and has not begun: 0, and done() is not called.  -E_RUNNING: it has, or it is done. */
+int store_withdraw(struct store *store, struct store_job *job);
 /* Runs one job at once; done() is not called.  Only before store_start_worker(). */
 int store_run(struct store *store, struct store_job *job);
 
 struct store_stats {
 	uint64_t jobs, commits;
-	size_t waiting; /* submitted and not yet done */
+	size_t waiting;    /* submitted and not yet done */
+	uint64_t stuck_us; /* microseconds for which the worker has had something to do and has done nothing */
 };
 void store_stats(struct store *store, struct store_stats *ret);
 

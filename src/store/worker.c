@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "io/io.h"
+#include "os/clock.h"
 #include "store/engine.h"
 
 struct store {
@@ -18,6 +19,8 @@ struct store {
 	/* Under the lock: */
 	struct list queued, finished;
 	struct store_stats stats;
+	bool called;       /* the worker was, and has not yet found that nothing is left */
+	uint64_t moved_us; /* clock_monotonic_us() when it was called, or has last done something */
 	bool stopping;
 };
 
@@ -63,15 +66,20 @@ static void *worker_main(void *ctx)
 	list_init(&batch);
 	pthread_mutex_lock(&store->lock);
 	for (;;) {
-		while (list_empty(&store->queued) && !store->stopping)
+		while (list_empty(&store->queued) && !store->stopping) {
+			store->called = false;
 			pthread_cond_wait(&store->changed, &store->lock);
+		}
 		if (list_empty(&store->queued))
 			break;
 		list_move_all(&batch, &store->queued);
+		LIST_EACH(at, &batch)
+			LIST_ENTRY(at, struct store_job, node)->begun = true;
 		pthread_mutex_unlock(&store->lock);
 		int err = batch_run(store->tx, &batch);
 		pthread_mutex_lock(&store->lock);
 		store->stats.commits += err == 0;
+		store->moved_us = clock_monotonic_us();
 		list_move_all(&store->finished, &batch);
 		io_wake_send(store->wake);
 	}
@@ -163,10 +171,27 @@ int store_submit(struct store *store, struct store_job *job)
 	pthread_mutex_lock(&store->lock);
 	int err = store->stopping ? -E_CLOSED : store->stats.waiting == STORE_QUEUE_MAX ? -E_BUSY : 0;
 	if (err == 0) {
+		if (!store->called)
+			store->moved_us = clock_monotonic_us();
+		store->called = true;
+		job->begun = false;
 		list_append(&store->queued, &job->node);
 		store->stats.jobs++;
 		store->stats.waiting++;
 		pthread_cond_signal(&store->changed);
+	}
+	pthread_mutex_unlock(&store->lock);
+	return err;
+}
+
+int store_withdraw(struct store *store, struct store_job *job)
+{
+	pthread_mutex_lock(&store->lock);
+	int err = job->begun ? -E_RUNNING : 0;
+	if (err == 0) {
+		list_remove(&job->node);
+		store->stats.jobs--;
+		store->stats.waiting--;
 	}
 	pthread_mutex_unlock(&store->lock);
 	return err;
@@ -188,5 +213,6 @@ void store_stats(struct store *store, struct store_stats *ret)
 {
 	pthread_mutex_lock(&store->lock);
 	*ret = store->stats;
+	ret->stuck_us = store->called ? clock_monotonic_us() - store->moved_us : 0;
 	pthread_mutex_unlock(&store->lock);
 }

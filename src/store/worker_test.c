@@ -201,6 +201,43 @@ static void test_queue_is_bounded(void **state)
 	scene_remove(&scene);
 }
 
+/* What has not begun can be taken back; that nothing is done can be seen. */
+static void test_withdraw(void **state)
+{
+	(void)state;
+	struct scene scene = scene_make(3);
+	struct gate gate = { .job.run = gate_run, .job.done = gate_done, .done_with = 1 };
+	struct store_stats stats;
+	assert_int_equal(pipe(gate.ends), 0);
+	scene_start(&scene);
+	store_stats(scene.test.store, &stats);
+	assert_int_equal(stats.stuck_us, 0);
+	assert_int_equal(store_submit(scene.test.store, &gate.job), 0);
+	while (store_withdraw(scene.test.store, &gate.job) == 0) /* until it has begun */
+		assert_int_equal(store_submit(scene.test.store, &gate.job), 0);
+	for (size_t i = 0; i < scene.n; i++)
+		assert_int_equal(store_submit(scene.test.store, &scene.things[i].job), 0);
+	assert_int_equal(store_withdraw(scene.test.store, &scene.things[1].job), 0);
+	store_stats(scene.test.store, &stats);
+	assert_int_equal(stats.waiting, 3);
+	assert_int_equal(stats.jobs, 3);
+	uint64_t before = stats.stuck_us;
+	do
+		store_stats(scene.test.store, &stats);
+	while (stats.stuck_us <= before);
+	assert_int_equal(store_withdraw(scene.test.store, &gate.job), -E_RUNNING);
+	assert_int_equal(write(gate.ends[1], "x", 1), 1);
+	scene.test.store = store_free(scene.test.store);
+	assert_int_equal(gate.done_with, 0);
+	assert_int_equal(scene.done, 2);
+	assert_int_equal(scene.things[1].place, 0);
+	assert_int_equal(scene.things[2].place, 2);
+	assert_int_equal(scene_count(&scene), 2);
+	close(gate.ends[0]);
+	close(gate.ends[1]);
+	scene_remove(&scene);
+}
+
 /* done() may submit: here each job submits the next. */
 static void chain_done(struct store_job *job, int err)
 {
@@ -395,6 +432,7 @@ int main(void)
 		cmocka_unit_test(test_failing_jobs_fail_alone),
 		cmocka_unit_test(test_lost_transaction_fails_all),
 		cmocka_unit_test(test_queue_is_bounded),
+		cmocka_unit_test(test_withdraw),
 		cmocka_unit_test(test_submit_from_done),
 		cmocka_unit_test(test_nothing_new_while_ending),
 		cmocka_unit_test(test_start),

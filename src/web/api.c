@@ -65,13 +65,23 @@ static void on_told(void *ctx, int err, const char *why, const void *response)
 	(void)ctx, (void)err, (void)why, (void)response;
 }
 
-/* What smells of an attack goes into the audit log, which a flood must not fill. */
+/* What no page of the console asks for: another site's, another reader's of HTTP or JSON, or about what is not for him. */
+static bool smells(const struct http_exchange *exchange, int err)
+{
+	static const int errs[] = { E_ORIGIN, E_HOST, E_TICKET, E_HTTP_HEAD, E_JSON, E_TOO_LONG, E_DENIED };
+	for (size_t i = 0; i < sizeof errs / sizeof *errs; i++)
+		if (err == -errs[i])
+			return true;
+	return err == -E_NOT_FOUND && strstr(exchange->path, "{id}");
+}
+
+/* That goes into the audit log, which a flood must not fill. */
 static void refusal_tell(const struct http_exchange *exchange, int err)
 {
 	struct web *web = exchange->web;
 	int64_t minute = (int64_t)(io_loop_now_ms(web->loop) / 60000);
 	murmesh_Refusal refusal = { .error = (uint32_t)-err, .left_out = web->refusals_left_out };
-	if ((err != -E_ORIGIN && err != -E_HOST && err != -E_TICKET) || !web->core)
+	if (!smells(exchange, err) || !web->core)
 		return;
 	if (minute != web->refusals_since)
 		web->refusals = 0;

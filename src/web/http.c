@@ -322,6 +322,16 @@ static void request_complete(struct http_connection *c, const struct h1_request 
 	dispatch_request(exchange, head, (struct str){ buf_str(&c->in).ptr + head_len, (size_t)head->fields.content_length });
 }
 
+/* No encoding is taken; one that others could read in another way than we is worse than that (RFC 9112 section 11.2). */
+static int encoding_check(const struct h1_fields *fields)
+{
+	struct str value;
+	if (!fields->has_transfer_encoding)
+		return 0;
+	bool plain = h1_field_once(fields, "Transfer-Encoding", &value) == 0 && str_equal_nocase(value, STR("chunked"));
+	return plain && !fields->has_content_length ? -E_UNSUPPORTED : -E_HTTP_HEAD;
+}
+
 /* Looks at what has come. */
 static void request_look(struct http_connection *c)
 {
@@ -334,8 +344,9 @@ static void request_look(struct http_connection *c)
 		return;
 	if (err < 0)
 		return request_refuse(c, NULL, 0, err);
-	if (head.fields.has_transfer_encoding)
-		return request_refuse(c, &head, 0, -E_UNSUPPORTED);
+	err = encoding_check(&head.fields);
+	if (err < 0)
+		return request_refuse(c, &head, 0, err);
 	err = dispatch_admit(c->web, stream_fd(c->stream), &head, &body_max);
 	if (err == 0 && head.fields.content_length > body_max)
 		err = -E_TOO_LONG;

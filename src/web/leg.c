@@ -64,8 +64,6 @@ static void leg_end(struct leg *leg, int err, const char *why)
 	struct passport *passport = leg->passport;
 	struct rpc_connection *connection = leg->connection;
 	struct list uses = LIST_INIT(uses);
-	if (!passport)
-		return;
 	leg->passport = NULL;
 	leg->connection = NULL;
 	list_remove(&leg->node);

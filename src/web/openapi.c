@@ -194,6 +194,7 @@ static json_t *operation(const struct route *route)
 	json_t *result = json_pack("{s:s, s:s, s:o, s:o}", "operationId", route->name, "summary", route->summary, "parameters",
 	                           parameters(route), "responses", responses(route));
 	json_object_set_new(result, "x-right", route->right ? json_string(route->right) : json_null());
+	json_object_set_new(result, "x-everywhere", json_boolean(route->everywhere));
 	json_object_set_new(result, "x-step-up", json_boolean(route->step_up));
 	json_object_set_new(result, "x-audited", json_string(route->audited));
 	json_object_set_new(result, "security", route->access == ACCESS_SESSION ? json_pack("[{s:[]}]", "session") : json_array());

@@ -17,7 +17,7 @@ struct route {
 	const char *method, *path; /* "/api/devices/{id}" */
 	enum route_access access;
 	const char *right;             /* the least role: "viewer", "operator", "administrator"; NULL = none is needed */
-	bool step_up;                  /* needs a fresh proof (POST /api/me/step-up) */
+	bool step_up;                  /* always needs a fresh proof (POST /api/me/step-up) */
 	const char *audited;           /* what core writes down; else "no: " and why not */
 	const char *summary;           /* for the description */
 	const struct schema *body;     /* NULL = there is none */
@@ -33,6 +33,7 @@ struct route {
 	/* Makes the answer, or goes on; NULL = the reply is the answer. */
 	void (*done)(struct api_call *call, const void *reply);
 	size_t body_max; /* bytes; 0 = the usual */
+	bool everywhere; /* only for those whose role holds in all groups */
 };
 
 extern const struct route routes[];

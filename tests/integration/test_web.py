@@ -1,5 +1,7 @@
 """The console's server as browsers meet it, and as those who are none do."""
+import ctypes
 import gzip
+import json
 import os
 import re
 import signal
@@ -168,8 +170,9 @@ BAD = {
     "double slash": (b"GET //api/me HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "backslash": (b"GET /api\\me HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "chunked": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
-    "both lengths": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
-    "odd encoding": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n", 501),
+    "both lengths": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "odd encoding": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n", 400),
+    "two encodings": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "two lengths": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n123456", 400),
     "list of lengths": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5, 5\r\n\r\n12345", 400),
     "signed length": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: +5\r\n\r\n12345", 400),
@@ -296,6 +299,44 @@ def test_forged_requests(home, root):
     assert len(rows) <= 61, "a flood does not fill the log"
 
 
+def test_attacks_are_in_the_audit_log(new_mesh):
+    """Each kind is refused with 4xx, and can be read of later; a flood of them is counted."""
+    mesh = new_mesh()
+    root, lines = browser_of(mesh), b"Host: 127.0.0.1:%d\r\n" % mesh.port
+
+    def raw(head):
+        status, _, rest = exchange(mesh.port, head.replace(HOST, lines) + b"\r\n").partition(b"\r\n")
+        return int(status.split()[1]), json.loads(rest.partition(b"\r\n\r\n")[2])
+
+    def asked(answer):
+        return answer.status, answer.json
+
+    def upgraded(**headers):
+        with pytest.raises(Refused) as failure:
+            root.socket(**headers)
+        return asked(failure.value.answer)
+    attacks = [
+        ("POST /api/keys", asked(root.post("/api/keys", {}, headers={"Origin": "https://evil.example"}))),
+        ("GET /ws", upgraded(Origin="https://evil.example")),
+        ("GET /api/me", asked(root.get("/api/me", headers={"Host": "evil.example"}))),
+        ("POST /api/login", raw(b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n")),
+        ("", raw(b"GET / HTTP/1.1\r\n" + HOST + b"Content-Length: +5\r\n")),
+        ("", raw(b"GET /../etc/passwd HTTP/1.1\r\n" + HOST)),
+        ("POST /api/login", asked(Browser(mesh.port).post("/api/login", raw=b"[" * 60000))),
+        ("PUT /api/me/password", asked(root.request("PUT", "/api/me/password", raw=b'{"password":"\xff"}'))),
+        ("PUT /api/me/totp", asked(root.request("PUT", "/api/me/totp", raw=b"x" * (1 << 20)))),
+        ("GET /api/devices/{id}", asked(root.get("/api/devices/" + "0" * 32))),
+    ]
+    told = until(lambda: len(rows := root.get("/api/audit?text=request+refused").json) >= len(attacks) and rows, "all are in the log")
+    for what, (status, answer) in attacks:
+        assert 400 <= status < 500, (what, status, answer)
+        rows = [row for row in told if row["object"].strip() == what and row["detail"] == f"{answer['what']}, from 127.0.0.1"]
+        assert rows, (what, answer, told)
+    for _ in range(60):
+        assert root.get("/api/devices/" + "0" * 32).status == 404
+    assert len(root.get("/api/audit?text=request+refused").json) <= 61
+
+
 def test_login_and_cookie(home):
     line = home.cli("login-link").stdout
     browser, token = Browser(home.port), line.split("#token=")[1].split()[0]
@@ -339,6 +380,37 @@ def test_wrong_passwords(home):
             break
     refused(answer, 429, "E1222")
     assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_brute_force(new_mesh):
+    """Ten wrong passwords of one account, wherever they come from, then a delay; it passes by itself, and all is in the audit log."""
+    mesh = new_mesh()
+    assert browser_of(mesh).post("/api/me/setup", {"name": "root", "password": PASSWORD}).status == 200
+
+    def attempt(number, password):
+        return Browser(mesh.port, source=f"127.0.3.{number + 1}").post("/api/login", {"name": "root", "password": password})
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda number: attempt(number, f"guess {number}"), range(10)))
+        assert [answer.status for answer in answers] == [401] * 10
+        answers = list(pool.map(lambda number: attempt(number, f"guess {number}"), range(10, 16)))
+    waits = [int(refused(answer, 429, "E1222").headers["Retry-After"]) for answer in answers if answer.status == 429]
+    assert waits and all(1 <= wait <= 60 for wait in waits)
+    answer = until(lambda: (answer := attempt(20, PASSWORD)).status == 200 and answer, "the delay passes", 90)
+    root = Browser(mesh.port)
+    root.cookie = answer.headers["Set-Cookie"].split(";")[0].split("=", 1)[1]
+    failures = root.get("/api/audit?text=login+failed").json
+    assert len(failures) >= 10 and all(row["object"] == "root" and "from 127.0.3." in row["detail"] for row in failures)
+
+
+@pytest.mark.parametrize("path", ["/<script>alert(1)</script>", "/api/<img src=x onerror=alert(1)>", "/?x=<script>alert(1)</script>", "/login?<script>alert(1)</script>",
+                                  "/api/me?<script>alert(1)</script>=1", "/ws?ticket=<script>alert(1)</script>"])
+def test_nothing_is_reflected(home, root, path):
+    """What is asked for does not come back as a page, escaped or not."""
+    head = f"GET {path} HTTP/1.1\r\nHost: {root.host}\r\nCookie: __Host-session={root.cookie}\r\nConnection: close\r\n\r\n"
+    answer = exchange(home.port, head.encode())
+    assert b"alert(1)" not in answer, answer
+    answer = checked(root.request("PUT", "/api/me/totp", {"<script>alert(1)</script>": 1}))
+    assert answer.status == 400 and answer.headers["Content-Type"] == "application/json"
 
 
 def test_login_beside_a_flood(home):
@@ -571,6 +643,90 @@ def test_pings(home, root):
         began = time.monotonic()
         assert root.get("/api/me").status == 200
         assert time.monotonic() - began < 2 * PATIENCE
+
+
+# ---- what is slow or full ----
+
+class Stopped:
+    """One thread stands still, the rest of its process goes on."""
+    SEIZE, INTERRUPT, DETACH, ALL_THREADS = 0x4206, 0x4207, 17, 0x40000000
+
+    def __init__(self, thread):
+        self.thread = thread
+
+    def trace(self, request):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        if libc.ptrace(request, self.thread, None, None) < 0:
+            raise OSError(ctypes.get_errno(), "ptrace")
+
+    def __enter__(self):
+        self.trace(self.SEIZE)
+        self.trace(self.INTERRUPT)
+        os.waitpid(self.thread, self.ALL_THREADS)
+        return self
+
+    def __exit__(self, *_):
+        self.trace(self.DETACH)
+
+
+def refused_at_once(ask):
+    """503, which says when to come again, within 100 ms; the best of some, since other programs run here too."""
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        answer = refused(ask(), 503, "E1022")
+        took.append(time.monotonic() - began)
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert min(took) < 0.1 * PATIENCE, took
+
+
+def pages_load(mesh):
+    page = Browser(mesh.port).get("/")
+    assert page.status == 200
+    for path in re.findall(rb'(?:src|href)="(/assets/[^"]+)"', page.body):
+        assert Browser(mesh.port).get(path.decode()).status == 200
+
+
+def test_database_slow(new_mesh):
+    """What has not begun is refused and is not done later; whoever comes is refused at once; pages load; then all is well again."""
+    mesh = new_mesh()
+    browser, other = browser_of(mesh), browser_of(mesh)
+    core = mesh.server.roles()["core"]
+    device = f"/api/devices/{next(iter(mesh.devices().values()))['id']}"
+    worker, = (int(thread) for thread in os.listdir(f"/proc/{core}/task") if int(thread) != core)
+    with ThreadPoolExecutor(1) as pool:
+        with Stopped(worker):
+            waiting = pool.submit(browser.request, "PATCH", device, {"add_tags": ["never"]})
+            refused(waiting.result(), 503, "E1022")
+            for ask in (lambda: other.get("/api/me"), lambda: other.get("/api/users"), lambda: other.request("PATCH", device, {"add_tags": ["never"]}),
+                        lambda: other.post("/api/login", {"name": "local", "password": "guess"})):
+                refused_at_once(ask)
+            pages_load(mesh)
+    until(lambda: other.get(device).status == 200, "the database is well again")
+    assert other.get(device).json["device"]["tags"] == []
+
+
+def test_password_pool_full(new_mesh):
+    """Whoever comes while others are being checked is refused at once; who is logged in notices nothing."""
+    mesh = new_mesh()
+    browser = browser_of(mesh)
+    passwords = mesh.server.roles()["hash"]
+    attempt = {"name": "somebody", "password": "guess"}
+    with ThreadPoolExecutor(8) as pool:
+        os.kill(passwords, signal.SIGSTOP)
+        try:
+            waiting = [pool.submit(Browser(mesh.port, source=f"127.0.1.{n}").post, "/api/login", attempt) for n in range(1, 9)]
+            until(lambda: sum(one.done() for one in waiting) == 4, "four are being checked, the others were refused")
+            assert all(one.result().status == 503 for one in waiting if one.done())
+            late = Browser(mesh.port, source="127.0.2.1")
+            refused_at_once(lambda: late.post("/api/login", attempt))
+            pages_load(mesh)
+            assert browser.get("/api/me").status == 200
+        finally:
+            os.kill(passwords, signal.SIGCONT)
+        assert sorted(one.result().status for one in waiting) == [401] * 4 + [503] * 4
+    assert late.post("/api/login", attempt).status == 401
 
 
 # ---- roles that die ----

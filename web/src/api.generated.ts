@@ -308,7 +308,7 @@ export function client(call: Call) {
 		/** Changes all devices of a query (taking them out with a fresh proof) (administrator). */
 		changeDevices: (body: { query: string; count: number; group?: string; add_tags?: string[]; remove_tags?: string[]; retire?: boolean }) =>
 			call<DevicesChanged>('POST', '/api/devices/change', body),
-		/** A line for machines to join with (administrator). */
+		/** A line for machines to join with (for more than 100, or for more than 30 days, with a fresh proof) (administrator). */
 		newKey: (body: { uses?: number; lifetime_s?: number; group?: string; approve?: boolean; network?: string }) =>
 			call<JoinKey>('POST', '/api/keys', body),
 		/** Machines that wait for approval, oldest first (administrator). */
@@ -317,22 +317,22 @@ export function client(call: Call) {
 		/** Lets a machine in, or refuses it (administrator). */
 		decideApproval: (id: string, body: { approve: boolean }) =>
 			call<Approval>('POST', `/api/approvals/${id}`, body),
-		/** All users (administrator). */
+		/** All users (administrator of all groups). */
 		users: () =>
 			call<User[]>('GET', '/api/users'),
-		/** A new user, and his one-time link (administrator, with a fresh proof). */
+		/** A new user, and his one-time link (administrator of all groups, with a fresh proof). */
 		addUser: (body: { name: string; role: 'viewer' | 'operator' | 'administrator'; all_groups?: boolean; groups?: string[] }) =>
 			call<UserLink>('POST', '/api/users', body),
-		/** Changes a user (administrator, with a fresh proof). */
+		/** Changes a user (administrator of all groups, with a fresh proof). */
 		changeUser: (id: string, body: { role?: 'viewer' | 'operator' | 'administrator'; all_groups?: boolean; groups?: string[]; disabled?: boolean; forget_totp?: boolean }) =>
 			call<User>('PATCH', `/api/users/${id}`, body),
-		/** A one-time link for a user (administrator, with a fresh proof). */
+		/** A one-time link for a user (administrator of all groups, with a fresh proof). */
 		newUserLink: (id: string) =>
 			call<LoginLink>('POST', `/api/users/${id}/login-link`),
-		/** What was done, the newest first (administrator). */
+		/** What was done, the newest first (administrator of all groups). */
 		audit: (query: { limit?: number; before?: number; text?: string } = {}) =>
 			call<AuditRow[]>('GET', withQuery('/api/audit', query)),
-		/** Whether nobody has changed it (administrator). */
+		/** Whether nobody has changed it (administrator of all groups). */
 		verifyAudit: () =>
 			call<AuditVerdict>('GET', '/api/audit/verify'),
 		/** Runs a command on all devices of a query (operator). */
