@@ -18,6 +18,8 @@ static int key_new(const struct cli *cli)
 	if (code)
 		return code;
 	int err = session_unary(&session, &rpc_Fleet_NewKey, &request, &reply, sizeof reply);
+	if (err == 0 && (reply.approve != request.approve || !str_is(str_from(reply.network), request.network)))
+		err = -E_UNSUPPORTED; /* an older server: its line would let machines in that must not come in */
 	clock_format(reply.expires, expires);
 	if (err < 0)
 		code = session_fail(&session, err, "no join key was made");

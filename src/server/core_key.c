@@ -113,6 +113,8 @@ int core_key_run(struct store_tx *tx, struct core_request *request)
 		err = key_of_line(reply, &key);
 	key.created_by = user.id;
 	reply->expires = key.expires;
+	reply->approve = key.approve;
+	str_copy(str_from(key.network), reply->network, sizeof reply->network);
 	if (err == 0)
 		err = ca_join_key_add(tx, &key);
 	if (err == 0)
