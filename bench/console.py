@@ -5,6 +5,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -16,7 +17,7 @@ sys.path.insert(0, os.path.join(HERE, "../tests"))
 from console import Browser  # pylint: disable=wrong-import-position
 
 SIZES = list(map(int, sys.argv[2:])) or [100, 100_000]
-ROUNDS = 5
+ROUNDS = 7
 QUERIES = ["web", "tag:web and not os:alpine", "name:web-fra-8-1"]
 STEPS = {"wheel": 120, "bar": 11_000}  # pixels in a frame: a wheel that is turned fast; the bar pulled from end to end in 5 s
 DEAF = 10
@@ -27,13 +28,20 @@ def login_link(mesh):
     return mesh.lab.start_printing(f"{BIN}/murmesh", "--dir", mesh.directory, "login-link", stderr=subprocess.DEVNULL)[1].split()[-1]
 
 
-def play(mesh, what, **given):
+def logged_in(mesh):
+    return Browser(mesh.port, token=login_link(mesh).split("#token=")[1])
+
+
+def set_up(mesh):
+    """There is an administrator, so that links lead to the fleet."""
+    assert logged_in(mesh).post("/api/me/setup", {"name": "ada", "password": "a flock at dusk"}).status == 200
+
+
+def play(mesh, what, devices, **given):
     """The results of console.mjs."""
-    given |= {"what": what, "url": f"https://127.0.0.1:{mesh.port}/", "login": login_link(mesh), "chromium": shutil.which("chromium"),
-              "pictures": mesh.lab.folder, "patience": 8, "seconds": 600, "rounds": ROUNDS}
-    done = subprocess.run(["node", f"{HERE}/console.mjs"], input=json.dumps(given), stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(done.stdout)
+    given |= {"what": what, "devices": devices + 1, "url": f"https://127.0.0.1:{mesh.port}/", "cookie": logged_in(mesh).cookie,
+              "chromium": shutil.which("chromium"), "folder": tempfile.mkdtemp(dir=mesh.lab.folder), "rounds": ROUNDS}
+    done = subprocess.run(["node", f"{HERE}/console.mjs"], input=json.dumps(given), stdout=subprocess.PIPE, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -64,12 +72,6 @@ def ls_ms(mesh):
     return (time.monotonic() - began) * 1e3
 
 
-def set_up(mesh):
-    """There is an administrator, so that links lead to the fleet."""
-    browser = Browser(mesh.port, token=login_link(mesh).split("#token=")[1])
-    assert browser.post("/api/me/setup", {"name": "ada", "password": "a flock at dusk"}).status == 200
-
-
 def pss_kb(pids):
     return [memory_kb(pid, "Pss") for pid in pids]
 
@@ -83,24 +85,23 @@ def view(mesh, n):
     pids = server(mesh)
     before, quiet = pss_kb(pids.values()), [ls_ms(mesh) for _ in range(20)]
     cpu = Cpu(pids)
-    with Beside(lambda: pss_kb(pids.values()), 0.05) as memory:
-        rounds = play(mesh, "load")
+    rounds = play(mesh, "load", n)
     spent = cpu.spent()
-    time.sleep(1)
-    after = pss_kb(pids.values())
     figures = {name: median([each[name] for each in rounds]) for name in rounds[0]}
     report("console_view", devices=n, **figures, slowest_first_row_ms=max(each["first_row_ms"] for each in rounds),
            **{f"{role}_cpu_ms": spent[role] * 1e3 / ROUNDS for role in ROLES})
+    with Beside(lambda: pss_kb(pids.values()), 0.05) as memory, Beside(lambda: ls_ms(mesh), 0.05) as others:
+        play(mesh, "load", n)
+    time.sleep(1)
+    after = pss_kb(pids.values())
     report("console_view_memory", devices=n, **{f"{role}_{name}_kb": kb for name, row in (
         ("before", before), ("most", [max(column) for column in zip(*memory.results)]), ("after", after)) for role, kb in zip(ROLES, row)})
-    with Beside(lambda: ls_ms(mesh), 0.01) as others:
-        play(mesh, "load")
     report("console_view_others", devices=n, quiet_p50_ms=median(quiet), quiet_max_ms=max(quiet), p50_ms=median(others.results),
            max_ms=max(others.results))
 
 
 def use(mesh, n):
-    results = play(mesh, "use", queries=QUERIES, steps=list(STEPS.values()))
+    results = play(mesh, "use", n, queries=QUERIES, steps=list(STEPS.values()))
     for query in QUERIES:
         mine = [each for each in results if each.get("query") == query]
         keys = [key for each in mine for key in each["keys"]]
@@ -114,7 +115,7 @@ def use(mesh, n):
 def deaf(mesh, n):
     """Browsers that ask for the fleet and read nothing."""
     pids = server(mesh)
-    browser = Browser(mesh.port, token=login_link(mesh).split("#token=")[1])
+    browser = logged_in(mesh)
     time.sleep(1)
     before = pss_kb(pids.values())
     sockets = [browser.socket().subscribe("fleet") for _ in range(DEAF)]
