@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import struct
+import time
 
 from harness import PATIENCE, closed
 
@@ -186,8 +187,9 @@ class Socket:
 
     def until(self, wanted, channel="fleet"):
         """Events of the channel up to the first of which wanted(event) is true."""
-        seen = []
+        seen, end = [], time.monotonic() + 3 * SECONDS
         while True:
+            assert time.monotonic() < end, f"it did not come; last of {channel}: {seen[-5:]}"
             message = self.message()
             if message["channel"] != channel:
                 continue

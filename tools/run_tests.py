@@ -8,7 +8,7 @@ import tempfile
 import xml.etree.ElementTree
 
 TOGETHER = ["tests/unit_tools", "tests/integration", "tests/interop", "tests/faults"]
-ALONE = ["tests/integration/test_live.py", "tests/browser"]  # these see all that the machine does
+ALONE = ["tests/integration/test_probe.py", "tests/integration/test_live.py", "tests/browser"]  # these see all that the machine does
 
 
 def meson(build):
