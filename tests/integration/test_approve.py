@@ -67,10 +67,10 @@ def test_by_fingerprint_and_id(mesh, ask):
 
 
 def test_two_of_one_name(mesh, ask):
-    first, one = ask("twin", folder="twin1")
-    second, other = ask("twin", folder="twin2")
+    first, one = ask("double", folder="double1")
+    second, other = ask("double", folder="double2")
     assert one["full_name"] != other["full_name"] and one["fingerprint"] != other["fingerprint"]
-    refused(mesh.cli("approve", "twin"), what="E1027")
+    refused(mesh.cli("approve", "double"), what="E1027")
     assert set(waiting(mesh)) >= {one["full_name"], other["full_name"]}
     assert mesh.cli("approve", other["full_name"], one["full_name"]).returncode == 0
     first.online()

@@ -17,6 +17,8 @@ export interface Searchable {
 	tags: string[];
 	os: string;
 	version: string;
+	/** All that a bare word is looked for in, a line each. */
+	text: string;
 }
 
 export type Predicate = (row: Searchable, now: number) => boolean;
@@ -55,15 +57,12 @@ function lowerKnown(text: string): string {
 }
 
 export function searchable(device: Device): Searchable {
-	return {
-		device,
-		name: lower(device.name),
-		full: lower(device.full_name),
-		group: lowerKnown(device.group),
-		tags: device.tags.map(lowerKnown),
-		os: lowerKnown(device.os),
-		version: lowerKnown(device.version),
-	};
+	const name = lower(device.name);
+	const full = lower(device.full_name);
+	const group = lowerKnown(device.group);
+	const tags = device.tags.map(lowerKnown);
+	const os = lowerKnown(device.os);
+	return { device, name, full, group, tags, os, version: lowerKnown(device.version), text: [full, name, group, os, ...tags].join('\n') };
 }
 
 interface Value {
@@ -101,6 +100,9 @@ function wildcard(parts: string[]): (value: string) => boolean {
 
 function bareWord(word: Value): Predicate {
 	const plain = word.quoted || !word.text.includes('*');
+	const wanted = lower(word.text);
+	if (plain && /^[0-9a-f]+$/.test(wanted)) return ({ text, device }) => text.includes(wanted) || device.id.startsWith(wanted);
+	if (plain && wanted && !wanted.includes('\n')) return ({ text }) => text.includes(wanted);
 	const matches = matcher(word, plain ? 'substring' : 'exact');
 	const matchesId = matcher(word, 'prefix');
 	return ({ full, name, group, tags, os, device }) =>

@@ -14,6 +14,11 @@ export function visibleWindow(count: number, rowHeight: number, scrollTop: numbe
 	return { first, end: Math.max(first, end) };
 }
 
+/** The most rows that are drawn at once. */
+export function windowSize(rowHeight: number, height: number): number {
+	return Math.ceil(height / rowHeight) + 2 * OVERSCAN + 1;
+}
+
 /** Where to scroll so that a row is whole in view below a head of `head` pixels; the same place when it is already. */
 export function scrollToShow(index: number, rowHeight: number, scrollTop: number, height: number): number {
 	const top = index * rowHeight;
