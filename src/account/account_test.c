@@ -3,20 +3,6 @@
 #include "account/account.h"
 #include "account/login.h"
 
-static int setup(void **state)
-{
-	static struct test_store test;
-	test_store_make(&test, &store_schema_server);
-	*state = &test;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	test_store_remove(*state);
-	return 0;
-}
-
 static void test_may(void **state)
 {
 	(void)state;
@@ -223,7 +209,7 @@ static void test_faults_everywhere(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_may), TEST(test_local_is_made_once), TEST(test_users),
 		TEST(test_update),          TEST(test_faults_everywhere),  cmocka_unit_test(test_groups),

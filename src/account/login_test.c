@@ -6,20 +6,6 @@
 
 #define NOW 1000000
 
-static int setup(void **state)
-{
-	static struct test_store test;
-	test_store_make(&test, &store_schema_server);
-	*state = &test;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	test_store_remove(*state);
-	return 0;
-}
-
 static struct user eve_add(struct store_tx *tx)
 {
 	struct user eve = { .id = { { 1 } }, .name = "Eve", .role = ACCOUNT_ADMINISTRATOR, .created = 1, .all_groups = true };
@@ -261,7 +247,7 @@ static void test_faults_everywhere(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_delay),
 		TEST(test_password),

@@ -3,20 +3,6 @@
 #include "audit/audit.h"
 #include "base/encode.h"
 
-static int setup(void **state)
-{
-	static struct test_store test;
-	test_store_make(&test, &store_schema_server);
-	*state = &test;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	test_store_remove(*state);
-	return 0;
-}
-
 static int append(struct store_tx *tx, const char *detail)
 {
 	struct audit_event event = { STR("local"), STR("key.new"), STR("group a"), str_from(detail) };
@@ -259,7 +245,7 @@ static void test_faults_everywhere(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_chain),    TEST(test_limits),  TEST(test_pieces),
 		TEST(test_searches), TEST(test_changes), TEST(test_faults_everywhere),

@@ -6,20 +6,6 @@
 
 static const struct id device = { { 7 } }, other = { { 8 } };
 
-static int setup(void **state)
-{
-	static struct test_store test;
-	test_store_make(&test, &store_schema_server);
-	*state = &test;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	test_store_remove(*state);
-	return 0;
-}
-
 static struct approval approval_of(uint8_t number, int64_t asked)
 {
 	return (struct approval){ .device = { { number } },
@@ -177,7 +163,7 @@ static void test_faults_everywhere(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 	const struct CMUnitTest tests[] = { TEST(test_life), TEST(test_twice), TEST(test_kept_with_its_enrolment),
 		                            TEST(test_too_many), TEST(test_faults_everywhere) };
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "crypto/certificate.h"
 #include "crypto/key.h"
+#include "os/network.h"
 
 struct store_tx;
 
@@ -24,9 +25,9 @@ struct join_key {
 	int64_t created, expires;
 	int64_t uses_left; /* 1 to CA_USES_MAX when added */
 	char group[CA_GROUP_SIZE];
-	struct id created_by; /* user */
-	char network[256];    /* ranges that it works from (os/network.h); "" = everywhere */
-	bool approve;         /* who comes with it waits until somebody approves (ca/approvals.h) */
+	struct id created_by;              /* user */
+	char network[NETWORK_RANGES_SIZE]; /* ranges that it works from (os/network.h); "" = everywhere */
+	bool approve;                      /* who comes with it waits until somebody approves (ca/approvals.h) */
 };
 
 int ca_join_key_add(struct store_tx *tx, const struct join_key *key); /* -E_EXISTS, -E_LIMIT */

@@ -7,20 +7,6 @@
 static const struct id key_id = { { 1 } }, device_id = { { 7 } }, other_device = { { 8 } };
 static const uint8_t csr[HASH_SIZE] = { 1 }, other_csr[HASH_SIZE] = { 2 };
 
-static int setup(void **state)
-{
-	static struct test_store test;
-	test_store_make(&test, &store_schema_server);
-	*state = &test;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	test_store_remove(*state);
-	return 0;
-}
-
 static void run(void **state, test_body body)
 {
 	assert_int_equal(test_run(*state, body, NULL), 0);
@@ -429,7 +415,7 @@ static void test_faults_everywhere(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_join_keys),    TEST(test_list_and_prune),    TEST(test_enrol),        TEST(test_key_of_several_uses),
 		TEST(test_late),         TEST(test_too_many_pending),  TEST(test_certificates), TEST(test_prune_certificates),

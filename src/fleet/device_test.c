@@ -5,20 +5,6 @@
 
 #include "fleet/fleet.h"
 
-static int setup(void **state)
-{
-	static struct test_store test;
-	test_store_make(&test, &store_schema_server);
-	*state = &test;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	test_store_remove(*state);
-	return 0;
-}
-
 static void run(void **state, test_body body)
 {
 	assert_int_equal(test_run(*state, body, NULL), 0);
@@ -470,7 +456,7 @@ static void test_tokens_never_repeat(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_tokens),
 		TEST(test_last_token),

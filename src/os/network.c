@@ -1,9 +1,9 @@
 #include "os/network.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "os/socket.h"
 
 struct range {
 	uint8_t bytes[16]; /* IPv4: the first four */
@@ -12,21 +12,13 @@ struct range {
 
 static int address_parse(struct str text, struct range *ret)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-	char name[INET6_ADDRSTRLEN];
-	*ret = (struct range){ .size = 16 };
+	struct socket_address address;
+	*ret = (struct range){ 0 };
 	if (text.len > 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
 		text = (struct str){ text.ptr + 1, text.len - 2 };
-	if (str_copy(text, name, sizeof name) < 0)
+	if (socket_address_parse(text, 0, &address) < 0)
 		return -E_NETWORK_RANGE;
-	if (inet_pton(AF_INET, name, ret->bytes) == 1)
-		ret->size = 4;
-	else if (inet_pton(AF_INET6, name, ret->bytes) != 1)
-		return -E_NETWORK_RANGE;
-	if (ret->size == 16 && memcmp(ret->bytes, mapped, sizeof mapped) == 0) {
-		memmove(ret->bytes, ret->bytes + 12, 4);
-		ret->size = 4;
-	}
+	ret->size = (unsigned)socket_address_bytes(&address, ret->bytes);
 	ret->bits = 8 * ret->size;
 	return 0;
 }

@@ -79,24 +79,32 @@ uint16_t socket_address_port(const struct socket_address *address)
 	}
 }
 
-void socket_address_source(const struct socket_address *address, struct socket_source *ret)
+size_t socket_address_bytes(const struct socket_address *address, uint8_t out[16])
 {
 	const struct in6_addr *v6 = &ip6(address)->sin6_addr;
-	const void *v4 = NULL;
-	*ret = (struct socket_source){ 0 };
-	if (address->storage.ss_family == AF_INET)
-		v4 = &ip4(address)->sin_addr;
-	else if (address->storage.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6))
-		v4 = &v6->s6_addr[12];
-	if (v4) {
-		ret->len = 4;
-		memcpy(ret->key, v4, ret->len);
-		ret->loopback = ret->key[0] == 127;
-	} else if (address->storage.ss_family == AF_INET6) {
-		ret->len = sizeof ret->key;
-		memcpy(ret->key, v6, ret->len);
-		ret->loopback = IN6_IS_ADDR_LOOPBACK(v6);
+	switch (address->storage.ss_family) {
+	case AF_INET:
+		memcpy(out, &ip4(address)->sin_addr, 4);
+		return 4;
+	case AF_INET6:
+		if (IN6_IS_ADDR_V4MAPPED(v6)) {
+			memcpy(out, &v6->s6_addr[12], 4);
+			return 4;
+		}
+		memcpy(out, v6, 16);
+		return 16;
+	default:
+		return 0;
 	}
+}
+
+void socket_address_source(const struct socket_address *address, struct socket_source *ret)
+{
+	uint8_t bytes[16];
+	size_t len = socket_address_bytes(address, bytes);
+	*ret = (struct socket_source){ .len = (uint8_t)(len < sizeof ret->key ? len : sizeof ret->key) };
+	memcpy(ret->key, bytes, ret->len);
+	ret->loopback = len == 4 ? bytes[0] == 127 : len == 16 && IN6_IS_ADDR_LOOPBACK(&ip6(address)->sin6_addr);
 }
 
 static int socket_new(int family)
@@ -150,6 +158,18 @@ int socket_peer(int fd, struct socket_address *ret)
 	if (err == 0)
 		*ret = address;
 	return err;
+}
+
+void socket_peer_host(int fd, char text[SOCKET_ADDRESS_TEXT])
+{
+	struct socket_address peer;
+	char whole[SOCKET_ADDRESS_TEXT];
+	struct str port;
+	text[0] = 0;
+	if (socket_peer(fd, &peer) < 0)
+		return;
+	socket_address_format(&peer, whole);
+	str_copy(str_cut_last(str_from(whole), ':', &port), text, SOCKET_ADDRESS_TEXT);
 }
 
 int socket_accept(int fd)

@@ -25,13 +25,16 @@ struct socket_source {
 	bool loopback;
 };
 void socket_address_source(const struct socket_address *address, struct socket_source *ret);
+/* Its bytes: 4 of an IPv4 address, also when it is one as IPv6, 16 of others; 0 = of another family. */
+size_t socket_address_bytes(const struct socket_address *address, uint8_t out[16]);
 
 /* A listener; port 0 takes a free one.  For [::] it serves IPv4 too.  Returns the descriptor, or a negative code
  * (-E_PORT: taken, or not allowed).  What it accepts inherits TCP_NODELAY. */
 int socket_listen(const struct socket_address *address);
 int socket_local(int fd, struct socket_address *ret); /* the address it is bound to */
 int socket_peer(int fd, struct socket_address *ret);
-int socket_accept(int fd); /* non-blocking; -EAGAIN, -EMFILE ... */
+void socket_peer_host(int fd, char text[SOCKET_ADDRESS_TEXT]); /* without the port; "" = not known */
+int socket_accept(int fd);                                     /* non-blocking; -EAGAIN, -EMFILE ... */
 /* Starts a connection: the descriptor becomes writable when it is made or failed; then socket_error() tells. */
 int socket_connect(const struct socket_address *address);
 int socket_error(int fd);      /* 0, or the -errno of the connection attempt */

@@ -449,9 +449,45 @@ static void test_source(void **state)
 	assert_int_equal(source.len, 0);
 }
 
+static void bytes_are(const char *host, const char *bytes, size_t len)
+{
+	struct socket_address address = address_of(host, 443);
+	uint8_t found[16];
+	assert_int_equal(socket_address_bytes(&address, found), len);
+	assert_memory_equal(found, bytes, len);
+}
+
+static void test_bytes(void **state)
+{
+	struct socket_address unix_address = { .storage.ss_family = AF_UNIX };
+	uint8_t found[16];
+	(void)state;
+	bytes_are("192.0.2.7", "\xc0\0\2\7", 4);
+	bytes_are("::ffff:192.0.2.7", "\xc0\0\2\7", 4);
+	bytes_are("2001:db8:1:2:3:4:5:6", "\x20\1\x0d\xb8\0\1\0\2\0\3\0\4\0\5\0\6", 16);
+	assert_int_equal(socket_address_bytes(&unix_address, found), 0);
+}
+
+static void test_peer_host(void **state)
+{
+	static const char *const hosts[] = { "127.0.0.1", "::1" };
+	char text[SOCKET_ADDRESS_TEXT];
+	int fds[3];
+	(void)state;
+	for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+		tcp_pair(hosts[i], fds);
+		socket_peer_host(fds[1], text);
+		assert_string_equal(text, i ? "[::1]" : "127.0.0.1");
+		socket_peer_host(fds[0], text);
+		assert_string_equal(text, "");
+		close_all(fds, 3);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bytes),      cmocka_unit_test(test_peer_host),
 		cmocka_unit_test(test_source),     cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_tcp),        cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_refused),    cmocka_unit_test(test_both_families),

@@ -105,15 +105,10 @@ static void on_request_certificate(void *ctx, struct rpc_call *call, const void 
 	static murmesh_CheckedRequest checked;
 	const murmesh_CertificateRequest *request = message;
 	struct client *client = ctx;
-	struct socket_address peer;
-	char *port;
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
 	checked.request = *request;
 	checked.request.csr.size = 0;
-	if (socket_peer(stream_fd(rpc_connection_stream(client->connection)), &peer) == 0)
-		socket_address_format(&peer, checked.address);
-	if ((port = strrchr(checked.address, ':')))
-		*port = 0;
+	socket_peer_host(stream_fd(rpc_connection_stream(client->connection)), checked.address);
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 

@@ -65,6 +65,21 @@ static inline void test_store_remove(struct test_store *test)
 	assert_int_equal(rmdir(test->directory), 0);
 }
 
+/* Of a cmocka test: *state is a new struct test_store of the server's. */
+static inline int test_store_setup(void **state)
+{
+	static struct test_store test;
+	test_store_make(&test, &store_schema_server);
+	*state = &test;
+	return 0;
+}
+
+static inline int test_store_teardown(void **state)
+{
+	test_store_remove(*state);
+	return 0;
+}
+
 /* Each time a fault point of the body fails, the body must fail and leave nothing: then it succeeds when run again. */
 static inline void test_faults(const struct store_schema *schema, test_body prepare, test_body body, void *ctx)
 {

@@ -24,14 +24,6 @@ struct store {
 	bool stopping;
 };
 
-static void list_move_all(struct list *to, struct list *from)
-{
-	LIST_EACH(at, from) {
-		list_remove(at);
-		list_append(to, at);
-	}
-}
-
 static void job_result(struct store_job *job, int err, const char *detail)
 {
 	job->err = err;
@@ -72,7 +64,7 @@ static void *worker_main(void *ctx)
 		}
 		if (list_empty(&store->queued))
 			break;
-		list_move_all(&batch, &store->queued);
+		list_move(&batch, &store->queued);
 		LIST_EACH(at, &batch)
 			LIST_ENTRY(at, struct store_job, node)->begun = true;
 		pthread_mutex_unlock(&store->lock);
@@ -80,7 +72,7 @@ static void *worker_main(void *ctx)
 		pthread_mutex_lock(&store->lock);
 		store->stats.commits += err == 0;
 		store->moved_us = clock_monotonic_us();
-		list_move_all(&store->finished, &batch);
+		list_move(&store->finished, &batch);
 		io_wake_send(store->wake);
 	}
 	pthread_mutex_unlock(&store->lock);
@@ -93,7 +85,7 @@ static void jobs_done(void *ctx)
 	struct list finished;
 	list_init(&finished);
 	pthread_mutex_lock(&store->lock);
-	list_move_all(&finished, &store->finished);
+	list_move(&finished, &store->finished);
 	pthread_mutex_unlock(&store->lock);
 	while (!list_empty(&finished)) {
 		struct store_job *job = LIST_ENTRY(finished.next, struct store_job, node);

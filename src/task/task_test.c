@@ -4,20 +4,6 @@
 
 #define NOW 1000000
 
-static int setup(void **state)
-{
-	static struct test_store test;
-	test_store_make(&test, &store_schema_server);
-	*state = &test;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	test_store_remove(*state);
-	return 0;
-}
-
 static struct task task_of(uint8_t number, int64_t started)
 {
 	return (struct task){ .id = { { number, (uint8_t)(started >> 8), (uint8_t)started } },
@@ -258,7 +244,7 @@ static void test_faults_everywhere(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_life),
 		TEST(test_ends),

@@ -251,14 +251,9 @@ void http_left(struct http_connection *connection)
 
 void http_peer(const struct http_exchange *exchange, char out[64])
 {
-	struct socket_address peer;
-	struct str port;
-	char text[SOCKET_ADDRESS_TEXT];
 	out[0] = 0;
-	if (!exchange->connection || socket_peer(http_fd(exchange), &peer) < 0)
-		return;
-	socket_address_format(&peer, text);
-	str_copy(str_cut_last(str_from(text), ':', &port), out, 64);
+	if (exchange->connection)
+		socket_peer_host(http_fd(exchange), out);
 }
 
 int http_fd(const struct http_exchange *exchange)

@@ -15,12 +15,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	test_store_remove(*state);
-	return 0;
-}
-
 static void assert_state(struct store_tx *tx, const struct id *nonce, enum order_state state)
 {
 	struct order order;
@@ -192,7 +186,7 @@ static void test_faults_everywhere(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, test_store_teardown)
 	const struct CMUnitTest tests[] = { TEST(test_orders), TEST(test_prune), TEST(test_far_ahead), TEST(test_kill),
 		                            TEST(test_faults_everywhere) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
