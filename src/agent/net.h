@@ -34,6 +34,11 @@ struct net_role {
 	murmesh_Inventory *told; /* to the parent on this link; NULL = nothing yet */
 	uint64_t pause_ms;
 	bool online, begun;
+	uint64_t continuation; /* of the last welcome; 0 = none */
+	int64_t time_least;    /* a server of the mesh has told a time as late as this; 0 = none yet */
+	bool copied;           /* this machine has come to its identity as a copy */
+	bool machine_changed;  /* and says so itself */
+	bool doubtful;         /* the last handshake failed, perhaps for a certificate that has expired */
 
 	/* enrolment under way */
 	murmesh_Token token;
@@ -61,6 +66,21 @@ int net_enter_enrolled(struct net_role *net);           /* contexts, trust, legs
 void net_link(struct net_role *net);                    /* dials, opens the control link, tries again for ever */
 int net_reports_open(void *ctx, struct rpc_call *call); /* of the probe: to the parent as it is */
 void net_rpc_legs_free(struct net_role *net);
+int net_identity_use(struct net_role *net); /* after a renewal */
+void net_link_later(struct net_role *net, int err, const char *why);
+/* ---- net_renew.c: certificates in time, or late ---- */
+int net_renewal_begin(struct net_role *net);
+bool net_renewal_late(const struct net_role *net); /* the certificate has expired, it seems */
+void net_renew_late(struct net_role *net);         /* dials, without a certificate */
+/* ---- net_time.c: the time that servers of the mesh tell, and the monotonic clock; never the wall clock ---- */
+int64_t net_time(void); /* seconds since 1970; TLS_TIME_UNKNOWN until it was told */
+int64_t net_time_or_wall(void);
+int net_time_check(const struct net_role *net); /* of the parent just dialed: was it valid at a time that can be now? */
+int net_time_learn(struct net_role *net, int64_t server_time); /* -E_CERTIFICATE_EXPIRED: it cannot be now */
+/* ---- net_thread.c: what runs through all links (ca/continuity.h), and what becomes of a copy ---- */
+int net_thread_load(struct net_role *net);
+int net_thread_keep(const struct net_role *net);
+void net_split(struct net_role *net); /* parent is connected: asks for a line, and has the monitor begin anew with it */
 /* ---- net_inventory.c ---- */
 int net_inventory_begin(struct net_role *net); /* the parent is there: tells it now, and again when it has changed */
 void net_inventory_end(struct net_role *net);  /* the link is closed */

@@ -40,20 +40,30 @@ static int enter_enrolled(struct exec_role *role)
 {
 	struct identity device = role->keep.info.identity;
 	device.kind = IDENTITY_NODE; /* grants and orders name the device */
-	int err = trust_new(role->keep.root, &role->keep.policy, &device, &role->trust);
-	if (err == 0)
-		role->state = ENROLLED;
-	return err;
+	struct trust *trust = NULL;
+	int err = trust_new(role->keep.root, &role->keep.policy, &device, &trust);
+	if (err < 0)
+		return err;
+	trust_free(role->trust);
+	role->trust = trust;
+	role->state = ENROLLED;
+	return 0;
 }
 
-static void on_request(void *ctx, struct rpc_call *call, const void *request)
+/* net asks at two thirds of the life of its own, which is hardly younger. */
+static bool renewal_due(const struct exec_role *role)
+{
+	return clock_wall_s() > (role->keep.info.not_before + role->keep.info.not_after) / 2;
+}
+
+static void on_request(void *ctx, struct rpc_call *call, const void *message)
 {
 	static murmesh_ManagerCsr reply;
 	struct exec_role *role = ctx;
 	struct buf csr;
-	(void)request;
+	const murmesh_ManagerRequest *request = message;
 	reply = (murmesh_ManagerCsr)murmesh_ManagerCsr_init_zero;
-	if (role->state == ENROLLED)
+	if (role->state == ENROLLED && !(request->renew && renewal_due(role)))
 		return rpc_call_reply(call, &reply);
 	buf_init(&csr, sizeof reply.csr.bytes);
 	int err = keep_key(&role->keep);
@@ -72,9 +82,10 @@ static void on_install(void *ctx, struct rpc_call *call, const void *message)
 {
 	murmesh_ManagerInstalled reply = murmesh_ManagerInstalled_init_zero;
 	struct exec_role *role = ctx;
-	int err = role->has_line ? keep_key(&role->keep) : -E_DENIED;
+	bool renewal = role->state == ENROLLED; /* then the root that it has is the only one */
+	int err = renewal ? 0 : role->has_line ? keep_key(&role->keep) : -E_DENIED;
 	if (err == 0)
-		err = keep_install(&role->keep, message, IDENTITY_MANAGER, role->line.root_hash);
+		err = keep_install(&role->keep, message, IDENTITY_MANAGER, renewal ? NULL : role->line.root_hash);
 	if (err == 0)
 		err = enter_enrolled(role);
 	if (err < 0) {
@@ -96,7 +107,7 @@ static int on_terminal(void *ctx, struct rpc_call *call)
 
 static const struct rpc_service services[] = {
 	{ &rpc_Manager_Request, NEW | ENROLLED, on_request, NULL },
-	{ &rpc_Manager_Install, NEW, on_install, NULL },
+	{ &rpc_Manager_Install, NEW | ENROLLED, on_install, NULL },
 	{ &rpc_Manager_TakeInventory, ENROLLED, inventory_take, NULL },
 	{ &rpc_Run_Start, ENROLLED, NULL, on_run },
 	{ &rpc_Terminal_Open, ENROLLED, NULL, on_terminal },

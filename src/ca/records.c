@@ -78,6 +78,15 @@ int ca_join_key_use(struct store_tx *tx, const struct id *id, int64_t now)
 	return store_exec(query);
 }
 
+int ca_join_key_count(struct store_tx *tx, const struct id *created_by, int64_t since, int64_t *ret_count)
+{
+	struct store_query *query = store_query(tx, "SELECT count(*) FROM join_keys WHERE created_by = $1 AND created >= $2");
+	store_bind_id(query, 1, created_by);
+	store_bind_integer(query, 2, since);
+	*ret_count = store_step(query) > 0 ? store_integer(query, 0) : 0;
+	return store_error(query);
+}
+
 int ca_join_key_list(struct store_tx *tx, int (*each)(void *ctx, const struct join_key *key), void *ctx)
 {
 	int rows;
@@ -324,7 +333,11 @@ int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFIC
 int ca_certificate_prune(struct store_tx *tx, int64_t now)
 {
 	struct store_query *query = store_query(
-	        tx, "DELETE FROM certificates WHERE revoked_at = 0 AND (not_after < $1 OR (not_after < $2 AND kind IN ($3, $4)))");
+	        tx,
+	        "DELETE FROM certificates WHERE revoked_at = 0 AND (not_after < $1 AND EXISTS (SELECT 1 FROM certificates AS newer"
+	        " WHERE newer.subject = certificates.subject AND newer.kind = certificates.kind AND newer.not_after > "
+	        "certificates.not_after)"
+	        " OR (not_after < $2 AND kind IN ($3, $4)))");
 	store_bind_integer(query, 1, now - CA_RENEWAL_SECONDS);
 	store_bind_integer(query, 2, now);
 	store_bind_text(query, 3, str_from(identity_kind_name(IDENTITY_USER)));

@@ -351,7 +351,7 @@ static int prune_run(struct store_tx *tx, struct store_job *job)
 	(void)job;
 	int err = ca_join_prune(tx, clock_wall_s());
 	if (err == 0)
-		err = ca_approval_prune(tx);
+		err = ca_approval_prune(tx, clock_wall_s());
 	if (err == 0)
 		err = ca_certificate_prune(tx, clock_wall_s());
 	if (err == 0)

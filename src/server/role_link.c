@@ -31,6 +31,8 @@ struct link_role {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
 	struct rpc_connection *core, *collect;
 	struct key *key;
+	struct certificate *intermediate, *root;
+	struct id mesh;
 	struct tls_context *tls;                /* connections made under an older one keep it */
 	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
 	size_t n_clients, n_strangers;
@@ -112,13 +114,51 @@ static void on_request_certificate(void *ctx, struct rpc_call *call, const void 
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
+/* A certificate that has expired, of this mesh: whose, and when.  That its key is there shows the request's signature. */
+static int expired_read(const struct link_role *role, const murmesh_RenewRequest *request, murmesh_CheckedRequest *checked)
+{
+	struct certificate *leaf = NULL;
+	struct certificate_info info;
+	struct identity identity;
+	uint8_t key[KEY_PUBLIC_MAX], key_hash[HASH_SIZE];
+	size_t key_len;
+	int err = certificate_read(request->leaf.bytes, request->leaf.size, &leaf);
+	if (err == 0)
+		err = certificate_inspect(leaf, &info);
+	if (err == 0)
+		err = certificate_verify(leaf, role->intermediate, role->root, &role->mesh, 1u << IDENTITY_NODE, info.not_after - 1,
+		                         &identity);
+	if (err == 0)
+		err = certificate_request_read(request->csr.bytes, request->csr.size, key, &key_len);
+	certificate_free(leaf);
+	if (err < 0)
+		return err;
+	hash_sha256(key, key_len, key_hash);
+	if (!hash_equal(key_hash, info.key_hash))
+		return -E_CERTIFICATE;
+	identity_format(&identity, checked->peer);
+	checked->expired = info.not_after;
+	checked->continuation = request->continuation;
+	return 0;
+}
+
 static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *message)
 {
 	static murmesh_CheckedRequest checked;
 	const murmesh_RenewRequest *request = message;
+	struct client *client = ctx;
+	const struct identity *peer = rpc_call_peer(call);
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
-	identity_format(rpc_call_peer(call), checked.peer);
-	certify(((struct client *)ctx)->role, call, request->csr.bytes, request->csr.size, &checked);
+	checked.kind = request->kind;
+	socket_peer_host(stream_fd(rpc_connection_stream(client->connection)), checked.address);
+	int err = peer ? 0 : expired_read(client->role, request, &checked);
+	if (err == 0 && peer && peer->kind != IDENTITY_NODE)
+		err = -E_DENIED;
+	if (err < 0)
+		return rpc_call_finish(call, err, NULL);
+	if (peer)
+		identity_format(peer, checked.peer);
+	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
 static void on_login(void *ctx, struct rpc_call *call, const void *message)
@@ -137,7 +177,8 @@ static int on_reports(void *ctx, struct rpc_call *call)
 static const struct rpc_service services[] = {
 	{ &rpc_CertificationManager_RequestToken, ANYONE, NULL, NULL },
 	{ &rpc_CertificationManager_RequestCertificate, ANYONE, on_request_certificate, NULL },
-	{ &rpc_CertificationManager_RenewCertificate, NODES, on_renew_certificate, NULL },
+	{ &rpc_CertificationManager_RenewCertificate, ANYONE, on_renew_certificate, NULL },
+	{ &rpc_CertificationManager_Split, NODES, NULL, NULL },
 	{ &rpc_Login_Password, ANYONE, on_login, NULL },
 	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
 	{ &rpc_Reports_Send, NODES, NULL, on_reports },
@@ -385,6 +426,12 @@ static int context_make(struct link_role *role, const murmesh_CertificateReply *
 	if (err == 0) {
 		tls_context_free(role->tls);
 		role->tls = context;
+		role->mesh = info.identity.mesh;
+		certificate_free(role->intermediate);
+		role->intermediate = intermediate;
+		certificate_free(role->root);
+		role->root = root;
+		intermediate = root = NULL;
 		int64_t life_s = info.not_after - clock_wall_s();
 		io_timer_start(role->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
 	}
@@ -503,6 +550,8 @@ int server_link_main(struct priv_child *child)
 	io_timer_free(role.renewal);
 	io_timer_free(role.farewell);
 	tls_context_free(role.tls);
+	certificate_free(role.intermediate);
+	certificate_free(role.root);
 	key_free(role.key);
 	fd_close(role.intake_fd);
 	return code;
