@@ -98,11 +98,12 @@ def server_root(mesh):
     return base64.b64decode(last)
 
 
-GOOD_CERTIFICATE = {"kind": "node", "usage": "clientAuth,serverAuth", "from_day": -1, "to_day": 5, "names": "URI:{uri}"}
+GOOD_CERTIFICATE = {"kind": "node", "usage": "clientAuth,serverAuth", "from_day": -1, "to_day": 5, "names": "URI:{uri}", "subject": "x", "key": None}
 
 
 def certificate_make(mesh, folder, **changes):
-    """leaf.key, leaf.crt and chain.crt, of the mesh's intermediate (its key is in the server's folder), good but for the changes."""
+    """leaf.key (unless a key is given), leaf.crt and chain.crt, of the mesh's intermediate (its key is in the server's folder), good but for the
+    changes."""
     wanted = {**GOOD_CERTIFICATE, **changes}
     ca = mesh.directory / "ca"
     uri = f"murmesh://{wanted.get('mesh_id', (ca / 'mesh').read_text().strip())}/{wanted['kind']}/{wanted.get('id', '5' * 32)}"
@@ -128,7 +129,8 @@ extendedKeyUsage = {wanted['usage']}
 authorityKeyIdentifier = keyid
 {'subjectAltName = ' + wanted['names'].format(uri=uri) if wanted['names'] else ''}
 """)
-    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "leaf.key", "-out", folder / "leaf.csr", "-subj", "/CN=x")
+    key = ["-key", wanted["key"]] if wanted["key"] else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "leaf.key"]
+    openssl("req", "-new", *key, "-out", folder / "leaf.csr", "-subj", f"/CN={wanted['subject']}")
     now = datetime.datetime.now(datetime.timezone.utc)
     start, end = ((now + datetime.timedelta(days=wanted[day])).strftime("%Y%m%d%H%M%SZ") for day in ("from_day", "to_day"))
     openssl("ca", "-batch", "-notext", "-config", folder / "ca.cnf", "-extensions", "extensions", "-startdate", start, "-enddate", end, "-in", folder / "leaf.csr",

@@ -34,6 +34,7 @@ struct net_role {
 	murmesh_Inventory *told; /* to the parent on this link; NULL = nothing yet */
 	uint64_t pause_ms;
 	bool online, begun;
+	int told_err; /* of the last report that it is offline */
 	uint64_t continuation; /* of the last welcome; 0 = none */
 	int64_t time_least;    /* a server of the mesh has told a time as late as this; 0 = none yet */
 	bool copied;           /* this machine has come to its identity as a copy */

@@ -203,8 +203,9 @@ int net_reports_open(void *ctx, struct rpc_call *call)
 
 void net_link_later(struct net_role *net, int err, const char *why)
 {
-	if (net->online || net->pause_ms == PAUSE_LEAST_MS)
+	if (net->online || net->pause_ms == PAUSE_LEAST_MS || err != net->told_err)
 		net_report(net, "offline %s %s", err_name(err), why && *why ? why : err_text(err));
+	net->told_err = err;
 	net->online = false;
 	net_hang_up(net);
 	io_timer_start(net->retry, 50 + random_below(net->pause_ms), 0); /* full jitter */

@@ -162,8 +162,6 @@ static int verify(struct tls *tls, X509_STORE_CTX *chain)
 	int64_t now = context->now ? context->now() : clock_wall_s();
 	if (sk_X509_num(X509_STORE_CTX_get0_untrusted(chain)) > CHAIN_MAX)
 		return -E_CERTIFICATE;
-	if (now == TLS_TIME_UNKNOWN && certificate_inspect(&leaf, &info) == 0)
-		now = info.not_after - 1;
 	bool sent = context->verify == TLS_VERIFY_PIN || context->verify == TLS_VERIFY_UNKNOWN;
 	int err = sent ? verify_by_sent_root(tls, chain, now, &identity)
 	               : chain_verify(chain, &context->mesh, context->kinds, now, &identity);

@@ -23,7 +23,7 @@ enum tls_verify {
 	TLS_VERIFY_UNKNOWN, /* client that has no pin yet: as PIN, for whichever root is sent.  It may be anybody: say nothing, ask a person */
 };
 
-#define TLS_TIME_UNKNOWN INT64_MIN
+#define TLS_TIME_UNKNOWN CERTIFICATE_ANY_TIME
 
 struct tls_settings {
 	bool server;
