@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 
 import grpc
 from harness import PATIENCE, ROOT, join_parts
@@ -175,6 +176,21 @@ class Device:
         self.id = self.certificates.device_id.hex()
         self.peer = Peer(f"localhost:{self.mesh.port}", self.key, self.certificates)
         return self
+
+
+    def link(self, continuation=0):
+        """Opens a control link and returns the welcome, whose number counts as kept when the next hello shows it."""
+        ended = threading.Event()
+
+        def frames():
+            yield router.Frame(hello=router.Hello(version="0", continuation=continuation))
+            ended.wait(SECONDS)  # a half-closed link would end
+        call = self.peer.stream("MessageRouter/Link", frames(), router.Frame)
+        try:
+            return next(iter(call)).welcome
+        finally:
+            ended.set()
+            call.cancel()
 
 
 class User:

@@ -15,6 +15,22 @@ static void full_name_of(const struct approval *approval, char out[FLEET_FULL_NA
 	fleet_full_name(&device, out);
 }
 
+/* "" of a copy: it has the same key as the machine itself. */
+static void fingerprint_of(const struct approval *approval, char out[2 * HASH_SIZE + 1])
+{
+	out[0] = 0;
+	if (approval->kind != APPROVAL_COPY)
+		hex_encode(approval->key_hash, sizeof approval->key_hash, out);
+}
+
+/* For audit. */
+static void detail_of(const struct approval *approval, char *out, size_t size)
+{
+	char fingerprint[2 * HASH_SIZE + 1];
+	fingerprint_of(approval, fingerprint);
+	snprintf(out, size, "%s%s", fingerprint[0] ? "fingerprint " : "", fingerprint);
+}
+
 /* ---- the machine asks ---- */
 
 void core_approval_of_device(const struct device *device, enum approval_kind kind, struct approval *ret)
@@ -32,12 +48,13 @@ int core_approval_ask(struct store_tx *tx, struct approval *approval)
 	static const char *const actions[] = { [APPROVAL_NEW] = "approval asked for",
 		                               [APPROVAL_RENEWAL] = "approval of a late renewal asked for",
 		                               [APPROVAL_COPY] = "two machines showed one identity" };
-	char full_name[FLEET_FULL_NAME], detail[192], fingerprint[2 * HASH_SIZE + 1];
+	char full_name[FLEET_FULL_NAME], detail[192], fingerprint[96];
 	approval->asked = clock_wall_s();
 	approval->state = APPROVAL_WAITING;
 	full_name_of(approval, full_name);
-	hex_encode(approval->key_hash, sizeof approval->key_hash, fingerprint);
-	snprintf(detail, sizeof detail, "from %s, fingerprint %s", approval->address, fingerprint);
+	detail_of(approval, fingerprint, sizeof fingerprint);
+	snprintf(detail, sizeof detail, "%s%s%s%s", approval->address[0] ? "from " : "", approval->address,
+	         approval->address[0] && fingerprint[0] ? ", " : "", fingerprint);
 	int err = ca_approval_add(tx, approval);
 	return err < 0 ? err : core_audit(tx, full_name, actions[approval->kind], full_name, detail);
 }
@@ -48,7 +65,7 @@ void core_approval_fill(const struct approval *approval, murmesh_Approval *ret)
 {
 	*ret = (murmesh_Approval){ .asked = approval->asked };
 	memcpy(ret->device, approval->device.bytes, sizeof ret->device);
-	hex_encode(approval->key_hash, sizeof approval->key_hash, ret->fingerprint);
+	fingerprint_of(approval, ret->fingerprint);
 	str_copy(str_from(approval->name), ret->name, sizeof ret->name);
 	full_name_of(approval, ret->full_name);
 	str_copy(str_from(approval->group), ret->group, sizeof ret->group);
@@ -77,7 +94,7 @@ static bool is_meant(const struct approval *approval, struct str selector)
 	char full_name[FLEET_FULL_NAME], id[ID_TEXT_SIZE], fingerprint[2 * HASH_SIZE + 1];
 	full_name_of(approval, full_name);
 	id_format(&approval->device, id);
-	hex_encode(approval->key_hash, sizeof approval->key_hash, fingerprint);
+	fingerprint_of(approval, fingerprint);
 	return str_equal_nocase(selector, str_from(approval->name)) || str_equal_nocase(selector, str_from(full_name)) ||
 	       str_is(selector, id) || (selector.len >= FINGERPRINT_DIGITS && str_starts(str_from(fingerprint), selector));
 }
@@ -146,7 +163,7 @@ static const char *action_of(const struct approval *approval, const struct decis
 static int decide(struct store_tx *tx, struct core_request *request, const struct user *user, struct approval *approval,
                   const struct decision *decision)
 {
-	char full_name[FLEET_FULL_NAME], detail[96], fingerprint[2 * HASH_SIZE + 1];
+	char full_name[FLEET_FULL_NAME], detail[96];
 	struct device device;
 	bool joins = approval->kind == APPROVAL_NEW && decision->approve;
 	approval->state = decision->approve || decision->same ? APPROVAL_APPROVED : APPROVAL_REJECTED;
@@ -163,8 +180,7 @@ static int decide(struct store_tx *tx, struct core_request *request, const struc
 	if (err == 0 && approval->kind == APPROVAL_COPY)
 		err = ca_continuity_decide(tx, &approval->device, copy_of(decision));
 	full_name_of(approval, full_name);
-	hex_encode(approval->key_hash, sizeof approval->key_hash, fingerprint);
-	snprintf(detail, sizeof detail, "fingerprint %s", fingerprint);
+	detail_of(approval, detail, sizeof detail);
 	return err < 0 ? err : core_audit(tx, user->name, action_of(approval, decision), full_name, detail);
 }
 

@@ -4,12 +4,11 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 
 import pytest
 
 from harness import IS_ROOT, PROGRAMS, Agent, Mesh, Program, refused, until
-from wire import SECONDS, Device, Key, certificate_make, enrol, openssl, refusal, router
+from wire import Device, Key, certificate_make, enrol, openssl, refusal
 
 
 @pytest.fixture
@@ -132,28 +131,13 @@ def test_who_may_renew_late(mesh, away, tmp_path):
 
 # ---- copies ----
 
-def link(device, continuation=0):
-    """Opens a control link and returns the welcome; the number counts as kept, as it does when the next hello shows it."""
-    ended = threading.Event()
-
-    def frames():
-        yield router.Frame(hello=router.Hello(version="0", continuation=continuation))
-        ended.wait(SECONDS)  # a half-closed link would end
-    call = device.peer.stream("MessageRouter/Link", frames(), router.Frame)
-    try:
-        return next(iter(call)).welcome
-    finally:
-        ended.set()
-        call.cancel()
-
-
 def test_roaming_is_no_copy(mesh, tmp_path):
     device = Device(mesh, tmp_path, "roamer").enrol()
     number = 0
     for _ in range(20):
-        before, number = number, link(device, number).continuation
+        before, number = number, device.link(number).continuation
         assert number > before
-    assert link(device, number - 1).continuation > number  # its last welcome was lost
+    assert device.link(number - 1).continuation > number  # its last welcome was lost
     assert mesh.json("approve") == [] or all(row["name"] != "roamer" for row in mesh.json("approve"))
 
 
@@ -188,39 +172,39 @@ def test_a_copy_is_frozen_and_split(mesh, machine, tmp_path):
 
 def test_a_copy_is_shut_out(mesh, tmp_path):
     device = Device(mesh, tmp_path, "twin").enrol()
-    old = link(device).continuation
-    new = link(device, old).continuation
-    new = link(device, new).continuation
-    assert refusal(lambda: link(device, old))[1] == "E1250"
-    assert refusal(lambda: link(device, new))[1] == "E1250"
+    old = device.link().continuation
+    new = device.link(old).continuation
+    new = device.link(new).continuation
+    assert refusal(lambda: device.link(old))[1] == "E1250"
+    assert refusal(lambda: device.link(new))[1] == "E1250"
     # Nor does it get another certificate or identity meanwhile.
     assert refusal(lambda: device.peer.unary("CertificationManager/Split", enrol.SplitRequest(continuation=old), enrol.SplitReply))[1] == "E1019"
     assert mesh.cli("reject", "twin").returncode == 0
-    assert refusal(lambda: link(device, old))[1] == "E1252"
+    assert refusal(lambda: device.link(old))[1] == "E1252"
     assert refusal(lambda: device.peer.unary("CertificationManager/Split", enrol.SplitRequest(continuation=old), enrol.SplitReply))[1] == "E1019"
-    assert link(device, new).continuation > new
+    assert device.link(new).continuation > new
 
 
 def test_put_back_to_an_earlier_state(mesh, tmp_path):
     device = Device(mesh, tmp_path, "snapshot").enrol()
-    old = link(device).continuation
-    link(device, link(device, old).continuation)
-    assert refusal(lambda: link(device, old))[1] == "E1250"
+    old = device.link().continuation
+    device.link(device.link(old).continuation)
+    assert refusal(lambda: device.link(old))[1] == "E1250"
     assert mesh.cli("approve", "--same", "snapshot").returncode == 0
-    assert link(device, old).continuation > old
+    assert device.link(old).continuation > old
     assert "copy taken for the machine itself" in actions(mesh, "snapshot-1")
 
 
 def test_one_line_for_one_copy(mesh, tmp_path):
     device = Device(mesh, tmp_path, "triplet").enrol()
-    old = link(device).continuation
-    link(device, link(device, old).continuation)
-    assert refusal(lambda: link(device, old))[1] == "E1250"
+    old = device.link().continuation
+    device.link(device.link(old).continuation)
+    assert refusal(lambda: device.link(old))[1] == "E1250"
     assert mesh.cli("approve", "triplet").returncode == 0
     split = lambda: device.peer.unary("CertificationManager/Split", enrol.SplitRequest(continuation=old), enrol.SplitReply)
     assert Device(mesh, tmp_path, "triplet-own", split().join).enrol().id != device.id
     assert refusal(split)[1] == "E1019"
-    assert refusal(lambda: link(device, old))[1] == "E1250"  # a third one
+    assert refusal(lambda: device.link(old))[1] == "E1250"  # a third one
 
 
 def test_a_changed_machine_id(mesh, machine, tmp_path):
