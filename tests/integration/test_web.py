@@ -124,8 +124,9 @@ def test_page(home):
 def test_assets(home):
     """What the page names is there, whole, and kept for ever where its name changes with it."""
     browser = Browser(home.port)
-    page = browser.get("/").body.decode()
-    for path in re.findall(r'(?:src|href)="(/[^"]+)"', page):
+    paths = re.findall(r'(?:src|href)="(/[^"]+)"', browser.get("/").body.decode())
+    assert paths
+    for path in paths:
         asset = checked(browser.get(path, headers={"Accept-Encoding": "br"}))
         assert asset.status == 200, path
         assert "immutable" in asset.headers["Cache-Control"]
@@ -490,7 +491,8 @@ def test_audit(home, root):
     rows = root.get("/api/audit?limit=2").json
     assert len(rows) == 2 and rows[0]["sequence"] > rows[1]["sequence"]
     assert root.get(f"/api/audit?limit=1&before={rows[0]['sequence']}").json == rows[1:]
-    assert all("console login" in row["action"] for row in root.get("/api/audit?text=console+login").json)
+    found = root.get("/api/audit?text=console+login").json
+    assert found and all("console login" in row["action"] for row in found)
     assert root.get("/api/audit?text=%C3%A4%25").json == []
     assert root.get("/api/audit/verify").json["first_bad"] == 0
     for query in ("limit=x", "limit=-1", "limit=1&limit=2", "other=1", "text=%zz", "text=%", "text=" + "a" * 600):
@@ -678,7 +680,9 @@ def turned_away(answer):
 def pages_load(mesh):
     page = Browser(mesh.port).get("/")
     assert page.status == 200
-    for path in re.findall(rb'(?:src|href)="(/assets/[^"]+)"', page.body):
+    paths = re.findall(rb'(?:src|href)="(/assets/[^"]+)"', page.body)
+    assert paths
+    for path in paths:
         assert Browser(mesh.port).get(path.decode()).status == 200
 
 
