@@ -61,6 +61,11 @@ int net_enter_enrolled(struct net_role *net);           /* contexts, trust, legs
 void net_link(struct net_role *net);                    /* dials, opens the control link, tries again for ever */
 int net_reports_open(void *ctx, struct rpc_call *call); /* of the probe: to the parent as it is */
 void net_rpc_legs_free(struct net_role *net);
+int net_identity_use(struct net_role *net); /* the same once more, when what is kept has changed */
+/* ---- net_policy.c ---- */
+void net_policy_welcome(struct net_role *net, const murmesh_Welcome *welcome);
+void net_policy_take(struct net_role *net, const murmesh_SignedDocument *policy); /* of the parent */
+void net_policy_tell(struct net_role *net);                                       /* exec: which one is kept */
 /* ---- net_inventory.c ---- */
 int net_inventory_begin(struct net_role *net); /* the parent is there: tells it now, and again when it has changed */
 void net_inventory_end(struct net_role *net);  /* the link is closed */

@@ -131,7 +131,7 @@ static void on_refused(void *ctx, int err, const char *target)
 }
 
 /* Contexts and trust out of what is kept; those in use before stay with the connections made under them. */
-static int identity_use(struct net_role *net)
+int net_identity_use(struct net_role *net)
 {
 	static const char *const link_alpn[] = { "h2", NULL }, *const leg_alpn[] = { "http/1.1", "h2", NULL };
 	const struct keep *keep = &net->keep;
@@ -174,7 +174,7 @@ static int identity_use(struct net_role *net)
 
 int net_enter_enrolled(struct net_role *net)
 {
-	int err = identity_use(net);
+	int err = net_identity_use(net);
 	if (err < 0)
 		return err;
 	const struct agent_end_settings settings = { .tls = net->leg_tls,
@@ -220,11 +220,15 @@ static void on_frame(void *ctx, const void *message)
 		if (!net->online)
 			net_report(net, "online %s", net->keep.info.common_name);
 		net->online = true;
+		net_policy_welcome(net, &frame->body.welcome);
 		if (net_inventory_begin(net) < 0)
 			log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
 		break;
 	case murmesh_Frame_offer_tag:
 		on_offer(net, &frame->body.offer);
+		break;
+	case murmesh_Frame_policy_tag:
+		net_policy_take(net, &frame->body.policy);
 		break;
 	default: /* of a newer version */
 		break;
@@ -251,6 +255,7 @@ static void on_connected(struct net_role *net, int err)
 	str_copy(str_from(net->host.os), hello->os, sizeof hello->os);
 	str_copy(str_from(net->host.architecture), hello->arch, sizeof hello->arch);
 	str_copy(str_from(net->host.name), hello->host_name, sizeof hello->host_name);
+	hello->policy_version = trust_version(net->trust);
 	net->link = rpc_call_open(net->parent, &rpc_MessageRouter_Link, NULL, 0, &events, net);
 	if (!net->link || rpc_call_send(net->link, &frame) < 0)
 		link_later(net, -E_NO_MEMORY, NULL);
@@ -276,11 +281,12 @@ static void on_renewed(void *ctx, int err, const char *why, const void *response
 		io_timer_start(net->renewal, 60000 + random_below(600000), 0);
 		return;
 	}
-	err = identity_use(net);
+	err = net_identity_use(net);
 	if (err < 0)
 		log_warning("the renewed certificate is not in use yet: %s", err_text(err));
 	else
 		log_info("the certificate was renewed");
+	net_policy_tell(net);
 	renewal_schedule(net);
 }
 
