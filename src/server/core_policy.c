@@ -2,6 +2,7 @@
 #include <pb_decode.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "os/log.h"
 #include "server/core.h"
 
@@ -33,6 +34,40 @@ static void tell_links(struct core *core)
 	core_link_send_all(core, &frame);
 }
 
+/* ---- audit ---- */
+
+struct changed_job {
+	struct store_job job;
+	char version[32];
+	const char *mode;
+};
+
+static int changed_run(struct store_tx *tx, struct store_job *job)
+{
+	const struct changed_job *changed = (const struct changed_job *)job;
+	return core_audit(tx, "server", "policy changed", changed->version, changed->mode);
+}
+
+static void changed_done(struct store_job *job, int err)
+{
+	if (err < 0)
+		log_warning("the audit log does not say that the policy changed: %s %s", err_text(err), job->detail);
+	mem_free(job);
+}
+
+static void audit_change(const struct core *core)
+{
+	struct changed_job *changed = mem_alloc(sizeof *changed);
+	if (!changed)
+		return;
+	changed->job.run = changed_run;
+	changed->job.done = changed_done;
+	snprintf(changed->version, sizeof changed->version, "version %llu", (unsigned long long)core->policy.version);
+	changed->mode = core->policy.users_sign ? "mode signed" : "mode server";
+	if (store_submit(core->store, &changed->job) < 0)
+		mem_free(changed);
+}
+
 /* ---- ca ---- */
 
 static void reloaded(struct core *core, int err)
@@ -55,8 +90,10 @@ void core_policy_described(struct core *core)
 	int err = policy_read(&core->mesh.policy, &core->policy);
 	if (err < 0)
 		log_error("the policy of the mesh cannot be read: %s", err_text(err));
-	else if (before && core->policy.version > before)
+	else if (before && core->policy.version != before) {
+		audit_change(core);
 		tell_links(core);
+	}
 	reloaded(core, err);
 }
 

@@ -90,6 +90,14 @@ int trust_new(const struct certificate *root, const murmesh_SignedDocument *sign
 	return err;
 }
 
+int policy_acceptable(const murmesh_Policy *policy)
+{
+	struct trust *trust = mem_alloc(sizeof *trust);
+	int err = trust ? take_policy(trust, policy) : -E_NO_MEMORY;
+	trust_free(trust);
+	return err;
+}
+
 struct trust *trust_free(struct trust *trust)
 {
 	if (!trust)

@@ -13,6 +13,8 @@ struct trust; /* what this machine knows of its mesh */
  * (a mode that this version does not know), -E_POLICY (an approver or a key twice, mode "signed" without any), -E_ENCODING (of a key). */
 int trust_new(const struct certificate *root, const murmesh_SignedDocument *policy, const struct identity *self,
               struct trust **ret);
+/* Whether agents would take a policy with that content: as trust_new() has it. */
+int policy_acceptable(const murmesh_Policy *policy);
 struct trust *trust_free(struct trust *trust);
 uint64_t trust_version(const struct trust *trust); /* of its policy; a machine never goes back */
 
