@@ -39,6 +39,9 @@ int keep_key(struct keep *keep); /* makes and keeps the key when it is missing *
 /* Checks what a certification manager answered (chain, kind, mesh, our key, root hash if pin is not NULL, policy) and keeps it.  Where there
  * is an identity already, it has to be the same one under the same root, with the same policy or a later one. */
 int keep_install(struct keep *keep, const murmesh_CertificateReply *reply, enum identity_kind kind, const uint8_t pin[HASH_SIZE]);
+/* A newer policy, by the same mesh root, in place of the one that is kept.  -E_POLICY_OLD (the same, or an older one: never back), and what
+ * trust_new() says. */
+int keep_policy(struct keep *keep, const murmesh_SignedDocument *policy);
 void keep_done(struct keep *keep);
 int keep_file(const struct keep *keep, const char *name, char path[4096]);
 #endif

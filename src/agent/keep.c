@@ -111,12 +111,12 @@ int keep_key(struct keep *keep)
 	return err;
 }
 
-static int write_policy(const struct keep *keep)
+static int write_policy(const struct keep *keep, const murmesh_SignedDocument *policy)
 {
 	static uint8_t bytes[sizeof(murmesh_SignedDocument) + 64];
 	char path[4096];
 	pb_ostream_t out = pb_ostream_from_buffer(bytes, sizeof bytes);
-	if (!pb_encode(&out, murmesh_SignedDocument_fields, &keep->policy))
+	if (!pb_encode(&out, murmesh_SignedDocument_fields, policy))
 		return -E_INTERNAL;
 	int err = keep_file(keep, "policy", path);
 	return err < 0 ? err : file_write(path, bytes, out.bytes_written, 0600);
@@ -155,7 +155,7 @@ static int check_renewal(const struct keep *old, const struct keep *new, const s
 	if (err == 0)
 		err = trust_new(old->root, &old->policy, &old->info.identity, &old_trust);
 	if (err == 0 && trust_version(trust) < trust_version(old_trust))
-		err = -E_CERTIFICATE;
+		err = -E_POLICY_OLD;
 	trust_free(old_trust);
 	return err;
 }
@@ -197,7 +197,7 @@ int keep_install(struct keep *keep, const murmesh_CertificateReply *reply, enum 
 	if (err == 0)
 		err = check(keep, &new, kind, pin);
 	if (err == 0)
-		err = write_policy(&new);
+		err = write_policy(&new, &new.policy);
 	if (err == 0)
 		err = write_chain(&new);
 	if (err < 0) {
@@ -209,6 +209,23 @@ int keep_install(struct keep *keep, const murmesh_CertificateReply *reply, enum 
 	keep_done(keep);
 	*keep = new;
 	return 0;
+}
+
+int keep_policy(struct keep *keep, const murmesh_SignedDocument *policy)
+{
+	struct trust *old = NULL, *new = NULL;
+	int err = trust_new(keep->root, policy, &keep->info.identity, &new);
+	if (err == 0)
+		err = trust_new(keep->root, &keep->policy, &keep->info.identity, &old);
+	if (err == 0 && trust_version(new) <= trust_version(old))
+		err = -E_POLICY_OLD;
+	if (err == 0)
+		err = write_policy(keep, policy);
+	if (err == 0)
+		keep->policy = *policy;
+	trust_free(old);
+	trust_free(new);
+	return err;
 }
 
 void keep_done(struct keep *keep)

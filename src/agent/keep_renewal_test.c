@@ -117,7 +117,7 @@ static void test_renewal(void **state)
 	answer(ours, IDENTITY_NODE, 22, keep.key, 5);
 	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), -E_CERTIFICATE_IDENTITY);
 	answer(ours, IDENTITY_NODE, 21, keep.key, 4);
-	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), -E_CERTIFICATE);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), -E_POLICY_OLD);
 	assert_kept(21);
 	answer(ours, IDENTITY_NODE, 21, keep.key, 5);
 	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, NULL), 0);
@@ -126,11 +126,59 @@ static void test_renewal(void **state)
 	assert_kept(21);
 }
 
+static uint64_t kept_version(void)
+{
+	struct keep again = { .directory = directory, .name = "node" };
+	struct trust *trust;
+	assert_int_equal(keep_load(&again), 1);
+	assert_int_equal(trust_new(again.root, &again.policy, &again.info.identity, &trust), 0);
+	uint64_t version = trust_version(trust);
+	trust_free(trust);
+	keep_done(&again);
+	return version;
+}
+
+/* By itself, over the link: only forward, only by the same root, whole. */
+static void test_newer_policy(void **state)
+{
+	(void)state;
+	static const struct {
+		uint64_t version;
+		int result;
+	} rows[] = { { 5, -E_POLICY_OLD },
+		     { 4, -E_POLICY_OLD },
+		     { 0, -E_POLICY_OLD },
+		     { 6, 0 },
+		     { 6, -E_POLICY_OLD },
+		     { 5, -E_POLICY_OLD },
+		     { 900, 0 } };
+	answer(ours, IDENTITY_NODE, 21, keep.key, 5);
+	assert_int_equal(keep_install(&keep, &reply, IDENTITY_NODE, ours->mesh.pin), 0);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		uint64_t before = kept_version();
+		answer(ours, IDENTITY_NODE, 21, keep.key, rows[i].version);
+		assert_int_equal(keep_policy(&keep, &reply.policy), rows[i].result);
+		assert_int_equal(kept_version(), rows[i].result == 0 ? rows[i].version : before);
+	}
+	answer(other, IDENTITY_NODE, 21, keep.key, 1000);
+	assert_int_equal(keep_policy(&keep, &reply.policy), -E_SIGNATURE);
+	answer(ours, IDENTITY_NODE, 21, keep.key, 1000);
+	reply.policy.document.bytes[2] ^= 1;
+	assert_int_equal(keep_policy(&keep, &reply.policy), -E_SIGNATURE);
+	murmesh_Policy foreign = test_policy(ours);
+	foreign.version = 1000;
+	foreign.mesh[0] ^= 1;
+	test_sign(ours->mesh.root_key, CONTEXT_POLICY, murmesh_Policy_fields, &foreign, &reply.policy);
+	assert_int_equal(keep_policy(&keep, &reply.policy), -E_CERTIFICATE_FOREIGN);
+	assert_int_equal(kept_version(), 900);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_enrolment, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_renewal, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_newer_policy, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

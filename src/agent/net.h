@@ -82,6 +82,10 @@ int net_time_learn(struct net_role *net, int64_t server_time); /* -E_CERTIFICATE
 int net_thread_load(struct net_role *net);
 int net_thread_keep(const struct net_role *net);
 void net_split(struct net_role *net); /* parent is connected: asks for a line, and has the monitor begin anew with it */
+/* ---- net_policy.c ---- */
+void net_policy_welcome(struct net_role *net, const murmesh_Welcome *welcome);
+void net_policy_take(struct net_role *net, const murmesh_SignedDocument *policy); /* of the parent */
+void net_policy_tell(struct net_role *net);                                       /* exec: which one is kept */
 /* ---- net_inventory.c ---- */
 int net_inventory_begin(struct net_role *net); /* the parent is there: tells it now, and again when it has changed */
 void net_inventory_end(struct net_role *net);  /* the link is closed */

@@ -232,6 +232,7 @@ static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 	if (!net->online)
 		net_report(net, "online %s", net->keep.info.common_name);
 	net->online = true;
+	net_policy_welcome(net, welcome);
 	if (net_inventory_begin(net) < 0)
 		log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
 	return 0;
@@ -248,6 +249,9 @@ static void on_frame(void *ctx, const void *message)
 		break;
 	case murmesh_Frame_offer_tag:
 		on_offer(net, &frame->body.offer);
+		break;
+	case murmesh_Frame_policy_tag:
+		net_policy_take(net, &frame->body.policy);
 		break;
 	default: /* of a newer version */
 		break;
@@ -284,6 +288,7 @@ static void on_connected(struct net_role *net, int err)
 	str_copy(str_from(net->host.architecture), hello->arch, sizeof hello->arch);
 	str_copy(str_from(net->host.name), hello->host_name, sizeof hello->host_name);
 	hello->continuation = net->continuation;
+	hello->policy_version = trust_version(net->trust);
 	net->link = rpc_call_open(net->parent, &rpc_MessageRouter_Link, NULL, 0, &events, net);
 	if (!net->link || rpc_call_send(net->link, &frame) < 0)
 		net_link_later(net, -E_NO_MEMORY, NULL);

@@ -56,8 +56,10 @@ static int use(struct net_role *net, const void *response)
 	int err = keep_install(&net->keep, response, IDENTITY_NODE, NULL);
 	if (err == 0)
 		err = net_identity_use(net);
-	if (err == 0)
+	if (err == 0) {
 		log_info("the certificate was renewed");
+		net_policy_tell(net);
+	}
 	return err;
 }
 

@@ -39,8 +39,8 @@ struct exec_role {
 static int enter_enrolled(struct exec_role *role)
 {
 	struct identity device = role->keep.info.identity;
-	device.kind = IDENTITY_NODE; /* grants and orders name the device */
 	struct trust *trust = NULL;
+	device.kind = IDENTITY_NODE; /* grants and orders name the device */
 	int err = trust_new(role->keep.root, &role->keep.policy, &device, &trust);
 	if (err < 0)
 		return err;
@@ -95,6 +95,19 @@ static void on_install(void *ctx, struct rpc_call *call, const void *message)
 	rpc_call_reply(call, &reply);
 }
 
+/* Net brings it; the mesh root's signature and the version say whether it counts. */
+static void on_set_policy(void *ctx, struct rpc_call *call, const void *message)
+{
+	murmesh_ManagerInstalled reply = murmesh_ManagerInstalled_init_zero;
+	struct exec_role *role = ctx;
+	int err = keep_policy(&role->keep, message);
+	if (err == 0)
+		err = enter_enrolled(role);
+	if (err < 0)
+		return rpc_call_finish(call, err, NULL);
+	rpc_call_reply(call, &reply);
+}
+
 static int on_run(void *ctx, struct rpc_call *call)
 {
 	return run_open(((struct exec_role *)ctx)->run, call);
@@ -109,6 +122,7 @@ static const struct rpc_service services[] = {
 	{ &rpc_Manager_Request, NEW | ENROLLED, on_request, NULL },
 	{ &rpc_Manager_Install, NEW | ENROLLED, on_install, NULL },
 	{ &rpc_Manager_TakeInventory, ENROLLED, inventory_take, NULL },
+	{ &rpc_Manager_SetPolicy, ENROLLED, on_set_policy, NULL },
 	{ &rpc_Run_Start, ENROLLED, NULL, on_run },
 	{ &rpc_Terminal_Open, ENROLLED, NULL, on_terminal },
 };

@@ -114,6 +114,10 @@ int cli_fail_because(int err, const char *why, const char *remedy, const char *f
 /* A line on standard error for people; not with --quiet. */
 void cli_note(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* ---- confirm.c ---- */
+/* Asks at the terminal unless the command's option --yes is given.  0, or the exit code; look: what to do where there is no terminal. */
+int cli_confirm(const struct cli *cli, const char *question, const char *look);
+
 /* ---- guess.c: "did you mean" ---- */
 struct cli_guess {
 	const char *word; /* as typed */

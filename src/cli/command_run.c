@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "cli/devices.h"
 #include "cli/leg.h"
+#include "cli/order_file.h"
+#include "cli/user_key.h"
 #include "os/fd.h"
 #include "os/pty.h"
 #include "stream/stream.h"
@@ -272,7 +274,6 @@ static int order_get(struct run *run)
 {
 	murmesh_OrderRequest *request = mem_alloc(sizeof *request);
 	murmesh_RunStart *start = &run->start.body.start;
-	run->start.which_body = murmesh_RunInput_start_tag;
 	if (!request)
 		return -E_NO_MEMORY;
 	int err = run->cli->n_operands - 1 <= sizeof request->argv / sizeof *request->argv ? 0 : -E_LIMIT;
@@ -287,8 +288,64 @@ static int order_get(struct run *run)
 	start->has_order = true;
 	if (err == 0)
 		err = session_unary(&run->session, &rpc_Tunnels_Order, request, &start->order, sizeof start->order);
+	if (err == 0)
+		err = user_sign_order(&run->session, request, &start->order);
 	mem_free(request);
 	return err;
+}
+
+/* For another approver.  Unsigned it would be of no use to him. */
+static int order_out(struct run *run)
+{
+	const char *path = cli_text(run->cli, "order-out");
+	int err = order_get(run);
+	if (err < 0)
+		return session_fail(&run->session, err, "the order was not written");
+	err = run->session.signer ? order_file_write(path, &run->start.body.start) : -E_USER_KEY;
+	if (err < 0)
+		return cli_fail(err, "the order was not written to %s", path);
+	cli_note(run->cli, "%s: an order for %zu device%s, signed by you; another approver: murmesh policy approve %s", path,
+	         run->n, run->n == 1 ? "" : "s", path);
+	return CLI_OK;
+}
+
+struct listing {
+	struct run *run;
+	const murmesh_RunStart *start;
+	int err;
+};
+
+static void on_listed(void *ctx, const void *message)
+{
+	struct listing *listing = ctx;
+	const murmesh_Device *device = message;
+	for (size_t at = 0; at < listing->start->devices.size; at += sizeof device->id)
+		if (listing->err == 0 && memcmp(listing->start->devices.bytes + at, device->id, sizeof device->id) == 0)
+			listing->err = device_add(listing->run, device);
+}
+
+/* One that was written before, with all its signatures. */
+static int order_take(struct run *run)
+{
+	static struct order_file file;
+	const char *path = cli_text(run->cli, "order");
+	const murmesh_ListRequest all = murmesh_ListRequest_init_zero;
+	struct listing listing = { run, &file.start, 0 };
+	int err = order_file_read(path, &file);
+	if (err < 0)
+		return cli_fail(err, "the order in %s cannot be used", path);
+	err = session_stream(&run->session, &rpc_Fleet_ListDevices, &all, on_listed, &listing);
+	if (err == 0)
+		err = listing.err;
+	if (err == 0 && run->n != file.order.count)
+		err = -E_NOT_FOUND;
+	if (err < 0)
+		return err == -E_NOT_FOUND
+		               ? cli_fail_because(err, "some of its devices are not there any more, or out of your reach",
+		                                  "write a new order", "the order in %s cannot be used", path)
+		               : session_fail(&run->session, err, "the command was not started");
+	run->start.body.start = file.start;
+	return CLI_OK;
 }
 
 /* The leg ends with this process, and the command with the leg. */
@@ -306,11 +363,15 @@ static int result(const struct run *run)
 
 static int carry_out(struct run *run)
 {
-	int code = devices_add(run);
+	bool written = cli_given(run->cli, "order");
+	run->start.which_body = murmesh_RunInput_start_tag;
+	int code = written ? order_take(run) : devices_add(run);
 	if (code || cli_flag(run->cli, "dry-run"))
 		return code;
+	if (cli_given(run->cli, "order-out"))
+		return order_out(run);
 	int err = session_leg_context(&run->session, true, &run->tls);
-	if (err == 0)
+	if (err == 0 && !written)
 		err = order_get(run);
 	if (err < 0)
 		return session_fail(&run->session, err, "the command was not started");
@@ -322,18 +383,29 @@ static int carry_out(struct run *run)
 	return result(run);
 }
 
+static int usage_check(const struct cli *cli)
+{
+	if (cli_given(cli, "order") && (cli->n_operands || cli_given(cli, "order-out")))
+		return cli_fail_because(-E_USAGE, "devices and command stand in the order", "write `murmesh run --order FILE`",
+		                        "the command was not started");
+	if (!cli_given(cli, "order") && cli->n_operands < (cli_flag(cli, "dry-run") ? 1 : 2))
+		return cli_fail_because(-E_USAGE, "there is no command", "write `murmesh run QUERY -- COMMAND`",
+		                        "the command was not started");
+	return CLI_OK;
+}
+
 static int run(const struct cli *cli)
 {
 	static struct run run;
-	if (cli->n_operands < 2 && !cli_flag(cli, "dry-run"))
-		return cli_fail_because(-E_USAGE, "there is no command", "write `murmesh run QUERY -- COMMAND`",
-		                        "the command was not started");
+	int code = usage_check(cli);
+	if (code)
+		return code;
 	run.cli = cli;
 	run.terminal = -1;
 	run.targets = mem_alloc_array(DEVICES_MAX, sizeof *run.targets);
 	if (!run.targets)
 		return cli_fail(-E_NO_MEMORY, "the command was not started");
-	int code = session_begin(&run.session, cli);
+	code = session_begin(&run.session, cli);
 	if (code)
 		return code;
 	struct io_signal *terminate = session_interrupt_by(&run.session, SIGTERM);
@@ -359,6 +431,9 @@ static int run(const struct cli *cli)
 
 static const struct cli_option options[] = {
 	{ "dry-run", 'n', NULL, CLI_FLAG, "list the devices, run nothing", NULL, 0 },
+	{ "order-out", 0, "FILE", CLI_FILE, "write the signed order for another approver (murmesh policy approve), run nothing",
+	  NULL, 0 },
+	{ "order", 0, "FILE", CLI_FILE, "run what such an order says", NULL, 0 },
 	{ 0 },
 };
 
@@ -368,16 +443,17 @@ static const struct cli_example examples[] = {
 	{ "murmesh run 'tag:web and not os:alpine' -- uptime", "all devices of a query" },
 	{ "murmesh run 'tag:web' --dry-run", "which these are" },
 	{ "murmesh run web02 -- sh -c 'df -h | grep /srv'", "a shell line" },
+	{ "murmesh run 'tag:web' --order-out order.json -- reboot", "mode signed: an order that another approver has to sign" },
+	{ "murmesh run --order order.json", "and when he has" },
 	{ 0 },
 };
 
 const struct cli_command command_run = {
 	.name = "run",
 	.summary = "run a command on devices",
-	.usage = "QUERY[,QUERY...] -- COMMAND [ARGUMENT...]",
+	.usage = "[QUERY[,QUERY...] -- COMMAND [ARGUMENT...]]",
 	.options = options,
 	.examples = examples,
 	.run = run,
-	.operands_least = 1,
 	.operands_most = 33,
 };

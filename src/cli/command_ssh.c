@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "cli/leg.h"
+#include "cli/user_key.h"
 #include "os/fd.h"
 #include "os/pty.h"
 #include "stream/stream.h"
@@ -300,6 +301,8 @@ static int order_get(struct ssh *ssh)
 	request->count = 1;
 	hash_sha256(ssh->device.id, sizeof ssh->device.id, request->digest);
 	int err = session_unary(&ssh->session, &rpc_Tunnels_Order, request, &start->order, sizeof start->order);
+	if (err == 0)
+		err = user_sign_order(&ssh->session, request, &start->order);
 	start->has_order = err == 0;
 	mem_free(request);
 	return err;

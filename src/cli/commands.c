@@ -21,6 +21,7 @@
 	ROW(delete)                                                                                                                \
 	ROW(user)                                                                                                                  \
 	ROW(audit)                                                                                                                 \
+	ROW(policy)                                                                                                                \
 	ROW(help)                                                                                                                  \
 	ROW(version)                                                                                                               \
 	ROW(explain)                                                                                                               \

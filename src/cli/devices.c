@@ -4,7 +4,6 @@
 
 #include "base/err.h"
 #include "base/utf8.h"
-#include "os/ask.h"
 
 enum { SHOWN = 5 }; /* names in a question */
 
@@ -122,20 +121,12 @@ static void shown_text(const struct shown *shown, char *out, size_t size)
 
 static int question_ask(const struct cli *cli, const struct devices_change *change, const char *devices)
 {
-	char question[1200], clean[1000], answer[8];
-	if (!change->question || cli_flag(cli, "yes"))
-		return 0;
-	if (!ask_possible())
-		return cli_fail_because(-E_USAGE, "there is no terminal to ask at",
-		                        "look at them with `murmesh ls`, then add --yes", "%s is not done unasked",
-		                        cli->command->name);
+	char question[1200], clean[1000];
+	if (!change->question)
+		return CLI_OK;
 	utf8_clean(str_from(devices), clean, sizeof clean);
 	snprintf(question, sizeof question, "%s: %s? [y/N] ", change->question, clean);
-	int err = ask_line(question, false, answer, sizeof answer);
-	bool yes = err == 0 && (str_equal_nocase(str_from(answer), STR("y")) || str_equal_nocase(str_from(answer), STR("yes")));
-	if (err == -E_TOO_LONG || (err == 0 && !yes))
-		err = -E_CANCELLED;
-	return err < 0 ? cli_fail_because(err, "the answer was not yes", NULL, "nothing was changed") : 0;
+	return cli_confirm(cli, question, "look at them with `murmesh ls`, then add --yes");
 }
 
 static int change_print(const struct cli *cli, const struct devices_change *change, uint32_t count, const char *devices)

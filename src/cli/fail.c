@@ -38,6 +38,9 @@ enum cli_exit cli_exit_code(int err)
 	case E_CODE_WANTED:
 	case E_NOT_PRIVATE:
 	case E_WRONG_PIN:
+	case E_USER_SIGNATURE:
+	case E_SECOND_SIGNATURE:
+	case E_NOT_AS_ASKED:
 	case EACCES:
 	case EPERM:
 		return CLI_NOT_PERMITTED;

@@ -2,12 +2,14 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "cli/user_key.h"
 #include "relay/relay.h"
 #include "tunnel/grant.h"
 
 struct leg {
 	struct session *session;
 	struct leg_target target;
+	murmesh_TunnelRequest request;
 	client_end_opened opened;
 	void *ctx;
 	struct list node; /* in its session, while there is an end */
@@ -31,11 +33,17 @@ static void on_opened(void *ctx, struct stream *stream, int err, const char *det
 
 static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 {
+	static murmesh_SignedDocument grant;
 	struct leg *leg = ctx;
 	const murmesh_Tunnel *tunnel = response;
 	uint8_t preamble[RELAY_PREAMBLE];
 	if (err < 0)
 		return finish(leg, NULL, err, why);
+	grant = tunnel->grant;
+	if (!leg->target.rpc) /* there an order is signed instead */
+		err = user_sign_grant(leg->session, &leg->request, &grant);
+	if (err < 0)
+		return finish(leg, NULL, err, "");
 	relay_preamble_write(RELAY_CLIENT, tunnel->ticket, preamble);
 	const struct client_end_request request = { .relay = leg->session->front,
 		                                    .preamble = { (const char *)preamble, sizeof preamble },
@@ -43,7 +51,7 @@ static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 		                                    .device = { leg->session->login.info.identity.mesh, IDENTITY_NODE,
 		                                                leg->target.device },
 		                                    .rpc = leg->target.rpc,
-		                                    .grant = &tunnel->grant,
+		                                    .grant = &grant,
 		                                    .host = leg->target.host,
 		                                    .port = leg->target.port };
 	leg->end = client_end_new(leg->session->loop, &request, on_opened, leg);
@@ -54,17 +62,18 @@ static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 
 void leg_open(struct session *session, const struct leg_target *target, client_end_opened opened, void *ctx)
 {
-	murmesh_TunnelRequest request = { .rights = target->rpc ? murmesh_Right_RUN : murmesh_Right_CONNECT };
 	struct leg *leg = mem_alloc(sizeof *leg);
 	if (!leg)
 		return opened(ctx, NULL, -E_NO_MEMORY, "");
 	*leg = (struct leg){ .session = session, .target = *target, .opened = opened, .ctx = ctx };
 	list_init(&leg->node);
-	memcpy(request.device, target->device.bytes, sizeof request.device);
-	int err = target->rpc ? 0 : target_format(target->host, target->port, request.targets[0], sizeof request.targets[0]);
-	request.targets_count = !target->rpc;
+	murmesh_TunnelRequest *request = &leg->request;
+	request->rights = target->rpc ? murmesh_Right_RUN : murmesh_Right_CONNECT;
+	memcpy(request->device, target->device.bytes, sizeof request->device);
+	int err = target->rpc ? 0 : target_format(target->host, target->port, request->targets[0], sizeof request->targets[0]);
+	request->targets_count = !target->rpc;
 	if (err == 0)
-		err = session->server ? rpc_unary(session->server, &rpc_Tunnels_Open, &request, 30000, on_tunnel, leg)
+		err = session->server ? rpc_unary(session->server, &rpc_Tunnels_Open, request, 30000, on_tunnel, leg)
 		                      : -E_UNREACHABLE;
 	if (err < 0)
 		finish(leg, NULL, err, "");

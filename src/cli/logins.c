@@ -42,18 +42,23 @@ int server_address_parse(struct str text, struct server_address *ret)
 
 /* ---- files ---- */
 
-int logins_init(struct logins *logins)
+int config_path(const char *name, char *out, size_t size)
 {
 	const char *home = getenv("HOME"), *config = getenv("XDG_CONFIG_HOME");
 	int len;
-	*logins = (struct logins){ 0 };
 	if (config && config[0] == '/') /* the XDG base directory specification ignores relative ones */
-		len = snprintf(logins->folder, sizeof logins->folder, "%s/murmesh/servers", config);
+		len = snprintf(out, size, "%s/murmesh/%s", config, name);
 	else if (home && home[0] == '/')
-		len = snprintf(logins->folder, sizeof logins->folder, "%s/.config/murmesh/servers", home);
+		len = snprintf(out, size, "%s/.config/murmesh/%s", home, name);
 	else
 		return -E_NOT_FOUND;
-	return (size_t)len < sizeof logins->folder ? 0 : -E_TOO_LONG;
+	return (size_t)len < size ? 0 : -E_TOO_LONG;
+}
+
+int logins_init(struct logins *logins)
+{
+	*logins = (struct logins){ 0 };
+	return config_path("servers", logins->folder, sizeof logins->folder);
 }
 
 /* The folder of a server (file ""), or a file in it. */

@@ -22,6 +22,9 @@ struct server_address {
 /* HOST[:PORT][#FINGERPRINT]; the fingerprint in hex, as `murmesh up` prints it, or base32, as a join line ends.  -E_USAGE. */
 int server_address_parse(struct str text, struct server_address *ret);
 
+/* $XDG_CONFIG_HOME/murmesh/NAME, else ~/.config/murmesh/NAME.  -E_NOT_FOUND (no HOME), -E_TOO_LONG. */
+int config_path(const char *name, char *out, size_t size);
+
 struct logins {
 	char folder[4096]; /* of all servers */
 	char path[4096];   /* which file or folder the last error was about */

@@ -104,6 +104,7 @@ void session_close(struct session *session)
 	legs_cancel(session);
 	tls_context_free(session->tls);
 	login_done(&session->login);
+	key_free(session->signer);
 	io_signal_free(session->interrupt);
 	io_loop_free(session->loop);
 }

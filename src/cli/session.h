@@ -19,6 +19,8 @@ struct session {
 	struct list legs; /* that are being opened (leg.h) */
 	struct tls_context *tls;
 	struct login login;
+	struct key *signer;                    /* user_key.h: loaded when something is to be signed */
+	bool unsigned_only;                    /* there is none */
 	murmesh_ServerDescription description; /* only of core.sock */
 	char why[512];                         /* the cause of the last failure, when it is known better than err.def does */
 	struct io_signal *interrupt;
@@ -43,6 +45,8 @@ struct io_signal *session_interrupt_by(struct session *session, int signal);
 
 /* What `up` asks before anybody is logged in. */
 int session_describe(const char *directory, murmesh_ServerDescription *ret);
+/* The ca folder has changed: the server reads it anew.  -E_NO_SERVER: it does not run. */
+int session_reload_ca(const char *directory);
 /* An address that opens the console, once, within 15 minutes. */
 int session_login_link(const char *directory, murmesh_LoginLinkReply *ret);
 

@@ -45,6 +45,12 @@ int session_describe(const char *directory, murmesh_ServerDescription *ret)
 	return local_ask(directory, &rpc_Local_Describe, ret, sizeof *ret);
 }
 
+int session_reload_ca(const char *directory)
+{
+	murmesh_Nothing reply;
+	return local_ask(directory, &rpc_Local_ReloadCa, &reply, sizeof reply);
+}
+
 int session_login_link(const char *directory, murmesh_LoginLinkReply *ret)
 {
 	return local_ask(directory, &rpc_Local_LoginLink, ret, sizeof *ret);

@@ -43,7 +43,9 @@ void hash_sha1(const void *bytes, size_t len, uint8_t ret_hash[HASH_SHA1_SIZE]);
 bool hash_equal(const uint8_t a[HASH_SIZE], const uint8_t b[HASH_SIZE]);         /* in constant time */
 
 /* The contexts in use. */
-#define CONTEXT_POLICY STR("murmesh policy 1") /* by the mesh root key */
-#define CONTEXT_GRANT  STR("murmesh grant 1")  /* by the grant key */
-#define CONTEXT_ORDER  STR("murmesh order 1")  /* by the grant key */
+#define CONTEXT_POLICY     STR("murmesh policy 1")     /* by the mesh root key */
+#define CONTEXT_GRANT      STR("murmesh grant 1")      /* by the grant key */
+#define CONTEXT_ORDER      STR("murmesh order 1")      /* by the grant key */
+#define CONTEXT_USER_GRANT STR("murmesh user grant 1") /* the same document, by an approver's key */
+#define CONTEXT_USER_ORDER STR("murmesh user order 1")
 #endif

@@ -8,12 +8,13 @@ static const struct row {
 	unsigned status;
 	const char *error; /* RFC 9209 section 2.3 */
 } rows[] = {
-	{ E_TARGET_REFUSED, 502, "connection_refused" }, { E_TARGET_UNREACHABLE, 502, "destination_ip_unroutable" },
-	{ E_TARGET_TIMEOUT, 504, "connection_timeout" }, { E_TARGET_NAME, 502, "dns_error" },
-	{ E_GRANT, 403, "http_request_denied" },         { E_GRANT_EXPIRED, 403, "http_request_denied" },
-	{ E_SIGNATURE, 403, "http_request_denied" },     { E_HTTP_HEAD, 400, "http_request_error" },
-	{ E_HTTP_METHOD, 405, "http_request_error" },    { E_HTTP_VERSION, 505, "http_request_error" },
-	{ E_TOO_LONG, 431, "http_request_error" },       { E_UNSUPPORTED, 501, "http_request_error" },
+	{ E_TARGET_REFUSED, 502, "connection_refused" },  { E_TARGET_UNREACHABLE, 502, "destination_ip_unroutable" },
+	{ E_TARGET_TIMEOUT, 504, "connection_timeout" },  { E_TARGET_NAME, 502, "dns_error" },
+	{ E_GRANT, 403, "http_request_denied" },          { E_GRANT_EXPIRED, 403, "http_request_denied" },
+	{ E_SIGNATURE, 403, "http_request_denied" },      { E_HTTP_HEAD, 400, "http_request_error" },
+	{ E_HTTP_METHOD, 405, "http_request_error" },     { E_HTTP_VERSION, 505, "http_request_error" },
+	{ E_TOO_LONG, 431, "http_request_error" },        { E_UNSUPPORTED, 501, "http_request_error" },
+	{ E_USER_SIGNATURE, 403, "http_request_denied" },
 };
 static const struct row other = { 0, 500, "proxy_internal_error" };
 

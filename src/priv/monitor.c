@@ -325,7 +325,8 @@ static void member_log_end(const struct member *member, int status, uint64_t pau
 		snprintf(reason, sizeof reason, "ended with code %d", WEXITSTATUS(status));
 	if (pause_ms)
 		snprintf(again, sizeof again, "; starts again in %u s", (unsigned)(pause_ms / 1000));
-	log_error("role %s: %s%s", member->role->name, reason, again);
+	bool in_order = !member->call[0] && !member->killed && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	log_line(in_order ? LOG_INFO : LOG_ERROR, "role %s: %s%s", member->role->name, reason, again);
 }
 
 static void member_pause(struct member *member, uint64_t pause_ms)

@@ -14,6 +14,13 @@
 #include "services.h"
 #include "store/store.h"
 
+/* What core itself goes by; agents verify, core does not. */
+struct core_policy {
+	uint64_t version;
+	bool users_sign;    /* any mode but "server" */
+	uint32_t two_above; /* devices of a run order, beyond which another approver signs too; 0 = never */
+};
+
 struct core {
 	struct priv_child *child;
 	struct io_loop *loop;
@@ -34,6 +41,8 @@ struct core {
 	unsigned bad_logins, bad_logins_unwritten; /* audit of this minute */
 	struct map *online;                        /* device id -> struct device_link */
 	murmesh_CertificateReply mesh; /* intermediate, root, policy, as ca described them; device_id holds the mesh id */
+	struct core_policy policy;     /* out of it */
+	struct rpc_call *reload;       /* waits until ca has described itself anew; referenced; NULL = nobody */
 	struct id mesh_id;
 	struct id local_user;
 	uid_t owner;
@@ -161,6 +170,7 @@ struct device_link;
 int core_link_open(void *ctx, struct rpc_call *call);
 /* Sends to a device's link; -E_OFFLINE. */
 int core_link_send(struct core *core, const struct id *device, const murmesh_Frame *frame);
+void core_link_send_all(struct core *core, const murmesh_Frame *frame);
 const struct id *core_link_device(const struct device_link *link);
 bool core_link_online(const struct core *core, const struct id *device);
 /* Ends its link, if it has one. */
@@ -289,6 +299,12 @@ int core_task_cancel_run(struct store_tx *tx, struct core_request *request);
 bool core_task_seen(const struct task *task, const struct user *user); /* his own; all by those who administrate all groups */
 void core_task_fill(const struct task *task, murmesh_Task *ret);
 void core_tasks_interrupt(struct core *core); /* the web role is gone, which carried them out */
+
+/* ---- core_policy.c ---- */
+void core_policy_described(struct core *core); /* ca described itself: core->mesh is new */
+/* A newer policy than the agent's goes along. */
+void core_policy_welcome(const struct core *core, uint64_t version, murmesh_Welcome *welcome);
+void core_policy_reload(void *ctx, struct rpc_call *call, const void *message); /* Local.ReloadCa */
 
 /* ---- core_revoke.c: what link refuses ---- */
 int core_revoke_follow(void *ctx, struct rpc_call *call); /* Core.Revocations */

@@ -127,6 +127,7 @@ static void hello_done(struct core_job *job)
 		frame.body.welcome.continuation = hello->continuation;
 		str_copy(STR(MURMESH_VERSION), frame.body.welcome.version, sizeof frame.body.welcome.version);
 		frame.body.welcome.server_time = clock_wall_s();
+		core_policy_welcome(job->core, hello->hello.policy_version, &frame.body.welcome);
 		err = rpc_call_send(link->call, &frame);
 		core_watch_device(job->core, &hello->device, NULL);
 	}
@@ -347,6 +348,13 @@ int core_link_send(struct core *core, const struct id *device, const murmesh_Fra
 {
 	struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
 	return link ? rpc_call_send(link->call, frame) : -E_OFFLINE;
+}
+
+void core_link_send_all(struct core *core, const murmesh_Frame *frame)
+{
+	const struct device_link *link;
+	for (size_t at = 0; (link = map_next(core->online, &at));)
+		rpc_call_send(link->call, frame); /* one that does not take it is told by its next welcome */
 }
 
 void core_link_end(struct core *core, const struct id *device, int err, const char *why)

@@ -50,6 +50,8 @@ static int task_seen(struct store_tx *tx, struct core_request *request, const st
 int core_task_begin(struct core_request *request)
 {
 	const murmesh_TaskStart *message = request->message;
+	if (request->base.core->policy.users_sign)
+		return -E_SIGNED_MODE;
 	for (pb_size_t i = 0; i < message->argv_count; i++)
 		if (!utf8_valid(str_from(message->argv[i])))
 			return -E_UTF8;

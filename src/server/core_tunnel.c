@@ -9,9 +9,10 @@
 #include "os/random.h"
 #include "server/core.h"
 
-#define GRANT_S  600
-#define ORDER_S  120
-#define TICKET_S 30
+#define GRANT_S     600
+#define ORDER_S     120
+#define ORDER_TWO_S 3600 /* of an order that another approver has to see first */
+#define TICKET_S    30
 
 static int document_make(const pb_msgdesc_t *type, const void *message, enum authority_purpose purpose, murmesh_SignRequest *ret)
 {
@@ -133,6 +134,8 @@ static void tunnel_begin(struct core *core, struct rpc_call *call, const struct 
 	tunnel->caller = *caller;
 	tunnel->request = *request;
 	memcpy(tunnel->device.bytes, tunnel->request.device, sizeof tunnel->device.bytes);
+	if (caller->by_session && core->policy.users_sign) /* his key is not in a browser */
+		return core_job_fail(&tunnel->base, -E_SIGNED_MODE, NULL);
 	if (tunnel->request.rights & ~(unsigned)(murmesh_Right_CONNECT | murmesh_Right_RUN))
 		return core_job_fail(&tunnel->base, -E_UNSUPPORTED, NULL); /* a later version might read more into the bits */
 	for (pb_size_t i = 0; i < tunnel->request.targets_count; i++)
@@ -194,7 +197,9 @@ static void order_done(struct core_job *job)
 	static murmesh_SignRequest sign;
 	static murmesh_Order document;
 	struct order_job *order = (struct order_job *)job;
-	document = (murmesh_Order){ .until = clock_wall_s() + ORDER_S,
+	const struct core_policy *policy = &job->core->policy;
+	bool two = policy->users_sign && policy->two_above && order->request.count > policy->two_above;
+	document = (murmesh_Order){ .until = clock_wall_s() + (two ? ORDER_TWO_S : ORDER_S),
 		                    .count = order->request.count,
 		                    .terminal = order->request.terminal };
 	memcpy(document.mesh, job->core->mesh_id.bytes, sizeof document.mesh);
@@ -227,6 +232,8 @@ static void order_begin(struct core *core, struct rpc_call *call, const struct c
 	order->base.ended = order_ended;
 	order->caller = *caller;
 	order->request = *request;
+	if (caller->by_session && core->policy.users_sign)
+		return core_job_fail(&order->base, -E_SIGNED_MODE, NULL);
 	/* a command for some devices, or a terminal on one */
 	if (request->terminal ? request->argv_count || request->count != 1 : !request->argv_count || !request->count)
 		return core_job_fail(&order->base, -E_USAGE, NULL);

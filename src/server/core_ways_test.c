@@ -1,5 +1,6 @@
 /* The ways to devices: certificates, tunnels, orders, live tickets; and how they end. */
 #include <pb_decode.h>
+#include <pb_encode.h>
 
 #include "base/err.h"
 #include "os/clock.h"
@@ -271,6 +272,76 @@ static void test_too_many_for_one_ticket(void **state)
 	assert_int_equal(test_ask(f, &rpc_Console_WatchLive, &request), -E_LIMIT);
 }
 
+/* ---- the policy ---- */
+
+/* As ca describes it. */
+static void policy_set(struct test_core *f, uint64_t version, const char *mode)
+{
+	murmesh_Policy policy = { .version = version, .two_signatures_above = 10 };
+	str_copy(str_from(mode), policy.mode, sizeof policy.mode);
+	pb_ostream_t out = pb_ostream_from_buffer(f->core.mesh.policy.document.bytes, sizeof f->core.mesh.policy.document.bytes);
+	assert_true(pb_encode(&out, murmesh_Policy_fields, &policy));
+	f->core.mesh.policy.document.size = (pb_size_t)out.bytes_written;
+	core_policy_described(&f->core);
+}
+
+static void test_policy_reaches_devices(void **state)
+{
+	struct test_core *f = *state;
+	test_core_roles(f);
+	policy_set(f, 4, "server");
+	test_device_link(f, 7); /* says that it has none */
+	assert_true(f->frame.body.welcome.has_policy);
+	assert_int_equal(f->frame.body.welcome.policy.document.size, f->core.mesh.policy.document.size);
+	policy_set(f, 5, "server");
+	while (f->frame.which_body != murmesh_Frame_policy_tag)
+		io_loop_run(f->core.loop);
+	assert_memory_equal(f->frame.body.policy.document.bytes, f->core.mesh.policy.document.bytes,
+	                    f->core.mesh.policy.document.size);
+	/* who has it is not told again */
+	murmesh_Welcome welcome = murmesh_Welcome_init_zero;
+	core_policy_welcome(&f->core, 5, &welcome);
+	assert_false(welcome.has_policy);
+	core_policy_welcome(&f->core, 6, &welcome);
+	assert_false(welcome.has_policy);
+	core_policy_welcome(&f->core, 4, &welcome);
+	assert_true(welcome.has_policy);
+}
+
+static int64_t order_lasts(struct test_core *f, uint32_t devices)
+{
+	murmesh_OrderRequest request = { .argv_count = 1, .argv = { "true" }, .count = devices };
+	static murmesh_Order order;
+	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Tunnels_Order, &request), 0);
+	pb_istream_t in = pb_istream_from_buffer(f->told.sign.document.bytes, f->told.sign.document.size);
+	assert_true(pb_decode(&in, murmesh_Order_fields, &order));
+	return order.until - clock_wall_s();
+}
+
+/* A browser has no key of its user: core sends him to the command line. */
+static void test_mode_signed(void **state)
+{
+	struct test_core *f = *state;
+	const struct user eve = eve_of(ACCOUNT_OPERATOR, true);
+	murmesh_ConsoleOrderRequest order = { .has_order = true, .order = { .count = 1, .terminal = true } };
+	murmesh_TaskStart task = { .selector = "web01", .count = 1, .argv_count = 1, .argv = { "true" } };
+	test_core_roles(f);
+	test_login_new(f, &eve, order.session);
+	memcpy(task.session, order.session, sizeof task.session);
+	test_device_link(f, 7);
+	policy_set(f, 1, "server");
+	assert_int_equal(tunnel(f, order.session, 7), 0);
+	assert_int_equal(test_ask(f, &rpc_Console_SignOrder, &order), 0);
+	assert_in_range(order_lasts(f, 11), 1, 120);
+	policy_set(f, 2, "signed");
+	assert_int_equal(tunnel(f, order.session, 7), -E_SIGNED_MODE);
+	assert_int_equal(test_ask(f, &rpc_Console_SignOrder, &order), -E_SIGNED_MODE);
+	assert_int_equal(test_ask(f, &rpc_Console_StartTask, &task), -E_SIGNED_MODE);
+	/* time for another approver, where there has to be one */
+	assert_in_range(order_lasts(f, 10), 1, 120);
+	assert_in_range(order_lasts(f, 11), 3000, 3600);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_core_setup, test_core_teardown)
@@ -282,6 +353,8 @@ int main(void)
 		TEST(test_orders),
 		TEST(test_live),
 		TEST(test_too_many_for_one_ticket),
+		TEST(test_policy_reaches_devices),
+		TEST(test_mode_signed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "ca/authority.h"
 #include "crypto/tls.h"
+#include "io/io.h"
 #include "os/log.h"
 #include "rpc/rpc.h"
 #include "server/server.h"
@@ -104,10 +105,20 @@ static void on_sign(void *ctx, struct rpc_call *call, const void *message)
 	rpc_call_reply(call, &reply);
 }
 
+/* It opens no file once it is confined: the next one reads what has changed. */
+static void on_reload(void *ctx, struct rpc_call *call, const void *request)
+{
+	const struct ca_role *role = ctx;
+	(void)call;
+	(void)request;
+	io_loop_stop(priv_child_loop(role->child));
+}
+
 static const struct rpc_service services[] = {
 	{ &rpc_Ca_Describe, 0, on_describe, NULL },
 	{ &rpc_Ca_Issue, 0, on_issue, NULL },
 	{ &rpc_Ca_Sign, 0, on_sign, NULL },
+	{ &rpc_Ca_Reload, 0, on_reload, NULL },
 };
 
 static int on_open(void *ctx, struct rpc_call *call)

@@ -163,6 +163,7 @@ static const struct rpc_service local_services[] = {
 	{ &rpc_Local_Login, 0, core_enrol_login, NULL },
 	{ &rpc_Local_LoginLink, 0, core_console_login_link, NULL },
 	{ &rpc_Local_Describe, 0, on_describe, NULL },
+	{ &rpc_Local_ReloadCa, 0, core_policy_reload, NULL },
 };
 
 /* ---- core.sock ---- */
@@ -245,6 +246,7 @@ static void on_described(void *ctx, int err, const char *why, const void *respon
 	core->mesh = *(const murmesh_CertificateReply *)response;
 	memcpy(core->mesh_id.bytes, core->mesh.device_id, sizeof core->mesh_id.bytes);
 	core->described = true;
+	core_policy_described(core);
 	priv_child_ready(core->child);
 }
 

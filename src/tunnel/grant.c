@@ -7,10 +7,22 @@
 
 #define CLOCK_SLACK_S 60
 
+#define APPROVERS_MAX (sizeof((murmesh_Policy *)0)->approvers / sizeof *((murmesh_Policy *)0)->approvers)
+
+struct approver {
+	uint8_t user[sizeof(struct id)];
+	struct key *key;
+	uint8_t key_hash[HASH_SIZE];
+};
+
 struct trust {
 	struct identity self;
 	struct key *grant_key;
 	uint64_t version; /* of the policy */
+	bool users_sign;  /* mode "signed" */
+	uint32_t two_above;
+	struct approver approvers[APPROVERS_MAX];
+	size_t n_approvers;
 };
 
 static int open_document(const struct key *key, struct str context, const murmesh_SignedDocument *document,
@@ -24,6 +36,37 @@ static int open_document(const struct key *key, struct str context, const murmes
 	return pb_decode(&in, type, ret) ? 0 : -E_MESSAGE;
 }
 
+/* ---- the policy ---- */
+
+/* A person and a key stand for each other: who is named twice could sign twice. */
+static int approver_add(struct trust *trust, const murmesh_Approver *approver)
+{
+	struct approver *new = &trust->approvers[trust->n_approvers];
+	int err = key_public_read(approver->key.bytes, approver->key.size, &new->key);
+	if (err < 0)
+		return err;
+	trust->n_approvers++;
+	memcpy(new->user, approver->user, sizeof new->user);
+	err = key_public_hash(new->key, new->key_hash);
+	for (const struct approver *at = trust->approvers; err == 0 && at < new; at++)
+		if (hash_equal(at->key_hash, new->key_hash) || memcmp(at->user, new->user, sizeof new->user) == 0)
+			err = -E_POLICY;
+	return err;
+}
+
+static int take_policy(struct trust *trust, const murmesh_Policy *policy)
+{
+	trust->version = policy->version;
+	trust->two_above = policy->two_signatures_above;
+	trust->users_sign = str_is(str_from(policy->mode), "signed");
+	if (!trust->users_sign && !str_is(str_from(policy->mode), "server"))
+		return -E_UNSUPPORTED;
+	int err = key_public_read(policy->grant_key.bytes, policy->grant_key.size, &trust->grant_key);
+	for (pb_size_t i = 0; err == 0 && i < policy->approvers_count; i++)
+		err = approver_add(trust, &policy->approvers[i]);
+	return err < 0 ? err : trust->users_sign && !trust->n_approvers ? -E_POLICY : 0;
+}
+
 int trust_new(const struct certificate *root, const murmesh_SignedDocument *signed_policy, const struct identity *self,
               struct trust **ret)
 {
@@ -35,12 +78,9 @@ int trust_new(const struct certificate *root, const murmesh_SignedDocument *sign
 		err = open_document(root_key, CONTEXT_POLICY, signed_policy, murmesh_Policy_fields, &policy);
 	if (err == 0 && memcmp(policy.mesh, self->mesh.bytes, sizeof policy.mesh) != 0)
 		err = -E_CERTIFICATE_FOREIGN;
-	if (err == 0 && !str_is(str_from(policy.mode), "server"))
-		err = -E_UNSUPPORTED;
 	if (err == 0) {
 		trust->self = *self;
-		trust->version = policy.version;
-		err = key_public_read(policy.grant_key.bytes, policy.grant_key.size, &trust->grant_key);
+		err = take_policy(trust, &policy);
 	}
 	key_free(root_key);
 	if (err < 0)
@@ -50,11 +90,21 @@ int trust_new(const struct certificate *root, const murmesh_SignedDocument *sign
 	return err;
 }
 
+int policy_acceptable(const murmesh_Policy *policy)
+{
+	struct trust *trust = mem_alloc(sizeof *trust);
+	int err = trust ? take_policy(trust, policy) : -E_NO_MEMORY;
+	trust_free(trust);
+	return err;
+}
+
 struct trust *trust_free(struct trust *trust)
 {
 	if (!trust)
 		return NULL;
 	key_free(trust->grant_key);
+	for (size_t i = 0; i < trust->n_approvers; i++)
+		key_free(trust->approvers[i].key);
 	return mem_free(trust);
 }
 
@@ -62,6 +112,41 @@ uint64_t trust_version(const struct trust *trust)
 {
 	return trust->version;
 }
+
+/* ---- users' signatures ---- */
+
+static const struct approver *signer(const struct trust *trust, struct str context, const murmesh_SignedDocument *document,
+                                     const murmesh_UserSignature *signature)
+{
+	for (const struct approver *at = trust->approvers; at < trust->approvers + trust->n_approvers; at++)
+		if (hash_equal(at->key_hash, signature->key_hash))
+			return key_verify(at->key, context, document->document.bytes, document->document.size,
+			                  signature->signature.bytes, signature->signature.size) == 0
+			               ? at
+			               : NULL;
+	return NULL;
+}
+
+/* In mode "signed": the user's own, and with `two` that of another approver.  One that is no approver's is not overlooked. */
+static int users_check(const struct trust *trust, struct str context, const murmesh_SignedDocument *document,
+                       const uint8_t user[sizeof(struct id)], bool two)
+{
+	bool own = false, other = false;
+	if (!trust->users_sign)
+		return 0;
+	for (pb_size_t i = 0; i < document->users_count; i++) {
+		const struct approver *approver = signer(trust, context, document, &document->users[i]);
+		if (!approver)
+			return -E_USER_SIGNATURE;
+		if (memcmp(approver->user, user, sizeof approver->user) == 0)
+			own = true;
+		else
+			other = true;
+	}
+	return !own ? -E_USER_SIGNATURE : two && !other ? -E_SECOND_SIGNATURE : 0;
+}
+
+/* ---- grants and orders ---- */
 
 int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_grant, const struct identity *user, int64_t now,
                 murmesh_Grant *ret)
@@ -73,7 +158,9 @@ int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 	    memcmp(ret->device, trust->self.id.bytes, sizeof ret->device) != 0 || user->kind != IDENTITY_USER ||
 	    memcmp(ret->user, user->id.bytes, sizeof ret->user) != 0)
 		return -E_GRANT;
-	return now - CLOCK_SLACK_S > ret->until ? -E_GRANT_EXPIRED : 0;
+	if (now - CLOCK_SLACK_S > ret->until)
+		return -E_GRANT_EXPIRED;
+	return users_check(trust, CONTEXT_USER_GRANT, signed_grant, ret->user, false);
 }
 
 int target_format(struct str host, uint16_t port, char *out, size_t size)
@@ -119,6 +206,7 @@ int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 		return -E_GRANT_EXPIRED;
 	for (size_t at = 0; at < devices_len; at += id_size)
 		if (memcmp(devices + at, trust->self.id.bytes, id_size) == 0)
-			return 0;
+			return users_check(trust, CONTEXT_USER_ORDER, signed_order, ret->user,
+			                   trust->two_above && ret->count > trust->two_above);
 	return -E_GRANT;
 }

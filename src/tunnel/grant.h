@@ -9,20 +9,25 @@
 
 struct trust; /* what this machine knows of its mesh */
 
-/* From the mesh root's certificate and the policy it signed.  self: this device. */
+/* From the mesh root's certificate and the policy it signed.  self: this device.  -E_SIGNATURE, -E_MESSAGE, -E_CERTIFICATE_FOREIGN, -E_UNSUPPORTED
+ * (a mode that this version does not know), -E_POLICY (an approver or a key twice, mode "signed" without any), -E_ENCODING (of a key). */
 int trust_new(const struct certificate *root, const murmesh_SignedDocument *policy, const struct identity *self,
               struct trust **ret);
+/* Whether agents would take a policy with that content: as trust_new() has it. */
+int policy_acceptable(const murmesh_Policy *policy);
 struct trust *trust_free(struct trust *trust);
 uint64_t trust_version(const struct trust *trust); /* of its policy; a machine never goes back */
 
-/* Is it a grant of this mesh for this device, for that user, in force at `now` (seconds)?  -E_SIGNATURE, -E_GRANT, -E_GRANT_EXPIRED, -E_MESSAGE. */
+/* Is it a grant of this mesh for this device, for that user, in force at `now` (seconds)?  -E_SIGNATURE, -E_GRANT, -E_GRANT_EXPIRED, -E_MESSAGE.
+ * In mode "signed" that user has signed it too, with the key that the policy names for him: -E_USER_SIGNATURE. */
 int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_grant, const struct identity *user, int64_t now,
                 murmesh_Grant *ret);
 /* Does it allow a connection to that target?  Targets are compared as texts, without regard to case; ":port" in a grant also allows the spellings
  * "", "localhost", 127.0.0.1 and ::1 of the device itself. */
 int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port);
 /* A run order for this device: signature, time, and that `devices` (16 bytes each) are the ones it was signed for and hold this one.  It is for a
- * command, or for a terminal on this device alone. */
+ * command, or for a terminal on this device alone.  In mode "signed" signed by its user too (-E_USER_SIGNATURE), and by another approver where it is
+ * for more devices than the policy allows one to decide about (-E_SECOND_SIGNATURE). */
 int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_order, const uint8_t *devices, size_t devices_len,
                 int64_t now, murmesh_Order *ret);
 

@@ -49,7 +49,7 @@ static void test_policies(void **state)
 	policy.mesh[15] ^= 1;
 	assert_int_equal(policy_result(root, CONTEXT_POLICY, &policy), -E_CERTIFICATE_FOREIGN);
 	policy = test_policy(ours);
-	str_copy(STR("signed"), policy.mode, sizeof policy.mode); /* needs more than this version checks */
+	str_copy(STR("committee"), policy.mode, sizeof policy.mode); /* needs more than this version checks */
 	assert_int_equal(policy_result(root, CONTEXT_POLICY, &policy), -E_UNSUPPORTED);
 	policy = test_policy(ours);
 	policy.grant_key.size--;
@@ -425,16 +425,242 @@ static void test_order_signature(void **state)
 	assert_int_equal(order_check(ours->trust, &document, devices.ids, devices.len, TEST_NOW, &read), -E_SIGNATURE);
 }
 
+/* ---- mode "signed" ---- */
+
+enum { ALICE, BOB, CAROL, PEOPLE }; /* alice is the user of the grants and orders; carol is named nowhere */
+static struct key *people[PEOPLE];
+
+static struct id person(size_t number)
+{
+	struct id id = ours->user.identity.id;
+	id.bytes[0] ^= (uint8_t)number;
+	return id;
+}
+
+static void approver_add(murmesh_Policy *policy, size_t number, const struct key *key)
+{
+	murmesh_Approver *approver = &policy->approvers[policy->approvers_count++];
+	const struct id id = person(number);
+	size_t len;
+	memcpy(approver->user, id.bytes, sizeof approver->user);
+	assert_int_equal(key_public_write(key, approver->key.bytes, &len), 0);
+	approver->key.size = (pb_size_t)len;
+}
+
+/* Alice and bob, and two signatures for more than two devices. */
+static murmesh_Policy signed_policy(void)
+{
+	murmesh_Policy policy = test_policy(ours);
+	str_copy(STR("signed"), policy.mode, sizeof policy.mode);
+	policy.two_signatures_above = 2;
+	approver_add(&policy, ALICE, people[ALICE]);
+	approver_add(&policy, BOB, people[BOB]);
+	return policy;
+}
+
+static struct trust *trust_of(const murmesh_Policy *policy)
+{
+	static murmesh_SignedDocument document;
+	struct trust *trust = NULL;
+	test_sign(ours->mesh.root_key, CONTEXT_POLICY, murmesh_Policy_fields, policy, &document);
+	assert_int_equal(trust_new(ours->mesh.root, &document, &ours->device.identity, &trust), 0);
+	return trust;
+}
+
+static int people_set_up(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < PEOPLE; i++)
+		people[i] = key_generate();
+	return 0;
+}
+
+static int people_tear_down(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < PEOPLE; i++)
+		people[i] = key_free(people[i]);
+	return 0;
+}
+
+static void user_sign(murmesh_SignedDocument *document, const struct key *key, struct str context)
+{
+	murmesh_UserSignature *signature = &document->users[document->users_count++];
+	size_t len;
+	assert_int_equal(key_public_hash(key, signature->key_hash), 0);
+	assert_int_equal(
+	        key_sign(key, context, document->document.bytes, document->document.size, signature->signature.bytes, &len), 0);
+	signature->signature.size = (pb_size_t)len;
+}
+
+static void test_signed_policies(void **state)
+{
+	(void)state;
+	const struct key *root = ours->mesh.root_key;
+	murmesh_Policy policy = signed_policy();
+	assert_int_equal(policy_result(root, CONTEXT_POLICY, &policy), 0);
+	policy.approvers_count = 0;
+	assert_int_equal(policy_result(root, CONTEXT_POLICY, &policy), -E_POLICY);
+	policy = signed_policy();
+	approver_add(&policy, ALICE, people[CAROL]); /* a person twice */
+	assert_int_equal(policy_result(root, CONTEXT_POLICY, &policy), -E_POLICY);
+	policy = signed_policy();
+	approver_add(&policy, CAROL, people[BOB]); /* a key twice */
+	assert_int_equal(policy_result(root, CONTEXT_POLICY, &policy), -E_POLICY);
+	policy = signed_policy();
+	approver_add(&policy, CAROL, people[CAROL]);
+	policy.approvers[2].key.size--;
+	assert_int_equal(policy_result(root, CONTEXT_POLICY, &policy), -E_ENCODING);
+}
+
+static int signed_grant_result(const struct trust *trust, const murmesh_SignedDocument *document)
+{
+	static murmesh_Grant read;
+	return grant_check(trust, document, &ours->user.identity, TEST_NOW, &read);
+}
+
+/* The server's signature is good each time: it is what a server with all its keys can make. */
+static void test_signed_grants(void **state)
+{
+	(void)state;
+	static murmesh_SignedDocument document;
+	murmesh_Policy policy = signed_policy();
+	struct trust *trust = trust_of(&policy);
+	murmesh_Grant grant = test_grant(ours, ":80");
+	const struct {
+		const struct key *key;
+		struct str context;
+		int result;
+	} rows[] = {
+		{ people[ALICE], CONTEXT_USER_GRANT, 0 },
+		{ people[ALICE], CONTEXT_USER_ORDER, -E_USER_SIGNATURE },
+		{ people[ALICE], CONTEXT_GRANT, -E_USER_SIGNATURE },
+		{ people[BOB], CONTEXT_USER_GRANT, -E_USER_SIGNATURE },   /* an approver, but not this user */
+		{ people[CAROL], CONTEXT_USER_GRANT, -E_USER_SIGNATURE }, /* no approver */
+		{ ours->grant_key, CONTEXT_USER_GRANT, -E_USER_SIGNATURE },
+		{ ours->user.key, CONTEXT_USER_GRANT,
+		  -E_USER_SIGNATURE }, /* the key of his certificate, which the server chose to certify */
+	};
+	test_sign_grant(ours, &grant, &document);
+	document.users_count = 0;
+	assert_int_equal(signed_grant_result(ours->trust, &document), 0); /* in mode "server" */
+	assert_int_equal(signed_grant_result(trust, &document), -E_USER_SIGNATURE);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		document.users_count = 0;
+		user_sign(&document, rows[i].key, rows[i].context);
+		assert_int_equal(signed_grant_result(trust, &document), rows[i].result);
+	}
+	/* a good one, and one that is none */
+	document.users_count = 0;
+	user_sign(&document, people[ALICE], CONTEXT_USER_GRANT);
+	user_sign(&document, people[CAROL], CONTEXT_USER_GRANT);
+	assert_int_equal(signed_grant_result(trust, &document), -E_USER_SIGNATURE);
+	/* of another document */
+	document.users_count = 0;
+	user_sign(&document, people[ALICE], CONTEXT_USER_GRANT);
+	grant.until++;
+	test_sign_grant(ours, &grant, &document);
+	assert_int_equal(signed_grant_result(trust, &document), -E_USER_SIGNATURE);
+	/* the user's does not stand for the server's */
+	document.users_count = 0;
+	test_sign(people[ALICE], CONTEXT_GRANT, murmesh_Grant_fields, &grant, &document);
+	user_sign(&document, people[ALICE], CONTEXT_USER_GRANT);
+	assert_int_equal(signed_grant_result(trust, &document), -E_SIGNATURE);
+	trust_free(trust);
+}
+
+/* Who is taken out of the policy signs nothing any more. */
+static void test_removed_approver(void **state)
+{
+	(void)state;
+	static murmesh_SignedDocument document;
+	murmesh_Policy policy = signed_policy();
+	murmesh_Grant grant = test_grant(ours, ":80");
+	policy.approvers[0] = policy.approvers[1];
+	policy.approvers_count = 1;
+	struct trust *trust = trust_of(&policy);
+	test_sign_grant(ours, &grant, &document);
+	document.users_count = 0;
+	user_sign(&document, people[ALICE], CONTEXT_USER_GRANT);
+	assert_int_equal(signed_grant_result(trust, &document), -E_USER_SIGNATURE);
+	trust_free(trust);
+}
+
+static int signed_order_result(const struct trust *trust, const murmesh_SignedDocument *document, const struct devices *devices)
+{
+	static murmesh_Order read;
+	return order_check(trust, document, devices->ids, devices->len, TEST_NOW, &read);
+}
+
+static void test_signed_orders(void **state)
+{
+	(void)state;
+	static murmesh_SignedDocument document;
+	murmesh_Policy policy = signed_policy();
+	struct trust *trust = trust_of(&policy), *dropped;
+	static const struct {
+		size_t devices;
+		int one_signature, two_signatures;
+	} rows[] = { { 1, 0, 0 }, { 2, 0, 0 }, { 3, -E_SECOND_SIGNATURE, 0 }, { 4, -E_SECOND_SIGNATURE, 0 } };
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct devices devices = devices_of(rows[i].devices);
+		murmesh_Order order = order_for(&devices);
+		test_sign_order(ours, &order, &document);
+		document.users_count = 0;
+		assert_int_equal(signed_order_result(ours->trust, &document, &devices), 0);
+		assert_int_equal(signed_order_result(trust, &document, &devices), -E_USER_SIGNATURE);
+		user_sign(&document, people[ALICE], CONTEXT_USER_ORDER);
+		assert_int_equal(signed_order_result(trust, &document, &devices), rows[i].one_signature);
+		user_sign(&document, people[BOB], CONTEXT_USER_ORDER);
+		assert_int_equal(signed_order_result(trust, &document, &devices), rows[i].two_signatures);
+		/* bob's alone; the same person twice; a stranger */
+		document.users[0] = document.users[--document.users_count];
+		assert_int_equal(signed_order_result(trust, &document, &devices), -E_USER_SIGNATURE);
+		document.users_count = 0;
+		user_sign(&document, people[ALICE], CONTEXT_USER_ORDER);
+		user_sign(&document, people[ALICE], CONTEXT_USER_ORDER);
+		assert_int_equal(signed_order_result(trust, &document, &devices), rows[i].one_signature);
+		document.users_count = 1;
+		user_sign(&document, people[CAROL], CONTEXT_USER_ORDER);
+		assert_int_equal(signed_order_result(trust, &document, &devices), -E_USER_SIGNATURE);
+		document.users_count = 0;
+		user_sign(&document, people[ALICE], CONTEXT_USER_GRANT);
+		assert_int_equal(signed_order_result(trust, &document, &devices), -E_USER_SIGNATURE);
+	}
+	/* without a limit one is enough for all */
+	policy.two_signatures_above = 0;
+	dropped = trust_of(&policy);
+	struct devices devices = devices_of(4);
+	murmesh_Order order = order_for(&devices);
+	test_sign_order(ours, &order, &document);
+	document.users_count = 0;
+	user_sign(&document, people[ALICE], CONTEXT_USER_ORDER);
+	assert_int_equal(signed_order_result(dropped, &document, &devices), 0);
+	trust_free(dropped);
+	trust_free(trust);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_policies),         cmocka_unit_test(test_not_a_message),
-		cmocka_unit_test(test_faults),           cmocka_unit_test(test_grants),
-		cmocka_unit_test(test_grant_holder),     cmocka_unit_test(test_grant_signature),
-		cmocka_unit_test(test_targets),          cmocka_unit_test(test_self),
-		cmocka_unit_test(test_rights_and_lists), cmocka_unit_test(test_format),
-		cmocka_unit_test(test_orders),           cmocka_unit_test(test_order_lists),
-		cmocka_unit_test(test_order_signature),  cmocka_unit_test(test_terminal_orders),
+		cmocka_unit_test(test_policies),
+		cmocka_unit_test(test_not_a_message),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_grants),
+		cmocka_unit_test(test_grant_holder),
+		cmocka_unit_test(test_grant_signature),
+		cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_self),
+		cmocka_unit_test(test_rights_and_lists),
+		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_orders),
+		cmocka_unit_test(test_order_lists),
+		cmocka_unit_test(test_order_signature),
+		cmocka_unit_test(test_terminal_orders),
+		cmocka_unit_test_setup_teardown(test_signed_policies, people_set_up, people_tear_down),
+		cmocka_unit_test_setup_teardown(test_signed_grants, people_set_up, people_tear_down),
+		cmocka_unit_test_setup_teardown(test_removed_approver, people_set_up, people_tear_down),
+		cmocka_unit_test_setup_teardown(test_signed_orders, people_set_up, people_tear_down),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -30,7 +30,7 @@ unsigned api_status(int err)
 		{ E_HTTP_VERSION, 505 }, { E_JSON, 400 },        { E_NAME, 400 },        { E_PASSWORD, 400 },
 		{ E_QUERY, 400 },        { E_NUMBER, 400 },      { E_DURATION, 400 },    { E_ID, 400 },
 		{ E_UTF8, 400 },         { E_USAGE, 400 },       { E_ENCODING, 400 },    { E_TOO_LONG, 413 },
-		{ E_TIMEOUT, 504 },      { E_STORE, 503 },
+		{ E_TIMEOUT, 504 },      { E_STORE, 503 },       { E_SIGNED_MODE, 403 },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (rows[i].err == (err < 0 ? -err : err))

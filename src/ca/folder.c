@@ -1,0 +1,155 @@
+#include "ca/folder.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "os/file.h"
+
+#define FILE_MAX ((size_t)16 << 10)
+
+bool folder_has(const char *directory, const char *name)
+{
+	char path[4096];
+	return file_path(path, sizeof path, directory, name) == 0 && file_exists(path);
+}
+
+static int read_into(const char *directory, const char *name, struct buf *out)
+{
+	char path[4096];
+	buf_init(out, FILE_MAX);
+	int err = file_path(path, sizeof path, directory, name);
+	return err < 0 ? err : file_read(path, out);
+}
+
+/* Where root made it for the role that reads it. */
+static int hand_over(const char *directory, const char *path)
+{
+	struct stat status;
+	if (geteuid() != 0)
+		return 0;
+	if (stat(directory, &status) < 0 || lchown(path, status.st_uid, status.st_gid) < 0)
+		return -errno;
+	return 0;
+}
+
+int folder_write(const char *directory, const char *name, const void *bytes, size_t len, unsigned mode)
+{
+	char path[4096];
+	int err = file_path(path, sizeof path, directory, name);
+	if (err == 0)
+		err = file_write(path, bytes, len, mode);
+	return err < 0 ? err : hand_over(directory, path);
+}
+
+static int write_from(const char *directory, const char *name, const struct buf *bytes, unsigned mode)
+{
+	return folder_write(directory, name, buf_head(bytes), buf_len(bytes), mode);
+}
+
+/* ---- keys and certificates ---- */
+
+int folder_key_read(const char *directory, const char *name, struct key **ret)
+{
+	struct buf pem;
+	int err = read_into(directory, name, &pem);
+	if (err == 0)
+		err = key_private_read(buf_str(&pem), ret);
+	buf_wipe(&pem);
+	return err;
+}
+
+int folder_key_make(const char *directory, const char *name, struct key **ret)
+{
+	struct buf pem;
+	buf_init(&pem, FILE_MAX);
+	struct key *key = key_generate();
+	int err = key ? key_private_write(key, &pem) : -E_NO_MEMORY;
+	if (err == 0)
+		err = write_from(directory, name, &pem, 0600);
+	buf_wipe(&pem);
+	if (err < 0)
+		key_free(key);
+	else
+		*ret = key;
+	return err;
+}
+
+int folder_certificate_read(const char *directory, const char *name, struct certificate **ret)
+{
+	struct buf pem;
+	int err = read_into(directory, name, &pem);
+	int n = err == 0 ? certificate_read_pem(buf_str(&pem), ret, 1) : err;
+	buf_done(&pem);
+	return n < 0 ? n : n == 1 ? 0 : -E_CHECKSUM;
+}
+
+int folder_certificate_write(const char *directory, const char *name, const struct certificate *certificate)
+{
+	struct buf pem;
+	buf_init(&pem, FILE_MAX);
+	int err = certificate_write_pem(certificate, &pem);
+	if (err == 0)
+		err = write_from(directory, name, &pem, 0644);
+	buf_done(&pem);
+	return err;
+}
+
+/* ---- the mesh ---- */
+
+int folder_mesh_read(const char *directory, struct id *ret)
+{
+	struct buf text;
+	int err = read_into(directory, "mesh", &text);
+	if (err == 0 && id_parse(buf_str(&text), ret) < 0)
+		err = -E_CHECKSUM;
+	buf_done(&text);
+	return err;
+}
+
+int folder_mesh_write(const char *directory, const struct id *mesh)
+{
+	char text[ID_TEXT_SIZE];
+	id_format(mesh, text);
+	return folder_write(directory, "mesh", text, strlen(text), 0644);
+}
+
+/* ---- the policy ---- */
+
+int folder_policy_read(const char *directory, murmesh_SignedDocument *ret)
+{
+	struct buf bytes;
+	uint16_t len;
+	const uint8_t *document;
+	int err = read_into(directory, "policy", &bytes);
+	struct reader r = { buf_head(&bytes), buf_len(&bytes) };
+	if (err == 0 && (reader_be16(&r, &len) < 0 || reader_bytes(&r, len, &document) < 0 || len > sizeof ret->document.bytes ||
+	                 r.len > sizeof ret->signature.bytes))
+		err = -E_CHECKSUM;
+	if (err == 0) {
+		*ret = (murmesh_SignedDocument)murmesh_SignedDocument_init_zero;
+		ret->document.size = len;
+		memcpy(ret->document.bytes, document, len);
+		ret->signature.size = (pb_size_t)r.len;
+		memcpy(ret->signature.bytes, r.ptr, r.len);
+	}
+	buf_done(&bytes);
+	return err;
+}
+
+int folder_policy_write(const char *directory, const murmesh_SignedDocument *policy)
+{
+	struct buf bytes;
+	buf_init(&bytes, FILE_MAX);
+	int err = buf_append_be16(&bytes, policy->document.size);
+	if (err == 0)
+		err = buf_append(&bytes, policy->document.bytes, policy->document.size);
+	if (err == 0)
+		err = buf_append(&bytes, policy->signature.bytes, policy->signature.size);
+	if (err == 0)
+		err = write_from(directory, "policy", &bytes, 0644);
+	buf_done(&bytes);
+	return err;
+}

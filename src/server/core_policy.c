@@ -1,0 +1,119 @@
+/* The mesh's policy, as ca described it: what core itself goes by, and agents that have an older one. */
+#include <pb_decode.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "os/log.h"
+#include "server/core.h"
+
+static int policy_read(const murmesh_SignedDocument *document, struct core_policy *ret)
+{
+	static murmesh_Policy policy;
+	pb_istream_t in = pb_istream_from_buffer(document->document.bytes, document->document.size);
+	if (!pb_decode(&in, murmesh_Policy_fields, &policy))
+		return -E_MESSAGE;
+	ret->version = policy.version;
+	ret->users_sign = !str_is(str_from(policy.mode), "server");
+	ret->two_above = policy.two_signatures_above;
+	return 0;
+}
+
+/* ---- agents ---- */
+
+void core_policy_welcome(const struct core *core, uint64_t version, murmesh_Welcome *welcome)
+{
+	welcome->has_policy = core->described && version < core->policy.version;
+	if (welcome->has_policy)
+		welcome->policy = core->mesh.policy;
+}
+
+static void tell_links(struct core *core)
+{
+	static murmesh_Frame frame = { .which_body = murmesh_Frame_policy_tag };
+	frame.body.policy = core->mesh.policy;
+	core_link_send_all(core, &frame);
+}
+
+/* ---- audit ---- */
+
+struct changed_job {
+	struct store_job job;
+	char version[32];
+	const char *mode;
+};
+
+static int changed_run(struct store_tx *tx, struct store_job *job)
+{
+	const struct changed_job *changed = (const struct changed_job *)job;
+	return core_audit(tx, "server", "policy changed", changed->version, changed->mode);
+}
+
+static void changed_done(struct store_job *job, int err)
+{
+	if (err < 0)
+		log_warning("the audit log does not say that the policy changed: %s %s", err_text(err), job->detail);
+	mem_free(job);
+}
+
+static void audit_change(const struct core *core)
+{
+	struct changed_job *changed = mem_alloc(sizeof *changed);
+	if (!changed)
+		return;
+	changed->job.run = changed_run;
+	changed->job.done = changed_done;
+	snprintf(changed->version, sizeof changed->version, "version %llu", (unsigned long long)core->policy.version);
+	changed->mode = core->policy.users_sign ? "mode signed" : "mode server";
+	if (store_submit(core->store, &changed->job) < 0)
+		mem_free(changed);
+}
+
+/* ---- ca ---- */
+
+static void reloaded(struct core *core, int err)
+{
+	const murmesh_Nothing nothing = murmesh_Nothing_init_zero;
+	struct rpc_call *call = core->reload;
+	core->reload = NULL;
+	if (!call)
+		return;
+	if (err < 0)
+		rpc_call_finish(call, err, NULL);
+	else
+		rpc_call_reply(call, &nothing);
+	rpc_call_unref(call);
+}
+
+void core_policy_described(struct core *core)
+{
+	uint64_t before = core->policy.version;
+	int err = policy_read(&core->mesh.policy, &core->policy);
+	if (err < 0)
+		log_error("the policy of the mesh cannot be read: %s", err_text(err));
+	else if (before && core->policy.version != before) {
+		audit_change(core);
+		tell_links(core);
+	}
+	reloaded(core, err);
+}
+
+/* Its end is what was asked for; the next one is described. */
+static void on_reload_done(void *ctx, int err, const char *why, const void *response)
+{
+	(void)response;
+	(void)why;
+	if (err < 0 && err != -E_CLOSED)
+		reloaded(ctx, err);
+}
+
+void core_policy_reload(void *ctx, struct rpc_call *call, const void *message)
+{
+	const murmesh_CaDescribe request = murmesh_CaDescribe_init_zero;
+	struct core *core = ctx;
+	(void)message;
+	reloaded(core, -E_BUSY); /* one that waits */
+	core->reload = rpc_call_ref(call);
+	int err = core->ca ? rpc_unary(core->ca, &rpc_Ca_Reload, &request, 10000, on_reload_done, core) : -E_BUSY;
+	if (err < 0)
+		reloaded(core, err);
+}
