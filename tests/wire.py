@@ -1,5 +1,6 @@
 """Our protocols as somebody else would speak them: stock gRPC, and bytes that no program of ours would send."""
 import base64
+import contextlib
 import datetime
 import hashlib
 import hmac
@@ -178,19 +179,25 @@ class Device:
         return self
 
 
-    def link(self, continuation=0):
-        """Opens a control link and returns the welcome, whose number counts as kept when the next hello shows it."""
+    @contextlib.contextmanager
+    def linked(self, continuation=0):
+        """An open control link: the frames that come, the welcome first."""
         ended = threading.Event()
 
         def frames():
             yield router.Frame(hello=router.Hello(version="0", continuation=continuation))
-            ended.wait(SECONDS)  # a half-closed link would end
+            ended.wait()  # a half-closed link would end
         call = self.peer.stream("MessageRouter/Link", frames(), router.Frame)
         try:
-            return next(iter(call)).welcome
+            yield iter(call)
         finally:
             ended.set()
             call.cancel()
+
+    def link(self, continuation=0):
+        """Opens and ends one; returns the welcome, whose number counts as kept when the next hello shows it."""
+        with self.linked(continuation) as frames:
+            return next(frames).welcome
 
 
 class User:

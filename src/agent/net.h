@@ -3,6 +3,7 @@
 #define AGENT_NET_H
 #include "agent/agent.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "ca/join_line.h"
 #include "crypto/tls.h"
 #include "io/io.h"
@@ -34,7 +35,7 @@ struct net_role {
 	murmesh_Inventory *told; /* to the parent on this link; NULL = nothing yet */
 	uint64_t pause_ms;
 	bool online, begun;
-	int told_err; /* of the last report that it is offline */
+	int told_err;          /* of the last report that it is offline */
 	uint64_t continuation; /* of the last welcome; 0 = none */
 	int64_t time_least;    /* a server of the mesh has told a time as late as this; 0 = none yet */
 	bool copied;           /* this machine has come to its identity as a copy */
@@ -48,6 +49,7 @@ struct net_role {
 
 	struct trust *trust;
 	struct agent_end *legs;
+	struct map *revoked;  /* keys of users; NULL = none */
 	struct list rpc_legs; /* those with ALPN h2 */
 	size_t n_rpc_legs;
 };

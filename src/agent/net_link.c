@@ -12,6 +12,7 @@
 
 #define PAUSE_LEAST_MS 200
 #define PAUSE_MOST_MS  15000
+#define REVOKED_MAX    100000 /* keys of users: they are good for 12 hours, and those that have expired are not told of */
 #define RPC_LEGS_MAX   512
 #define RPC_LEG_CALLS  16 /* what exec cannot take yet waits here */
 
@@ -129,6 +130,41 @@ static void on_refused(void *ctx, int err, const char *target)
 	log_limited(LOG_INFO, "a tunnel was refused: %s %s", target, err_text(err));
 }
 
+/* ---- users who are shut out ---- */
+
+static bool is_revoked(void *ctx, const uint8_t key_hash[HASH_SIZE])
+{
+	const struct net_role *net = ctx;
+	return net->revoked && map_get(net->revoked, key_hash, HASH_SIZE);
+}
+
+static void rpc_legs_revoke(struct net_role *net, const uint8_t key_hash[HASH_SIZE])
+{
+	LIST_EACH(at, &net->rpc_legs) {
+		struct rpc_leg *leg = LIST_ENTRY(at, struct rpc_leg, node);
+		const struct certificate_info *peer = tls_peer(stream_tls(rpc_connection_stream(leg->connection)));
+		if (memcmp(peer->key_hash, key_hash, HASH_SIZE) == 0)
+			rpc_leg_free(leg);
+	}
+}
+
+static void on_revoked(struct net_role *net, const murmesh_RevokedKeys *message)
+{
+	uint8_t seed[16];
+	if (!net->revoked) {
+		random_bytes(seed, sizeof seed);
+		net->revoked = map_new(seed, REVOKED_MAX);
+	}
+	for (pb_size_t i = 0; i < message->key_hashes_count; i++) {
+		const uint8_t *key_hash = message->key_hashes[i];
+		int err = net->revoked ? map_put(net->revoked, key_hash, HASH_SIZE, net) : -E_NO_MEMORY;
+		if (err < 0)
+			log_limited(LOG_WARNING, "a revoked user is shut out by the server alone: %s", err_text(err));
+		agent_end_revoke(net->legs, key_hash);
+		rpc_legs_revoke(net, key_hash);
+	}
+}
+
 /* Contexts and trust out of what is kept; those in use before stay with the connections made under them. */
 int net_identity_use(struct net_role *net)
 {
@@ -183,6 +219,7 @@ int net_enter_enrolled(struct net_role *net)
 		                                     .now = net_time_or_wall,
 		                                     .resolve = net_resolve,
 		                                     .rpc = on_rpc_leg,
+		                                     .revoked = is_revoked,
 		                                     .refused = on_refused,
 		                                     .ctx = net };
 	net->legs = agent_end_new(net->loop, &settings);
@@ -249,6 +286,9 @@ static void on_frame(void *ctx, const void *message)
 		break;
 	case murmesh_Frame_offer_tag:
 		on_offer(net, &frame->body.offer);
+		break;
+	case murmesh_Frame_revoked_tag:
+		on_revoked(net, &frame->body.revoked);
 		break;
 	case murmesh_Frame_policy_tag:
 		net_policy_take(net, &frame->body.policy);

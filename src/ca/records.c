@@ -297,20 +297,32 @@ int ca_certificate_expires(struct store_tx *tx, const struct id *subject, enum i
 	return err;
 }
 
+static enum identity_kind kind_read(struct store_query *query, int column)
+{
+	char name[16];
+	unsigned kind = IDENTITY_NODE;
+	store_text(query, column, name, sizeof name);
+	while (kind < IDENTITY_COMPONENT && !str_is(str_from(name), identity_kind_name(kind)))
+		kind++;
+	return (enum identity_kind)kind;
+}
+
 int ca_certificate_each_revoked(struct store_tx *tx, int64_t since, int64_t now,
-                                int (*each)(void *ctx, const uint8_t key_hash[HASH_SIZE]), void *ctx)
+                                int (*each)(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE]), void *ctx)
 {
 	int rows;
 	uint8_t key_hash[HASH_SIZE];
-	struct store_query *query = store_query(tx, "SELECT key_hash FROM certificates WHERE revoked_at > 0 AND revoked_at >= $1"
-	                                            " AND not_after > $2 ORDER BY revoked_at");
+	struct store_query *query =
+	        store_query(tx, "SELECT key_hash, kind FROM certificates WHERE revoked_at > 0 AND revoked_at >= $1"
+	                        " AND not_after > $2 ORDER BY revoked_at");
 	store_bind_integer(query, 1, since);
 	store_bind_integer(query, 2, now);
 	while ((rows = store_step(query)) > 0) {
+		enum identity_kind kind = kind_read(query, 1);
 		store_blob(query, 0, key_hash, sizeof key_hash);
 		int err = store_error(query);
 		if (err == 0)
-			err = each(ctx, key_hash);
+			err = each(ctx, kind, key_hash);
 		if (err < 0)
 			return err;
 	}

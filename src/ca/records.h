@@ -92,7 +92,7 @@ int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t
 int ca_certificate_expires(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t *ret_expires);
 /* The key hashes of revoked certificates that would still be good, of those revoked at or after that time. */
 int ca_certificate_each_revoked(struct store_tx *tx, int64_t since, int64_t now,
-                                int (*each)(void *ctx, const uint8_t key_hash[HASH_SIZE]), void *ctx);
+                                int (*each)(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE]), void *ctx);
 /* Whether this certificate, or any with the same key, was revoked. */
 int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFICATE_SERIAL_SIZE], const uint8_t key_hash[HASH_SIZE],
                               bool *ret_revoked);

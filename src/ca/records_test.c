@@ -304,8 +304,9 @@ static int certificates(struct store_tx *tx, void *ctx)
 	return 0;
 }
 
-static int hash_collect(void *ctx, const uint8_t key_hash[HASH_SIZE])
+static int hash_collect(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
 {
+	assert_int_equal(kind, IDENTITY_MANAGER);
 	char *hashes = ctx;
 	size_t len = strlen(hashes);
 	snprintf(hashes + len, 64 - len, "%u ", key_hash[0]);

@@ -310,4 +310,7 @@ void core_policy_reload(void *ctx, struct rpc_call *call, const void *message); 
 int core_revoke_follow(void *ctx, struct rpc_call *call); /* Core.Revocations */
 /* On the loop, after certificates of these were revoked: so that link hears of it. */
 void core_revoke_tell(struct core *core);
+/* For an agent's link.  In a job: the keys of all users that are revoked and would else be good; on the loop: the next frame of them. */
+int core_revoked_users(struct store_tx *tx, struct core_rows *rows);
+bool core_revoked_frame(const struct core_rows *rows, size_t *at, murmesh_Frame *ret);
 #endif

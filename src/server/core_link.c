@@ -35,7 +35,8 @@ struct hello_job {
 	struct device device; /* as it is afterwards */
 	murmesh_Hello hello;
 	uint64_t continuation;
-	struct approval asked; /* about a copy */
+	struct core_rows revoked; /* keys of users */
+	struct approval asked;    /* about a copy */
 	bool frozen;
 };
 
@@ -97,7 +98,18 @@ static int hello_run(struct store_tx *tx, struct core_job *job)
 		err = fleet_device_update(tx, &hello->id, &platform);
 	if (err == 0)
 		err = fleet_device_seen(tx, &hello->id, clock_wall_s());
+	if (err == 0)
+		err = core_revoked_users(tx, &hello->revoked);
 	return err < 0 ? err : fleet_device_get(tx, &hello->id, &hello->device);
+}
+
+static int revoked_send(const struct hello_job *hello)
+{
+	static murmesh_Frame frame;
+	int err = 0;
+	for (size_t at = 0; err == 0 && core_revoked_frame(&hello->revoked, &at, &frame);)
+		err = rpc_call_send(hello->link->call, &frame);
+	return err;
 }
 
 /* The newest link of a device supersedes the older one: a machine that roams comes back before its old link is known to be dead. */
@@ -129,6 +141,8 @@ static void hello_done(struct core_job *job)
 		frame.body.welcome.server_time = clock_wall_s();
 		core_policy_welcome(job->core, hello->hello.policy_version, &frame.body.welcome);
 		err = rpc_call_send(link->call, &frame);
+		if (err == 0)
+			err = revoked_send(hello);
 		core_watch_device(job->core, &hello->device, NULL);
 	}
 	if (err < 0)
@@ -138,7 +152,9 @@ static void hello_done(struct core_job *job)
 
 static void hello_ended(struct core_job *job)
 {
-	struct device_link *link = ((struct hello_job *)job)->link;
+	struct hello_job *hello = (struct hello_job *)job;
+	struct device_link *link = hello->link;
+	core_rows_done(&hello->revoked);
 	link->hellos--;
 	link_release(link);
 }
