@@ -2,6 +2,7 @@
 #ifndef AGENT_NET_H
 #define AGENT_NET_H
 #include "agent/agent.h"
+#include "agent/trusted_time.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "ca/join_line.h"
@@ -75,9 +76,7 @@ void net_link_later(struct net_role *net, int err, const char *why);
 int net_renewal_begin(struct net_role *net);
 bool net_renewal_late(const struct net_role *net); /* the certificate has expired, it seems */
 void net_renew_late(struct net_role *net);         /* dials, without a certificate */
-/* ---- net_time.c: the time that servers of the mesh tell, and the monotonic clock; never the wall clock ---- */
-int64_t net_time(void); /* seconds since 1970; TLS_TIME_UNKNOWN until it was told */
-int64_t net_time_or_wall(void);
+/* ---- net_time.c: what servers tell (trusted_time.h) ---- */
 int net_time_check(const struct net_role *net); /* of the parent just dialed: was it valid at a time that can be now? */
 int net_time_learn(struct net_role *net, int64_t server_time); /* -E_CERTIFICATE_EXPIRED: it cannot be now */
 /* ---- net_thread.c: what runs through all links (ca/continuity.h), and what becomes of a copy ---- */

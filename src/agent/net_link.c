@@ -180,10 +180,10 @@ int net_identity_use(struct net_role *net)
 		                     .mesh = keep->info.identity.mesh,
 		                     .kinds = 1u << IDENTITY_COMPONENT,
 		                     .alpn = link_alpn,
-		                     .now = net_time };
+		                     .now = trusted_time };
 	struct tls_settings leg = link;
 	leg.server = true;
-	leg.now = net_time_or_wall;
+	leg.now = trusted_time_or_wall;
 	leg.kinds = 1u << IDENTITY_USER;
 	leg.alpn = leg_alpn;
 	leg.alpn_optional = true;
@@ -216,7 +216,7 @@ int net_enter_enrolled(struct net_role *net)
 		return err;
 	const struct agent_end_settings settings = { .tls = net->leg_tls,
 		                                     .trust = net->trust,
-		                                     .now = net_time_or_wall,
+		                                     .now = trusted_time_or_wall,
 		                                     .resolve = net_resolve,
 		                                     .rpc = on_rpc_leg,
 		                                     .revoked = is_revoked,

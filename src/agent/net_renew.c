@@ -14,7 +14,7 @@
 static void schedule(struct net_role *net)
 {
 	int64_t life = net->keep.info.not_after - net->keep.info.not_before,
-	        left = net->keep.info.not_after - life / 3 - net_time_or_wall();
+	        left = net->keep.info.not_after - life / 3 - trusted_time_or_wall();
 	uint64_t wait_s = left > 0 ? (uint64_t)left : 0;
 	io_timer_start(net->renewal, wait_s * 1000 + random_below((uint64_t)life * 1000 / 20 + 1), 0);
 }
@@ -129,7 +129,7 @@ static void on_renewal(void *ctx)
 		io_timer_start(net->renewal, 60000, 0);
 		return;
 	}
-	if (net_time_or_wall() <
+	if (trusted_time_or_wall() <
 	    net->keep.info.not_after - life / 3) { /* it is the management part that is late, or the clock was wrong */
 		schedule(net);
 		return renew_manager(net);
@@ -141,7 +141,7 @@ static void on_renewal(void *ctx)
 
 int net_renewal_begin(struct net_role *net)
 {
-	net->keep.now = net_time_or_wall;
+	net->keep.now = trusted_time_or_wall;
 	if (!net->renewal)
 		net->renewal = io_timer_new(net->loop, on_renewal, net);
 	if (!net->renewal)
@@ -155,7 +155,7 @@ int net_renewal_begin(struct net_role *net)
 /* By what is known to have passed; where a handshake has failed, also by the wall clock. */
 bool net_renewal_late(const struct net_role *net)
 {
-	int64_t now = net_time();
+	int64_t now = trusted_time();
 	if (now == TLS_TIME_UNKNOWN)
 		now = net->doubtful && clock_wall_s() > net->time_least ? clock_wall_s() : net->time_least;
 	return now > net->keep.info.not_after;
@@ -206,7 +206,7 @@ static void on_connected(struct net_role *net, int err)
 void net_renew_late(struct net_role *net)
 {
 	static const char *const alpn[] = { "h2", NULL };
-	struct tls_settings settings = { .verify = TLS_VERIFY_PIN, .alpn = alpn, .now = net_time };
+	struct tls_settings settings = { .verify = TLS_VERIFY_PIN, .alpn = alpn, .now = trusted_time };
 	struct certificate_info root;
 	int err = certificate_inspect(net->keep.root, &root);
 	if (err == 0)

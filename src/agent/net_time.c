@@ -2,22 +2,9 @@
  * certificate of who tells it, and not before anything that was told earlier. */
 #include "agent/net.h"
 #include "base/err.h"
-#include "os/clock.h"
 #include "stream/stream.h"
 
 #define SLACK_S 300 /* servers of one mesh may differ */
-
-static int64_t told, told_at; /* seconds since 1970, since boot; 0 = never */
-
-int64_t net_time(void)
-{
-	return told ? told + clock_boot_s() - told_at : TLS_TIME_UNKNOWN;
-}
-
-int64_t net_time_or_wall(void)
-{
-	return told ? net_time() : clock_wall_s();
-}
 
 static const struct certificate_info *parent_of(const struct net_role *net)
 {
@@ -34,8 +21,7 @@ int net_time_learn(struct net_role *net, int64_t server_time)
 	const struct certificate_info *parent = parent_of(net);
 	if (server_time < parent->not_before || server_time > parent->not_after || server_time + SLACK_S < net->time_least)
 		return -E_CERTIFICATE_EXPIRED;
-	told = server_time;
-	told_at = clock_boot_s();
+	trusted_time_set(server_time);
 	if (server_time > net->time_least)
 		net->time_least = server_time;
 	return 0;

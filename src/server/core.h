@@ -50,6 +50,8 @@ struct core {
 	char address[128], domain[128];
 	int local_fd;
 	bool described;
+	murmesh_SignedTime time; /* of this minute */
+	bool has_time;
 };
 
 /* ---- role_core.c: jobs ---- */
@@ -211,6 +213,10 @@ int core_copy_check(struct store_tx *tx, const struct device *device, uint64_t s
                     struct approval *ret_asked);
 void core_copy_seen(struct core *core, const struct approval *asked);
 void core_copy_split(void *ctx, struct rpc_call *call, const void *request);
+
+/* ---- core_time.c ---- */
+void core_time_sign(struct core *core); /* every minute */
+void core_time_welcome(const struct core *core, murmesh_Welcome *welcome);
 
 /* ---- core_tunnel.c ---- */
 void core_tunnel_open(void *ctx, struct rpc_call *call, const void *request);

@@ -137,6 +137,7 @@ static void hello_done(struct core_job *job)
 	int err = link->call ? link_register(link) : 0;
 	if (link->call && err == 0) {
 		frame.body.welcome.continuation = hello->continuation;
+		core_time_welcome(job->core, &frame.body.welcome);
 		str_copy(STR(MURMESH_VERSION), frame.body.welcome.version, sizeof frame.body.welcome.version);
 		frame.body.welcome.server_time = clock_wall_s();
 		core_policy_welcome(job->core, hello->hello.policy_version, &frame.body.welcome);

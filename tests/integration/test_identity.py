@@ -1,13 +1,15 @@
 """Who is who: certificates that have expired, copies of a machine, machines with a wrong clock."""
 import datetime
+import os
 import re
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
-from harness import IS_ROOT, PROGRAMS, Agent, Mesh, Program, refused, until
+from harness import IS_ROOT, PROGRAMS, ROOT, SANITIZED, Agent, Mesh, Program, refused, until
 from wire import Device, Key, certificate_make, enrol, openssl, refusal
 
 
@@ -238,3 +240,43 @@ def test_lines_for_copies_are_bounded(mesh, tmp_path):
     assert refusal(split)[1] == "E1020"
     head = Device(mesh, tmp_path, "head", lines[0])
     assert head.certify(head.request(head.token())).status == enrol.PENDING  # as each of them
+
+
+# ---- clocks ----
+
+YEARS = 10 * 365 * 86400
+
+
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory):
+    """The environment of a program whose wall clock is wrong by so many seconds."""
+    library = tmp_path_factory.mktemp("clock") / "clock_shift.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, ROOT / "tests/integration/clock_shift.c"], check=True)
+    library.chmod(0o755)
+    return lambda shift: {**os.environ, "LD_PRELOAD": str(library), "CLOCK_SHIFT": str(shift)}
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's library has to be loaded first")
+@pytest.mark.parametrize("shift", [YEARS, -YEARS, -int(time.time())], ids=["ahead", "behind", "no clock"])
+def test_a_wrong_clock(mesh, machine, clock, shift):
+    folder = f"clock{shift}".replace("-", "m")
+    agent = machine(folder, mesh.key())
+    online(agent, f"{folder}-1")
+    agent.stop()
+    agent = machine(folder, env=clock(shift))
+    online(agent, f"{folder}-1", 60)
+    logged = int(agent.log()[:4])
+    assert abs(logged - (datetime.datetime.utcnow() + datetime.timedelta(seconds=shift)).year) <= 1  # its clock is indeed wrong
+    assert mesh.run(folder, "--", "echo", "on time").stdout == "on time\n"
+    assert waiting(mesh, f"{folder}-1", "renewal") is None
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's library has to be loaded first")
+def test_a_wrong_clock_and_a_certificate_that_has_expired(mesh, machine, clock, tmp_path):
+    agent = machine("sundial", mesh.key())
+    online(agent, "sundial-1")
+    agent.stop()
+    expire(mesh, tmp_path, "sundial", 30)
+    agent = machine("sundial", env=clock(-YEARS))
+    online(agent, "sundial-1", 60)
+    assert leaf_days(tmp_path, "sundial") == 6
