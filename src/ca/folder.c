@@ -6,14 +6,16 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "os/clock.h"
 #include "os/file.h"
 
 #define FILE_MAX ((size_t)16 << 10)
 
-bool folder_has(const char *directory, const char *name)
+int folder_has(const char *directory, const char *name)
 {
 	char path[4096];
-	return file_path(path, sizeof path, directory, name) == 0 && file_exists(path);
+	int err = file_path(path, sizeof path, directory, name);
+	return err < 0 ? err : access(path, F_OK) == 0 ? 1 : errno == ENOENT ? 0 : -errno;
 }
 
 static int read_into(const char *directory, const char *name, struct buf *out)
@@ -97,23 +99,23 @@ int folder_certificate_write(const char *directory, const char *name, const stru
 	return err;
 }
 
-/* ---- the mesh ---- */
+/* ---- ids ---- */
 
-int folder_mesh_read(const char *directory, struct id *ret)
+int folder_id_read(const char *directory, const char *name, struct id *ret)
 {
 	struct buf text;
-	int err = read_into(directory, "mesh", &text);
+	int err = read_into(directory, name, &text);
 	if (err == 0 && id_parse(buf_str(&text), ret) < 0)
 		err = -E_CHECKSUM;
 	buf_done(&text);
 	return err;
 }
 
-int folder_mesh_write(const char *directory, const struct id *mesh)
+int folder_id_write(const char *directory, const char *name, const struct id *id)
 {
 	char text[ID_TEXT_SIZE];
-	id_format(mesh, text);
-	return folder_write(directory, "mesh", text, strlen(text), 0644);
+	id_format(id, text);
+	return folder_write(directory, name, text, strlen(text), 0644);
 }
 
 /* ---- the policy ---- */
@@ -139,7 +141,7 @@ int folder_policy_read(const char *directory, murmesh_SignedDocument *ret)
 	return err;
 }
 
-int folder_policy_write(const char *directory, const murmesh_SignedDocument *policy)
+int folder_policy_write(const char *directory, const char *name, const murmesh_SignedDocument *policy)
 {
 	struct buf bytes;
 	buf_init(&bytes, FILE_MAX);
@@ -149,7 +151,80 @@ int folder_policy_write(const char *directory, const murmesh_SignedDocument *pol
 	if (err == 0)
 		err = buf_append(&bytes, policy->signature.bytes, policy->signature.size);
 	if (err == 0)
-		err = write_from(directory, "policy", &bytes, 0644);
+		err = write_from(directory, name, &bytes, 0644);
 	buf_done(&bytes);
+	return err;
+}
+
+/* ---- former intermediates ---- */
+
+static void drop(struct certificate **certificates, int n)
+{
+	for (int i = 0; i < n; i++)
+		certificate_free(certificates[i]);
+}
+
+/* When a certificate that was made for use at once was made (chain.c). */
+static int made_at(const struct certificate *certificate, int64_t *ret)
+{
+	struct certificate_info info;
+	int err = certificate_inspect(certificate, &info);
+	*ret = err == 0 ? info.not_before + 3600 : 0;
+	return err;
+}
+
+/* Its time is over FORMER_S after the next one took its place.  How many of the oldest are over; certificates[n] is the one in use. */
+static int count_over(struct certificate **certificates, int n)
+{
+	int over = 0, err = 0;
+	int64_t made;
+	while (over < n && (err = made_at(certificates[over + 1], &made)) == 0 && made + FORMER_S < clock_wall_s())
+		over++;
+	return err < 0 ? err : over;
+}
+
+/* Formers in force, and behind them the one in use; returns the number of the former. */
+static int read_all(const char *directory, struct certificate *ret[FORMERS_MAX + 1])
+{
+	struct buf pem;
+	int err = read_into(directory, "former.crt", &pem);
+	int n = err == 0 ? certificate_read_pem(buf_str(&pem), ret, FORMERS_MAX) : err == -ENOENT ? 0 : err;
+	buf_done(&pem);
+	if (n < 0)
+		return n;
+	err = folder_certificate_read(directory, "intermediate.crt", &ret[n]);
+	int over = err < 0 ? err : count_over(ret, n);
+	if (over < 0) {
+		drop(ret, err < 0 ? n : n + 1);
+		return over;
+	}
+	drop(ret, over);
+	memmove(ret, ret + over, (size_t)(n + 1 - over) * sizeof *ret);
+	return n - over;
+}
+
+int folder_formers_read(const char *directory, struct certificate *ret[FORMERS_MAX])
+{
+	struct certificate *all[FORMERS_MAX + 1];
+	int n = read_all(directory, all);
+	if (n < 0)
+		return n;
+	certificate_free(all[n]);
+	memcpy(ret, all, (size_t)n * sizeof *ret);
+	return n;
+}
+
+int folder_formers_write(const char *directory, const char *name)
+{
+	struct certificate *all[FORMERS_MAX + 1];
+	struct buf pem;
+	int n = read_all(directory, all), err = n < 0 ? n : n == FORMERS_MAX ? -E_LIMIT : 0;
+	buf_init(&pem, FILE_MAX);
+	for (int i = 0; err == 0 && i <= n; i++)
+		err = certificate_write_pem(all[i], &pem);
+	if (err == 0)
+		err = write_from(directory, name, &pem, 0644);
+	buf_done(&pem);
+	drop(all, n < 0 ? 0 : n + 1);
 	return err;
 }

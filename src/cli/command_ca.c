@@ -1,0 +1,51 @@
+#include "base/err.h"
+#include "cli/ca.h"
+
+static int run(const struct cli *cli)
+{
+	static const struct {
+		const char *name;
+		size_t operands;
+		int (*run)(const struct cli *cli);
+	} operations[] = { { "show", 1, ca_show },
+		           { "init", 1, ca_init },
+		           { "sign-intermediate", 2, ca_sign_intermediate },
+		           { "install", 2, ca_install } };
+	for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
+		if (!str_is(str_from(cli->operands[0]), operations[i].name))
+			continue;
+		if (cli->n_operands != operations[i].operands)
+			return cli_fail_because(-E_USAGE, NULL, "see `murmesh help ca`", "ca %s: too many or too few words",
+			                        operations[i].name);
+		return operations[i].run(cli);
+	}
+	return cli_fail_because(-E_USAGE, NULL, "see `murmesh help ca`", "unknown operation %s", cli->operands[0]);
+}
+
+static const struct cli_option options[] = {
+	{ "offline-root", 0, NULL, CLI_FLAG, "init: the mesh root's key is, or is made, on another machine", NULL, 0 },
+	{ "root", 0, "DIR", CLI_FILE, "sign-intermediate: the folder with root.key; where there is none, it is made", NULL, 0 },
+	{ "out", 0, "FILE", CLI_FILE, "init, sign-intermediate: the file to write (else ca-request.json, ca-answer.json)", NULL,
+	  0 },
+	{ "yes", 'y', NULL, CLI_FLAG, "sign-intermediate: do not ask", NULL, 0 },
+	{ 0 },
+};
+
+static const struct cli_example examples[] = {
+	{ "murmesh ca show", "root, intermediates and grant key, with their fingerprints" },
+	{ "murmesh ca init --offline-root --dir /srv/mesh", "before the first `murmesh up`: writes ca-request.json" },
+	{ "murmesh ca sign-intermediate ca-request.json --root /media/root", "on another machine: writes ca-answer.json" },
+	{ "murmesh ca install ca-answer.json --dir /srv/mesh", "back at the server; then `murmesh up --dir /srv/mesh`" },
+	{ 0 },
+};
+
+const struct cli_command command_ca = {
+	.name = "ca",
+	.summary = "show the certification manager's keys, and make them with the mesh root elsewhere",
+	.usage = "show|init|sign-intermediate|install [FILE]",
+	.options = options,
+	.examples = examples,
+	.run = run,
+	.operands_least = 1,
+	.operands_most = 2,
+};
