@@ -18,6 +18,8 @@ struct authority {
 	struct id mesh;
 	struct key *intermediate_key, *grant_key;
 	struct certificate *root, *intermediate;
+	struct certificate *formers[FORMERS_MAX];
+	size_t n_formers;
 	murmesh_SignedDocument policy;
 };
 
@@ -29,6 +31,8 @@ struct authority *authority_free(struct authority *authority)
 	key_free(authority->grant_key);
 	certificate_free(authority->root);
 	certificate_free(authority->intermediate);
+	for (size_t i = 0; i < authority->n_formers; i++)
+		certificate_free(authority->formers[i]);
 	return mem_free(authority);
 }
 
@@ -89,6 +93,13 @@ static int check_policy(const struct authority *authority)
 	return ours ? 0 : -E_CHECKSUM;
 }
 
+static int load_formers(struct authority *authority)
+{
+	int n = folder_formers_read(authority->directory, authority->formers);
+	authority->n_formers = n < 0 ? 0 : (size_t)n;
+	return n < 0 ? n : 0;
+}
+
 static int load(struct authority *authority)
 {
 	const char *directory = authority->directory;
@@ -99,6 +110,8 @@ static int load(struct authority *authority)
 		err = folder_certificate_read(directory, "root.crt", &authority->root);
 	if (err == 0)
 		err = folder_certificate_read(directory, "intermediate.crt", &authority->intermediate);
+	if (err == 0)
+		err = load_formers(authority);
 	if (err == 0)
 		err = folder_policy_read(directory, &authority->policy);
 	if (err == 0)
@@ -144,6 +157,12 @@ const struct certificate *authority_root(const struct authority *authority)
 const struct certificate *authority_intermediate(const struct authority *authority)
 {
 	return authority->intermediate;
+}
+
+size_t authority_formers(const struct authority *authority, const struct certificate *const **ret)
+{
+	*ret = (const struct certificate *const *)authority->formers;
+	return authority->n_formers;
 }
 
 const murmesh_SignedDocument *authority_policy(const struct authority *authority)

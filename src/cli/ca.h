@@ -12,5 +12,6 @@ int ca_reload(const struct cli *cli, const char *done);
 int ca_show(const struct cli *cli);
 int ca_init(const struct cli *cli);
 int ca_sign_intermediate(const struct cli *cli);
+int ca_rotate(const struct cli *cli);
 int ca_install(const struct cli *cli);
 #endif

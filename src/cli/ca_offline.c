@@ -79,6 +79,52 @@ int ca_init(const struct cli *cli)
 	return CLI_OK;
 }
 
+/* ---- another intermediate ---- */
+
+static int rotate_here(const char *directory, const murmesh_CaRequest *request)
+{
+	static murmesh_CaAnswer answer;
+	struct certificate *root = NULL;
+	struct key *root_key = NULL;
+	int err = folder_key_read(directory, "root.key", &root_key);
+	if (err == 0)
+		err = folder_certificate_read(directory, "root.crt", &root);
+	if (err == 0)
+		err = succession_answer(request, root_key, root, &answer);
+	if (err == 0)
+		err = succession_install(directory, &answer);
+	key_free(root_key);
+	certificate_free(root);
+	return err;
+}
+
+int ca_rotate(const struct cli *cli)
+{
+	static murmesh_CaRequest request;
+	char directory[4096];
+	const char *out = cli_given(cli, "out") ? cli_text(cli, "out") : "ca-request.json";
+	int err = ca_folder(cli, directory), here = 0;
+	if (err == 0)
+		err = folder_has(directory, "mesh");
+	err = err == 1 ? 0 : err == 0 ? -E_NOT_FOUND : err;
+	if (err == 0)
+		err = here = folder_has(directory, "root.key");
+	if (err >= 0)
+		err = succession_request(directory, cli_flag(cli, "grant-key"), &request);
+	if (err == 0)
+		err = here ? rotate_here(directory, &request)
+		           : message_file_write(out, REQUEST, murmesh_CaRequest_fields, &request);
+	if (err == -E_NOT_FOUND)
+		return cli_fail_because(err, "there is no certification manager in that folder",
+		                        "run it where the server is; its folder is --dir", "there is nothing to rotate");
+	if (err < 0)
+		return cli_fail(err, "there is no other intermediate in %s", directory);
+	if (here)
+		return ca_reload(cli, "another intermediate is there");
+	cli_note(cli, "%s: where root.key is: murmesh ca sign-intermediate %s --root DIR", out, out);
+	return CLI_OK;
+}
+
 /* ---- the root's answer ---- */
 
 struct ceremony {

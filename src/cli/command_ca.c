@@ -10,7 +10,8 @@ static int run(const struct cli *cli)
 	} operations[] = { { "show", 1, ca_show },
 		           { "init", 1, ca_init },
 		           { "sign-intermediate", 2, ca_sign_intermediate },
-		           { "install", 2, ca_install } };
+		           { "install", 2, ca_install },
+		           { "rotate", 1, ca_rotate } };
 	for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
 		if (!str_is(str_from(cli->operands[0]), operations[i].name))
 			continue;
@@ -24,9 +25,10 @@ static int run(const struct cli *cli)
 
 static const struct cli_option options[] = {
 	{ "offline-root", 0, NULL, CLI_FLAG, "init: the mesh root's key is, or is made, on another machine", NULL, 0 },
+	{ "grant-key", 0, NULL, CLI_FLAG, "rotate: another grant key too, by a new version of the policy", NULL, 0 },
 	{ "root", 0, "DIR", CLI_FILE, "sign-intermediate: the folder with root.key; where there is none, it is made", NULL, 0 },
-	{ "out", 0, "FILE", CLI_FILE, "init, sign-intermediate: the file to write (else ca-request.json, ca-answer.json)", NULL,
-	  0 },
+	{ "out", 0, "FILE", CLI_FILE, "init, rotate, sign-intermediate: the file to write (else ca-request.json, ca-answer.json)",
+	  NULL, 0 },
 	{ "yes", 'y', NULL, CLI_FLAG, "sign-intermediate: do not ask", NULL, 0 },
 	{ 0 },
 };
@@ -36,13 +38,14 @@ static const struct cli_example examples[] = {
 	{ "murmesh ca init --offline-root --dir /srv/mesh", "before the first `murmesh up`: writes ca-request.json" },
 	{ "murmesh ca sign-intermediate ca-request.json --root /media/root", "on another machine: writes ca-answer.json" },
 	{ "murmesh ca install ca-answer.json --dir /srv/mesh", "back at the server; then `murmesh up --dir /srv/mesh`" },
+	{ "murmesh ca rotate", "another intermediate; where root.key is elsewhere, a request for it" },
 	{ 0 },
 };
 
 const struct cli_command command_ca = {
 	.name = "ca",
 	.summary = "show the certification manager's keys, and make them with the mesh root elsewhere",
-	.usage = "show|init|sign-intermediate|install [FILE]",
+	.usage = "show|init|sign-intermediate|install|rotate [FILE]",
 	.options = options,
 	.examples = examples,
 	.run = run,

@@ -68,6 +68,51 @@ static void audit_change(const struct core *core)
 		mem_free(changed);
 }
 
+/* ---- roles with a certificate of their own ---- */
+
+struct ca_follower {
+	struct list node;
+	struct rpc_call *call;
+};
+
+static void on_follower_closed(void *ctx, int err, const char *why)
+{
+	struct ca_follower *follower = ctx;
+	(void)err;
+	(void)why;
+	list_remove(&follower->node);
+	mem_free(follower);
+}
+
+int core_policy_follow(void *ctx, struct rpc_call *call)
+{
+	static const struct rpc_call_events events = { NULL, NULL, NULL, on_follower_closed };
+	struct core *core = ctx;
+	struct ca_follower *follower = mem_alloc(sizeof *follower);
+	if (!follower)
+		return -E_NO_MEMORY;
+	follower->call = call;
+	list_append(&core->ca_followers, &follower->node);
+	rpc_call_accept(call, &rpc_Core_CaChanges, &events, follower);
+	return 0;
+}
+
+static void tell_followers(struct core *core)
+{
+	const murmesh_CaDescribe changed = murmesh_CaDescribe_init_zero;
+	LIST_EACH(at, &core->ca_followers)
+		rpc_call_send(LIST_ENTRY(at, struct ca_follower, node)->call, &changed);
+}
+
+static bool intermediate_changed(struct core *core)
+{
+	uint8_t hash[HASH_SIZE];
+	hash_sha256(core->mesh.intermediate.bytes, core->mesh.intermediate.size, hash);
+	bool changed = !hash_equal(hash, core->intermediate_hash);
+	memcpy(core->intermediate_hash, hash, sizeof hash);
+	return changed;
+}
+
 /* ---- ca ---- */
 
 static void reloaded(struct core *core, int err)
@@ -87,6 +132,7 @@ static void reloaded(struct core *core, int err)
 void core_policy_described(struct core *core)
 {
 	uint64_t before = core->policy.version;
+	bool other = intermediate_changed(core);
 	int err = policy_read(&core->mesh.policy, &core->policy);
 	if (err < 0)
 		log_error("the policy of the mesh cannot be read: %s", err_text(err));
@@ -94,6 +140,8 @@ void core_policy_described(struct core *core)
 		audit_change(core);
 		tell_links(core);
 	}
+	if (other)
+		tell_followers(core);
 	reloaded(core, err);
 }
 

@@ -11,6 +11,7 @@
 #include "os/log.h"
 #include "os/socket.h"
 #include "rpc/rpc.h"
+#include "server/ca_changes.h"
 #include "server/link_login.h"
 #include "server/link_revoked.h"
 #include "server/server.h"
@@ -37,6 +38,7 @@ struct link_role {
 	struct io_timer *farewell; /* of strangers */
 	struct link_logins *logins;
 	struct link_revoked *revoked;
+	struct ca_changes *changes;
 	struct list leaving; /* clients whose certificate was revoked, the oldest first */
 	struct io_timer *leave;
 	int intake_fd;
@@ -359,10 +361,13 @@ static void intake_update(struct link_role *role)
 static int context_make(struct link_role *role, const murmesh_CertificateReply *reply)
 {
 	static const char *const alpn[] = { "h2", NULL };
-	struct certificate *leaf = NULL, *intermediate = NULL, *root = NULL;
+	struct certificate *leaf = NULL, *intermediate = NULL, *root = NULL, *formers[sizeof reply->former / sizeof *reply->former];
 	struct certificate_info info = { 0 };
 	struct tls_context *context = NULL;
+	size_t n_formers = 0;
 	int err = certificate_read(reply->leaf.bytes, reply->leaf.size, &leaf);
+	for (; err == 0 && n_formers < reply->former_count; n_formers += err == 0)
+		err = certificate_read(reply->former[n_formers].bytes, reply->former[n_formers].size, &formers[n_formers]);
 	if (err == 0)
 		err = certificate_read(reply->intermediate.bytes, reply->intermediate.size, &intermediate);
 	if (err == 0)
@@ -377,6 +382,8 @@ static int context_make(struct link_role *role, const murmesh_CertificateReply *
 			                               .root = root,
 			                               .key = role->key,
 			                               .send_root = true,
+			                               .formers = (const struct certificate *const *)formers,
+			                               .n_formers = n_formers,
 			                               .mesh = info.identity.mesh,
 			                               .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
 			                               .alpn = alpn };
@@ -391,6 +398,8 @@ static int context_make(struct link_role *role, const murmesh_CertificateReply *
 	certificate_free(leaf);
 	certificate_free(intermediate);
 	certificate_free(root);
+	for (size_t i = 0; i < n_formers; i++)
+		certificate_free(formers[i]);
 	return err;
 }
 
@@ -454,6 +463,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 			on_core_closed(role, 0);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
 		link_revoked_follow(role->revoked);
+		ca_changes_follow(role->changes);
 		if (!role->tls)
 			certificate_ask(role);
 	} else if (str_is(str_from(name), "rpc-to:collect")) {
@@ -484,7 +494,8 @@ int server_link_main(struct priv_child *child)
 	role.logins = link_logins_new(role.loop);
 	role.leave = io_timer_new(role.loop, on_leave, &role);
 	role.revoked = link_revoked_new(role.loop, &role.core, on_revoked, &role);
-	if (!role.key || !role.renewal || !role.farewell || !role.logins || !role.leave || !role.revoked)
+	role.changes = ca_changes_new(role.loop, &role.core, certificate_ask, &role);
+	if (!role.key || !role.renewal || !role.farewell || !role.logins || !role.leave || !role.revoked || !role.changes)
 		return 75;
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
@@ -496,6 +507,7 @@ int server_link_main(struct priv_child *child)
 	clients_free(&role.leaving);
 	rpc_connection_free(role.core);
 	link_revoked_free(role.revoked);
+	ca_changes_free(role.changes);
 	io_timer_free(role.leave);
 	rpc_connection_free(role.collect);
 	link_logins_free(role.logins);

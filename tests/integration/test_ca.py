@@ -1,10 +1,12 @@
 """The certification manager's keys: a root that no server has, other intermediates, and after all was lost."""
+import hashlib
 import json
 import subprocess
 
-import pytest
-
-from harness import PROGRAMS, Agent, Mesh, murmesh, refused, until
+from console import browser_of
+from harness import PROGRAMS, Agent, Echo, Mesh, Program, murmesh, refused, until
+from people import Elsewhere, password_give
+from wire import Device, Peer, enrol, pem
 
 
 def failed(result, what, code=None):
@@ -19,6 +21,37 @@ def done(result):
 
 def rows(mesh):
     return {row["what"]: row for row in mesh.json("ca", "show")}
+
+
+def intermediate(mesh):
+    return rows(mesh)["intermediate"]["fingerprint"]
+
+
+def issuer(agent, role="net", name="node"):
+    """SHA-256 of the key of the intermediate that signed what the agent has."""
+    second = (agent.directory / role / f"{name}.crt").read_text().split("-----END CERTIFICATE-----\n")[1] + "-----END CERTIFICATE-----\n"
+    return key_hash(second)
+
+
+def key_hash(certificate):
+    public = subprocess.run(["openssl", "x509", "-noout", "-pubkey"], input=certificate, check=True, capture_output=True, text=True).stdout
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=public.encode(), check=True, capture_output=True).stdout
+    return hashlib.sha256(der).hexdigest()
+
+
+class Again(Program):
+    """An agent that was there before, started once more."""
+
+    def __init__(self, agent):
+        self.directory, self.name = agent.directory, agent.name
+        super().__init__([PROGRAMS / "murmesh-agent", "--dir", agent.directory], f"{agent.directory}-again.log")
+        until(lambda: "online as " in self.log(), f"{agent.name} is back", 20)
+
+
+def everywhere(run, *names):
+    for name in names:
+        result = run("run", name, "--", "echo", "here")
+        assert result.stdout == "here\n", (name, result.stderr)
 
 
 # ---- the root elsewhere ----
@@ -77,3 +110,76 @@ def test_lost_with_an_offline_root(tmp_path):
     assert (server / "ca" / "mesh").read_text() == mesh_id
     shown = json.loads(done(murmesh("policy", "show", "--json", directory=server)).stdout)
     assert shown["version"] == 2 and shown["mesh"] == mesh_id
+
+
+# ---- another intermediate ----
+
+def test_rotation(tmp_path):
+    """Links and maps stay; old and new certificates are good both ways; nobody is touched."""
+    with Mesh(tmp_path / "server") as mesh, Echo() as echo:
+        seasoned = Agent(mesh.key(), tmp_path / "seasoned", "seasoned").online()
+        stranger = Device(mesh, tmp_path, "stranger").enrol()
+        done(mesh.cli("user", "add", "erin", "--role", "operator"))
+        password_give(mesh, "erin")
+        erin = Elsewhere(tmp_path / "erin")
+        done(erin.login(mesh, "erin"))
+        browser = browser_of(mesh)
+        first = intermediate(mesh)
+        assert issuer(seasoned) == first
+        with mesh.map(f"TCP:0:seasoned:HTTP:{echo.port}") as mapped, mapped.connect() as connection:
+            connection.sendall(b"before")
+            assert connection.recv(100) == b"before"
+            done(mesh.cli("ca", "rotate"))
+            second = intermediate(mesh)
+            assert second != first and rows(mesh)["former"]["fingerprint"] == first
+            connection.sendall(b"after")
+            assert connection.recv(100) == b"after"
+            with mapped.connect() as another:  # the map's own user certificate is of the former one
+                another.sendall(b"new leg")
+                assert another.recv(100) == b"new leg"
+            fresh = Agent(mesh.key(), tmp_path / "fresh", "fresh").online()
+            assert issuer(fresh) == second and issuer(fresh, "exec", "manager") == second and issuer(seasoned) == first
+            for run in (mesh.cli, erin.cli):  # a new user certificate, and one of the former intermediate
+                everywhere(run, "seasoned", "fresh")
+            # a node that shows its leaf alone renews, and what it gets is the new one's
+            with Peer(f"localhost:{mesh.port}", stranger.key, enrol.CertificateReply(leaf=stranger.certificates.leaf, root=stranger.root), alone=True) as peer:
+                renewed = peer.unary("CertificationManager/RenewCertificate", enrol.RenewRequest(csr=stranger.key.request()), enrol.CertificateReply)
+            assert key_hash(pem(renewed.intermediate)) == second and not renewed.former
+            # with another grant key, at once on open links
+            done(mesh.cli("ca", "rotate", "--grant-key"))
+            for agent in (seasoned, fresh):
+                until(lambda: "the policy of the mesh is now version 2" in agent.log(), f"{agent.name} has the new grant key")
+            everywhere(mesh.cli, "seasoned", "fresh")
+            connection.sendall(b"still")
+            assert connection.recv(100) == b"still"
+        assert "not reachable" not in seasoned.log() and "not reachable" not in fresh.log()
+        query = "name:seasoned or name:fresh"
+        task = browser.post("/api/tasks", {"query": query, "count": 2, "argv": ["true"]}).json
+        until(lambda: {row["state"] for row in browser.get(f"/api/tasks/{task['id']}/devices").json} == {"done"}, "the console's legs", 20)
+        # its link is new, its certificate the first one's
+        seasoned.stop()
+        with Again(seasoned) as back:
+            assert issuer(back) == first
+            everywhere(mesh.cli, "seasoned", "fresh")
+        fresh.stop()
+
+
+def test_rotation_with_an_offline_root(tmp_path):
+    root, request, answer = tmp_path / "root", tmp_path / "request.json", tmp_path / "answer.json"
+    with Mesh(tmp_path / "server") as mesh:
+        agent = Agent(mesh.key(), tmp_path / "watched", "watched").online()
+        first = intermediate(mesh)
+        root.mkdir(mode=0o700)
+        (mesh.directory / "ca" / "root.key").rename(root / "root.key")
+        done(mesh.cli("ca", "rotate", "--grant-key", "--out", request))
+        assert intermediate(mesh) == first and rows(mesh)["intermediate"]["note"]
+        everywhere(mesh.cli, "watched")
+        assert mesh.stop() == 0
+    with Mesh(tmp_path / "server", port=mesh.port) as mesh:  # what waits keeps nobody from starting
+        until(lambda: (mesh.device("watched") or {}).get("online"), "watched is back", 20)
+        done(mesh.cli("ca", "sign-intermediate", request, "--root", root, "--out", answer, "--yes"))
+        done(mesh.cli("ca", "install", answer))
+        assert intermediate(mesh) != first
+        until(lambda: "the policy of the mesh is now version 2" in agent.log(), "it has the new grant key")
+        everywhere(mesh.cli, "watched")
+        agent.stop()
