@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "os/clock.h"
 #include "os/file.h"
 
@@ -79,12 +80,18 @@ int folder_key_make(const char *directory, const char *name, struct key **ret)
 	return err;
 }
 
-int folder_certificate_read(const char *directory, const char *name, struct certificate **ret)
+int folder_certificates_read(const char *directory, const char *name, struct certificate **ret, size_t max)
 {
 	struct buf pem;
 	int err = read_into(directory, name, &pem);
-	int n = err == 0 ? certificate_read_pem(buf_str(&pem), ret, 1) : err;
+	int n = err == 0 ? certificate_read_pem(buf_str(&pem), ret, max) : err;
 	buf_done(&pem);
+	return n;
+}
+
+int folder_certificate_read(const char *directory, const char *name, struct certificate **ret)
+{
+	int n = folder_certificates_read(directory, name, ret, 1);
 	return n < 0 ? n : n == 1 ? 0 : -E_CHECKSUM;
 }
 
@@ -186,13 +193,11 @@ static int count_over(struct certificate **certificates, int n)
 /* Formers in force, and behind them the one in use; returns the number of the former. */
 static int read_all(const char *directory, struct certificate *ret[FORMERS_MAX + 1])
 {
-	struct buf pem;
-	int err = read_into(directory, "former.crt", &pem);
-	int n = err == 0 ? certificate_read_pem(buf_str(&pem), ret, FORMERS_MAX) : err == -ENOENT ? 0 : err;
-	buf_done(&pem);
+	int n = folder_certificates_read(directory, "former.crt", ret, FORMERS_MAX);
+	n = n == -ENOENT ? 0 : n;
 	if (n < 0)
 		return n;
-	err = folder_certificate_read(directory, "intermediate.crt", &ret[n]);
+	int err = folder_certificate_read(directory, "intermediate.crt", &ret[n]);
 	int over = err < 0 ? err : count_over(ret, n);
 	if (over < 0) {
 		drop(ret, err < 0 ? n : n + 1);
@@ -226,5 +231,47 @@ int folder_formers_write(const char *directory, const char *name)
 		err = write_from(directory, name, &pem, 0644);
 	buf_done(&pem);
 	drop(all, n < 0 ? 0 : n + 1);
+	return err;
+}
+
+struct dated {
+	const struct certificate *certificate;
+	struct certificate_info info;
+};
+
+static int dated_compare(const void *a, const void *b)
+{
+	const struct dated *first = a, *second = b;
+	return (first->info.not_before > second->info.not_before) - (first->info.not_before < second->info.not_before);
+}
+
+static bool dated_has(const struct dated *dated, size_t n, const uint8_t key_hash[HASH_SIZE])
+{
+	for (size_t i = 0; i < n; i++)
+		if (hash_equal(dated[i].info.key_hash, key_hash))
+			return true;
+	return false;
+}
+
+int folder_formers_adopt(const char *directory, const char *name, struct certificate *const *certificates, size_t n)
+{
+	struct dated *dated = mem_alloc_array(n + 1, sizeof *dated);
+	struct buf pem;
+	size_t count = 0;
+	int err = dated ? 0 : -E_NO_MEMORY;
+	for (size_t i = 0; err == 0 && i < n; i++) {
+		dated[count].certificate = certificates[i];
+		err = certificate_inspect(certificates[i], &dated[count].info);
+		count += err == 0 && !dated_has(dated, count, dated[count].info.key_hash);
+	}
+	buf_init(&pem, FILE_MAX);
+	if (err == 0)
+		qsort(dated, count, sizeof *dated, dated_compare);
+	for (size_t i = count > FORMERS_MAX ? count - FORMERS_MAX : 0; err == 0 && i < count; i++)
+		err = certificate_write_pem(dated[i].certificate, &pem);
+	if (err == 0)
+		err = write_from(directory, name, &pem, 0644);
+	buf_done(&pem);
+	mem_free(dated);
 	return err;
 }

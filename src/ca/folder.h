@@ -11,6 +11,7 @@ int folder_write(const char *directory, const char *name, const void *bytes, siz
 int folder_key_read(const char *directory, const char *name, struct key **ret);
 int folder_key_make(const char *directory, const char *name, struct key **ret);
 int folder_certificate_read(const char *directory, const char *name, struct certificate **ret);
+int folder_certificates_read(const char *directory, const char *name, struct certificate **ret, size_t max); /* how many */
 int folder_certificate_write(const char *directory, const char *name, const struct certificate *certificate);
 
 int folder_id_read(const char *directory, const char *name, struct id *ret);
@@ -24,6 +25,8 @@ int folder_policy_write(const char *directory, const char *name, const murmesh_S
 #define FORMERS_MAX 8
 #define FORMER_S    ((int64_t)97 * 86400) /* a leaf of its last day lives 7 days, and can be renewed for 90 more */
 int folder_formers_read(const char *directory, struct certificate *ret[FORMERS_MAX]); /* how many are in force now; 0 = none */
+/* Of these, each once, the newest FORMERS_MAX. */
+int folder_formers_adopt(const char *directory, const char *name, struct certificate *const *certificates, size_t n);
 /* Those, and the one in use, which is about to be followed by another.  -E_LIMIT. */
 int folder_formers_write(const char *directory, const char *name);
 #endif

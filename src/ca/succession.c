@@ -290,12 +290,33 @@ static int parts_read(const char *directory, const murmesh_CaAnswer *answer, str
 	return err;
 }
 
+/* A certification manager that begins, of a mesh that does not: what the answer says came before. */
+static int formers_adopt(const char *directory, const murmesh_CaAnswer *answer, const struct certificate *root)
+{
+	struct certificate *formers[sizeof answer->former / sizeof *answer->former];
+	size_t n = 0;
+	int err = 0;
+	for (; err == 0 && n < answer->former_count; n += err == 0)
+		err = certificate_read(answer->former[n].bytes, answer->former[n].size, &formers[n]);
+	for (size_t i = 0; err == 0 && i < n; i++)
+		err = certificate_check_intermediate(formers[i], root);
+	if (err < 0)
+		err = -E_CA_ANSWER;
+	else
+		err = n ? folder_formers_adopt(directory, NEXT "former.crt", formers, n) : forget(directory, NEXT "former.crt");
+	for (size_t i = 0; i < n; i++)
+		certificate_free(formers[i]);
+	return err;
+}
+
 static int next_write(const char *directory, const murmesh_CaAnswer *answer, const struct parts *parts)
 {
 	int err = parts->grant_key ? 0 : forget(directory, NEXT "grant.key"); /* of a request that is given up */
-	int follows = folder_has(directory, "intermediate.crt");
-	if (err == 0 && follows)
-		err = follows < 0 ? follows : folder_formers_write(directory, NEXT "former.crt");
+	int follows = err == 0 ? folder_has(directory, "intermediate.crt") : err;
+	if (err == 0)
+		err = follows < 0 ? follows
+		      : follows   ? folder_formers_write(directory, NEXT "former.crt")
+		                  : formers_adopt(directory, answer, parts->root);
 	if (err == 0)
 		err = folder_certificate_write(directory, NEXT "root.crt", parts->root);
 	if (err == 0)
@@ -344,4 +365,13 @@ int succession_finish(const char *directory)
 			return err;
 	}
 	return forget(directory, SWITCH);
+}
+
+int succession_check(const char *directory, const char *copies)
+{
+	int has = folder_has(directory, "mesh"), waits = has == 0 ? folder_has(directory, SUCCESSION_INTERMEDIATE) : 0;
+	if (has || waits) /* a switch that was interrupted has both */
+		return has < 0 ? has : waits < 0 ? waits : waits && folder_has(directory, SWITCH) == 0 ? -E_CA_WAITING : 0;
+	int lost = folder_has(copies, "policy");
+	return lost < 0 ? lost : lost ? -E_CA_LOST : 0;
 }

@@ -16,8 +16,11 @@ int succession_request(const char *directory, bool grant_key, murmesh_CaRequest 
 /* The root's side: signs what is asked for.  -E_SIGNATURE (the request's own), -E_MESSAGE, -E_CA_ROOT (root is not that key's). */
 int succession_answer(const murmesh_CaRequest *request, const struct key *root_key, const struct certificate *root,
                       murmesh_CaAnswer *ret);
-/* Back at the server: checks that all of it fits what is here, and puts it in place.  -E_CA_ANSWER, -E_POLICY_OLD. */
+/* Back at the server (answer->former counts where there is no intermediate yet): checks that all of it fits what is here, and puts it in place.  -E_CA_ANSWER, -E_POLICY_OLD. */
 int succession_install(const char *directory, const murmesh_CaAnswer *answer);
+/* May a server start with what is in the directory?  copies: where it keeps what it has seen (core's directory).  -E_CA_WAITING, -E_CA_LOST: no other
+ * mesh is made in place of one whose keys are gone. */
+int succession_check(const char *directory, const char *copies);
 /* Goes on with an installation that was interrupted; nothing to do is 0. */
 int succession_finish(const char *directory);
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/test.h"
 #include "ca/authority.h"
@@ -247,12 +248,62 @@ static void test_formers_end(void **state)
 	key_free(key);
 }
 
+/* What a server may start with. */
+static void test_check(void **state)
+{
+	char ca[4096], db[4096];
+	directory_make(*state, "ca", ca);
+	directory_make(*state, "db", db);
+	assert_int_equal(succession_check(ca, db), 0); /* a new one */
+	assert_int_equal(folder_write(db, "policy", "x", 1, 0600), 0);
+	assert_int_equal(succession_check(ca, db), -E_CA_LOST);
+	assert_int_equal(succession_request(ca, false, &request), 0);
+	assert_int_equal(succession_check(ca, db), -E_CA_WAITING);
+	assert_int_equal(folder_write(ca, "switch", "", 0, 0600),
+	                 0); /* an installation was interrupted: its rest comes at the start */
+	assert_int_equal(succession_check(ca, db), 0);
+	directory_make(*state, "whole", ca);
+	authority_free(open_whole(ca));
+	assert_int_equal(succession_check(ca, db), 0);
+}
+
+/* What came before counts where a certification manager begins, if the root has signed it. */
+static void test_formers_of_an_answer(void **state)
+{
+	char server[4096], root[4096], other[4096];
+	struct certificate *former;
+	directory_make(*state, "server", server);
+	directory_make(*state, "root", root);
+	directory_make(*state, "other", other);
+	authority_free(open_whole(root));
+	authority_free(open_whole(other));
+	assert_int_equal(succession_request(server, false, &request), 0);
+	const char *const from[] = { other, root };
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(answer_by(root, &answer), 0);
+		struct buf der;
+		buf_init(&der, sizeof answer.former[0].bytes);
+		assert_int_equal(folder_certificate_read(from[i], "intermediate.crt", &former), 0);
+		assert_int_equal(certificate_write(former, &der), 0);
+		for (answer.former_count = 0; answer.former_count < 2; answer.former_count++) { /* twice the same */
+			memcpy(answer.former[answer.former_count].bytes, buf_head(&der), buf_len(&der));
+			answer.former[answer.former_count].size = (pb_size_t)buf_len(&der);
+		}
+		buf_done(&der);
+		certificate_free(former);
+		assert_int_equal(succession_install(server, &answer), i ? 0 : -E_CA_ANSWER);
+	}
+	authority_free(open_whole(server));
+	assert_int_equal(formers_count(server), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_directory_make, test_directory_remove)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_rotation), TEST(test_first), TEST(test_what_does_not_fit), TEST(test_faults), TEST(test_formers_end),
+		TEST(test_rotation),    TEST(test_first), TEST(test_what_does_not_fit),    TEST(test_faults),
+		TEST(test_formers_end), TEST(test_check), TEST(test_formers_of_an_answer),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

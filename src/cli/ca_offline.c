@@ -238,6 +238,22 @@ static int request_print(const struct ceremony *ceremony)
 	return 0;
 }
 
+/* The root remembers what it has signed: a server that begins anew does not. */
+static int intermediates_keep(const struct ceremony *ceremony, murmesh_CaAnswer *answer)
+{
+	struct certificate *all[FORMERS_MAX + 1];
+	int kept = folder_certificates_read(ceremony->folder, "intermediates.crt", all, FORMERS_MAX);
+	size_t n = kept > 0 ? (size_t)kept : 0;
+	int err = kept < 0 && kept != -ENOENT ? kept
+	                                      : certificate_read(answer->intermediate.bytes, answer->intermediate.size, &all[n]);
+	n += err == 0;
+	if (err == 0)
+		err = folder_formers_adopt(ceremony->folder, "intermediates.crt", all, n);
+	for (size_t i = 0; i < n; i++)
+		certificate_free(all[i]);
+	return err;
+}
+
 static int answer(struct ceremony *ceremony, const char *out)
 {
 	static murmesh_CaAnswer answer;
@@ -246,6 +262,10 @@ static int answer(struct ceremony *ceremony, const char *out)
 	int err = ceremony->new ? root_make(ceremony) : 0;
 	if (err == 0)
 		err = succession_answer(&ceremony->request, ceremony->key, ceremony->certificate, &answer);
+	if (err == 0 && !ceremony->request.root.size)
+		ca_formers_add(ceremony->folder, ceremony->certificate, &answer);
+	if (err == 0)
+		err = intermediates_keep(ceremony, &answer);
 	if (err == 0)
 		err = folder_certificate_write(ceremony->folder, "root.crt", ceremony->certificate);
 	if (err == 0)
@@ -299,10 +319,16 @@ int ca_sign_intermediate(const struct cli *cli)
 int ca_install(const struct cli *cli)
 {
 	static murmesh_CaAnswer answer;
-	char directory[4096];
+	struct certificate *root = NULL;
+	char directory[4096], db[4096];
 	int err = ca_folder(cli, directory);
 	if (err == 0)
+		err = file_path(db, sizeof db, directory, "../db");
+	if (err == 0)
 		err = file_err(message_file_read(cli->operands[1], ANSWER, murmesh_CaAnswer_fields, &answer));
+	if (err == 0 && certificate_read(answer.root.bytes, answer.root.size, &root) == 0)
+		ca_formers_add(db, root, &answer);
+	certificate_free(root);
 	if (err == 0)
 		err = succession_install(directory, &answer);
 	return err < 0 ? cli_fail(err, "%s was not installed", cli->operands[1])

@@ -7,8 +7,6 @@
 #include "base/encode.h"
 #include "base/err.h"
 #include "base/utf8.h"
-#include "ca/folder.h"
-#include "ca/succession.h"
 #include "cli/program.h"
 #include "cli/session.h"
 #include "os/fd.h"
@@ -266,14 +264,6 @@ static void children_wait(struct up *up)
 	}
 }
 
-/* `ca init --offline-root` without its answer: there is nothing to start with. */
-static bool ca_waits(const char *directory)
-{
-	char ca[4096];
-	return file_path(ca, sizeof ca, directory, "ca") == 0 && folder_has(ca, SUCCESSION_INTERMEDIATE) == 1 &&
-	       folder_has(ca, "mesh") == 0;
-}
-
 static int run(const struct cli *cli)
 {
 	static struct up up;
@@ -288,8 +278,6 @@ static int run(const struct cli *cli)
 		err = file_path(up.agent_directory, sizeof up.agent_directory, up.directory, "agent");
 	if (err < 0)
 		return cli_fail(err, "the folder %s cannot be used", wanted);
-	if (ca_waits(up.directory))
-		return cli_fail(-E_CA_WAITING, "the server did not start");
 	up.loop = io_loop_new();
 	if (!up.loop)
 		return cli_fail(-E_NO_MEMORY, "the server did not start");

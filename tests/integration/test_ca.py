@@ -1,12 +1,13 @@
 """The certification manager's keys: a root that no server has, other intermediates, and after all was lost."""
 import hashlib
 import json
+import shutil
 import subprocess
 
 from console import browser_of
 from harness import PROGRAMS, Agent, Echo, Mesh, Program, murmesh, refused, until
 from people import Elsewhere, password_give
-from wire import Device, Peer, enrol, pem
+from wire import Device, Peer, enrol, pem, refusal
 
 
 def failed(result, what, code=None):
@@ -96,7 +97,7 @@ def test_what_a_root_does_not_sign(tmp_path):
 
 
 def test_lost_with_an_offline_root(tmp_path):
-    """A new server under the old root is that root's mesh: what was made before counts on."""
+    """A new certification manager under the old root is that root's mesh: the root remembers what it signed, and devices come back."""
     server, root, request, answer = tmp_path / "server", tmp_path / "root", tmp_path / "request.json", tmp_path / "answer.json"
 
     def ask():
@@ -104,12 +105,20 @@ def test_lost_with_an_offline_root(tmp_path):
         done(murmesh("ca", "sign-intermediate", request, "--root", root, "--out", answer, "--yes"))
         done(murmesh("ca", "install", answer, directory=server))
     ask()
-    mesh_id = (server / "ca" / "mesh").read_text()
-    subprocess.run(["rm", "-r", str(server / "ca")], check=True)
+    with Mesh(server) as mesh:
+        agent = Agent(mesh.key(), tmp_path / "kept", "kept").online()
+        mesh_id = (server / "ca" / "mesh").read_text()
+        assert mesh.stop() == 0
+    shutil.rmtree(server / "ca")
+    (server / "db" / "intermediates.crt").unlink()
     ask()
     assert (server / "ca" / "mesh").read_text() == mesh_id
-    shown = json.loads(done(murmesh("policy", "show", "--json", directory=server)).stdout)
-    assert shown["version"] == 2 and shown["mesh"] == mesh_id
+    with Mesh(server, port=mesh.port) as mesh:
+        until(lambda: (mesh.device("kept") or {}).get("online"), "it is back", 20)
+        assert mesh.json("policy", "show")["version"] == 2
+        until(lambda: "the policy of the mesh is now version 2" in agent.log(), "it has the new grant key")
+        everywhere(mesh.cli, "kept")
+        agent.stop()
 
 
 # ---- another intermediate ----
@@ -183,3 +192,78 @@ def test_rotation_with_an_offline_root(tmp_path):
         until(lambda: "the policy of the mesh is now version 2" in agent.log(), "it has the new grant key")
         everywhere(mesh.cli, "watched")
         agent.stop()
+
+
+# ---- when all is lost ----
+
+def test_recovery(tmp_path):
+    """With a file that is older than the last rotation, and without ca/: all come back untouched, by certificates of both intermediates."""
+    file, server = tmp_path / "mesh.recovery", tmp_path / "server"
+    with Mesh(server) as mesh:
+        port = mesh.port
+        made = json.loads(done(mesh.cli("ca", "recovery", "--out", file, "--json")).stdout)
+        assert made["code"].startswith("MR1-") and file.stat().st_mode & 0o777 == 0o600
+        first = Agent(mesh.key(), tmp_path / "first", "first").online()
+        old = Device(mesh, tmp_path, "old").enrol()
+        done(mesh.cli("ca", "rotate"))
+        done(mesh.cli("policy", "set", "--parent", "mesh.example:8443"))
+        second = Agent(mesh.key(), tmp_path / "second", "second").online()
+        late = Device(mesh, tmp_path, "late").enrol()
+        issuers, root = {issuer(first), issuer(second)}, mesh.info["fingerprint"]
+        assert len(issuers) == 2
+        failed(murmesh("ca", "recover", file, "--code-file", "-", directory=server, input=made["code"]), "E1018")
+        assert mesh.stop() == 0
+    assert made["code"] not in file.read_text()
+    shutil.rmtree(server / "ca")
+    failed(murmesh("up", "--port", "0", directory=server), "E1246")  # no other mesh in its place
+    assert not (server / "ca").exists() or not list((server / "ca").iterdir())
+
+    def recover(code, *words):
+        return murmesh("ca", "recover", file, "--code-file", "-", *words, directory=server, input=f"{code}\n")
+    code = made["code"]
+    for wrong in ("", code[:-1], code[4:], code[:-1] + ("a" if code[-1] != "a" else "b"), code[:10] + ("a" if code[10] != "a" else "b") + code[11:]):
+        refused(recover(wrong), what="E1247")
+    whole = file.read_text()
+    file.write_text(whole.replace('"sealed": "', '"sealed": "AAAA'))
+    refused(recover(code), what="E1247")
+    file.write_text("{}")
+    refused(recover(code), what="E1243")
+    file.write_text(whole)
+    assert "is back" in done(recover(code, "--root", tmp_path / "usb")).stderr
+    assert not (server / "ca" / "root.key").exists() and (tmp_path / "usb" / "root.key").stat().st_mode & 0o777 == 0o600
+    with Mesh(server, port=port) as mesh:
+        assert mesh.info["fingerprint"] == root and intermediate(mesh) not in issuers
+        for agent in (first, second):
+            until(lambda: (mesh.device(agent.name) or {}).get("online"), f"{agent.name} is back", 20)
+            until(lambda: "is now version 1002" in agent.log(), f"{agent.name} has the new policy")
+        assert {issuer(first), issuer(second)} == issuers  # with what they had
+        shown = mesh.json("policy", "show")
+        assert shown["version"] == 1002 and shown["parents"] == ["mesh.example:8443"]
+        everywhere(mesh.cli, "first", "second")
+        for device in (old, late):
+            with Peer(f"localhost:{port}", device.key, enrol.CertificateReply(leaf=device.certificates.leaf, root=device.root), alone=True) as peer:
+                renewed = peer.unary("CertificationManager/RenewCertificate", enrol.RenewRequest(csr=device.key.request()), enrol.CertificateReply)
+            assert key_hash(pem(renewed.intermediate)) == intermediate(mesh)
+        Agent(mesh.key(), tmp_path / "third", "third").online().stop()
+        draft = tmp_path / "next.json"  # and the mesh has a root again
+        done(mesh.cli("policy", "draft", "--parent", "none", "--out", draft))
+        done(mesh.cli("policy", "sign", draft, "--root", tmp_path / "usb", "--yes"))
+        done(mesh.cli("policy", "install", draft))
+        first.stop()
+        second.stop()
+
+
+def test_recovery_without_the_database(tmp_path):
+    """Only the file, on another machine: the mesh is the same, and machines that join again find its root."""
+    file = tmp_path / "mesh.recovery"
+    with Mesh(tmp_path / "server") as mesh:
+        code = json.loads(done(mesh.cli("ca", "recovery", "--out", file, "--json")).stdout)["code"]
+        old, root = Device(mesh, tmp_path, "old").enrol(), mesh.info["fingerprint"]
+        (mesh.directory / "ca" / "root.key").unlink()
+        refused(mesh.cli("ca", "recovery", "--out", file), what="E1234")
+    done(murmesh("ca", "recover", file, "--code-file", "-", directory=tmp_path / "other", input=code))
+    with Mesh(tmp_path / "other") as mesh:
+        assert mesh.info["fingerprint"] == root
+        with Peer(f"localhost:{mesh.port}", old.key, enrol.CertificateReply(leaf=old.certificates.leaf, root=old.root), alone=True) as peer:
+            code, error = refusal(lambda: peer.unary("CertificationManager/RenewCertificate", enrol.RenewRequest(csr=old.key.request()), enrol.CertificateReply))
+        assert error == "E1206"  # its chain is good, but there is no such device
