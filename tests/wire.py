@@ -49,13 +49,13 @@ class Key:
 
 
 class Peer:
-    """A gRPC client; `certificates`: an enrol.CertificateReply with the chain to show."""
+    """A gRPC client; `certificates`: an enrol.CertificateReply with the chain to show; alone: only its leaf."""
 
-    def __init__(self, target, key=None, certificates=None, root=None, name=None, plain=False):
+    def __init__(self, target, key=None, certificates=None, root=None, name=None, plain=False, alone=False):
         if plain:
             self.channel = grpc.insecure_channel(target)
             return
-        chain = (pem(certificates.leaf) + pem(certificates.intermediate)).encode() if certificates else None
+        chain = (pem(certificates.leaf) + ("" if alone else pem(certificates.intermediate))).encode() if certificates else None
         creds = grpc.ssl_channel_credentials(pem(root or certificates.root).encode(), key.path.read_bytes() if key else None, chain)
         self.channel = grpc.secure_channel(target, creds, [("grpc.ssl_target_name_override", name)] if name else None)
 

@@ -10,7 +10,7 @@
  * online NAME             the control link is up
  * offline E1029 WHY       it is not; net tries again
  * waiting NAME HASH       for approval; the hash is that of its key
- * split LINE              this machine is a copy: it gives its identity up and enrols with that line
+ * split LINE              this machine is a copy, or was taken out of the mesh: it gives its identity up and enrols with that line
  * refused E1211 WHY       enrolment failed for good */
 #ifndef AGENT_AGENT_H
 #define AGENT_AGENT_H

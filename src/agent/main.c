@@ -287,9 +287,9 @@ static void on_split(struct agent *agent, struct str text)
 		err = file_write(path, text.ptr, text.len, 0600);
 	mem_wipe(&line, sizeof line);
 	if (err < 0)
-		log_error("this machine is a copy of another, and could not begin to become one of its own: %s", err_text(err));
+		log_error("this machine has to give its identity up and enrol anew, and could not begin that: %s", err_text(err));
 	else
-		log_info("this machine is a copy of another: it gives that identity up and enrols as one of its own");
+		log_info("this machine gives its identity up and enrols as a new one");
 	agent->again = err == 0;
 	daemon_stop(&agent->daemon, DAEMON_AGAIN);
 }

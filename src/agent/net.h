@@ -82,6 +82,7 @@ int net_time_learn(struct net_role *net, int64_t server_time); /* -E_CERTIFICATE
 /* ---- net_thread.c: what runs through all links (ca/continuity.h), and what becomes of a copy ---- */
 int net_thread_load(struct net_role *net);
 int net_thread_keep(const struct net_role *net);
+void net_begin_anew(struct net_role *net, const struct join_line *line); /* gives the identity up, and enrols with the line */
 void net_split(struct net_role *net); /* parent is connected: asks for a line, and has the monitor begin anew with it */
 /* ---- net_policy.c ---- */
 void net_policy_welcome(struct net_role *net, const murmesh_Welcome *welcome);

@@ -266,6 +266,8 @@ static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 			log_warning("what the next link begins with could not be kept: %s", err_text(err));
 	}
 	net->pause_ms = PAUSE_LEAST_MS;
+	net->has_line = false; /* it has served; who is taken out of the mesh later stays out */
+	mem_wipe(&net->line, sizeof net->line);
 	if (!net->online)
 		net_report(net, "online %s", net->keep.info.common_name);
 	net->online = true;
@@ -307,6 +309,8 @@ static void on_link_closed(void *ctx, int err, const char *why)
 	net->copied |= err == -E_COPY;
 	net->doubtful = err == -E_TLS; /* a client is done before the server has looked at its certificate */
 	net_inventory_end(net);
+	if (err == -E_REVOKED && net->has_line) /* taken out of the mesh, and told to join it again */
+		return net_begin_anew(net, &net->line);
 	if (net->parent)
 		net_link_later(net, err < 0 ? err : -E_CLOSED, why);
 }

@@ -61,25 +61,30 @@ int net_thread_load(struct net_role *net)
 	return err;
 }
 
+void net_begin_anew(struct net_role *net, const struct join_line *line)
+{
+	char text[JOIN_LINE_SIZE];
+	int err = join_line_format(line, text);
+	if (err < 0)
+		return net_link_later(net, err, NULL);
+	net_report(net, "split %s", text);
+	mem_wipe(text, sizeof text);
+	net_hang_up(net); /* the monitor ends this role */
+}
+
 static void on_split(void *ctx, int err, const char *why, const void *response)
 {
 	struct net_role *net = ctx;
 	const murmesh_SplitReply *reply = response;
 	struct join_line line;
-	char text[JOIN_LINE_SIZE];
 	if (err == 0)
 		err = join_line_parse(str_from(reply->join), &line);
 	if (err < 0)
 		return net_link_later(net, err, why);
 	str_copy(str_from(net->parent_host), line.host, sizeof line.host); /* as it is reached from here */
 	line.port = net->parent_port;
-	err = join_line_format(&line, text);
-	if (err < 0)
-		return net_link_later(net, err, NULL);
-	net_report(net, "split %s", text);
+	net_begin_anew(net, &line);
 	mem_wipe(&line, sizeof line);
-	mem_wipe(text, sizeof text);
-	net_hang_up(net); /* the monitor ends this role */
 }
 
 void net_split(struct net_role *net)

@@ -4,12 +4,13 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "ca/chain.h"
 #include "ca/folder.h"
 #include "ca/policy.h"
+#include "ca/succession.h"
 #include "os/clock.h"
 #include "os/random.h"
 
-#define YEAR_S  (365 * 86400ll)
 #define SLACK_S 60 /* between the order and its execution */
 
 struct authority {
@@ -17,6 +18,8 @@ struct authority {
 	struct id mesh;
 	struct key *intermediate_key, *grant_key;
 	struct certificate *root, *intermediate;
+	struct certificate *formers[FORMERS_MAX];
+	size_t n_formers;
 	murmesh_SignedDocument policy;
 };
 
@@ -28,6 +31,8 @@ struct authority *authority_free(struct authority *authority)
 	key_free(authority->grant_key);
 	certificate_free(authority->root);
 	certificate_free(authority->intermediate);
+	for (size_t i = 0; i < authority->n_formers; i++)
+		certificate_free(authority->formers[i]);
 	return mem_free(authority);
 }
 
@@ -43,21 +48,7 @@ static int make_policy(struct authority *authority, const struct key *root_key)
 		return err;
 	policy.grant_key.size = (pb_size_t)len;
 	err = policy_sign(root_key, &policy, &authority->policy);
-	return err < 0 ? err : folder_policy_write(authority->directory, &authority->policy);
-}
-
-static int issue_authority(enum certificate_profile profile, const char *name, const struct id *mesh, const struct key *subject,
-                           const struct certificate *issuer, const struct key *issuer_key, struct certificate **ret)
-{
-	char common_name[64], mesh_text[ID_TEXT_SIZE];
-	id_format(mesh, mesh_text);
-	snprintf(common_name, sizeof common_name, "%s %.8s", name, mesh_text);
-	const struct certificate_order order = { .profile = profile,
-		                                 .identity = { .mesh = *mesh },
-		                                 .common_name = str_from(common_name),
-		                                 .not_before = clock_wall_s() - 3600,
-		                                 .not_after = clock_wall_s() + (profile == CERTIFICATE_ROOT ? 20 : 5) * YEAR_S };
-	return certificate_issue(&order, subject, issuer, issuer_key, ret);
+	return err < 0 ? err : folder_policy_write(authority->directory, "policy", &authority->policy);
 }
 
 /* Everything anew, the file "mesh" last: it says that the rest is complete. */
@@ -72,11 +63,10 @@ static int create(struct authority *authority)
 	if (err == 0)
 		err = folder_key_make(directory, "grant.key", &authority->grant_key);
 	if (err == 0)
-		err = issue_authority(CERTIFICATE_ROOT, "murmesh root", &authority->mesh, root_key, NULL, root_key,
-		                      &authority->root);
+		err = chain_root_make(&authority->mesh, root_key, &authority->root);
 	if (err == 0)
-		err = issue_authority(CERTIFICATE_INTERMEDIATE, "murmesh intermediate", &authority->mesh,
-		                      authority->intermediate_key, authority->root, root_key, &authority->intermediate);
+		err = chain_intermediate_make(&authority->mesh, authority->intermediate_key, authority->root, root_key,
+		                              &authority->intermediate);
 	if (err == 0)
 		err = folder_certificate_write(directory, "root.crt", authority->root);
 	if (err == 0)
@@ -84,30 +74,7 @@ static int create(struct authority *authority)
 	if (err == 0)
 		err = make_policy(authority, root_key);
 	key_free(root_key);
-	return err < 0 ? err : folder_mesh_write(directory, &authority->mesh);
-}
-
-/* Do certificates that it issues verify?  At a moment that does not depend on this machine's clock. */
-static int check_chain(const struct authority *authority)
-{
-	struct certificate_info info;
-	struct certificate *leaf;
-	struct identity identity;
-	int err = certificate_inspect(authority->intermediate, &info);
-	const struct certificate_order order = { .profile = CERTIFICATE_LEAF,
-		                                 .identity = { authority->mesh, IDENTITY_COMPONENT, authority->mesh },
-		                                 .common_name = STR("check"),
-		                                 .not_before = info.not_before,
-		                                 .not_after = info.not_before + 60 };
-	if (err == 0)
-		err = certificate_issue(&order, authority->intermediate_key, authority->intermediate, authority->intermediate_key,
-		                        &leaf);
-	if (err < 0)
-		return err;
-	err = certificate_verify(leaf, authority->intermediate, authority->root, &authority->mesh, 1u << IDENTITY_COMPONENT,
-	                         info.not_before, &identity);
-	certificate_free(leaf);
-	return err < 0 ? -E_CHECKSUM : 0;
+	return err < 0 ? err : folder_id_write(directory, "mesh", &authority->mesh);
 }
 
 /* Is the policy the root's, for this mesh, with this grant key? */
@@ -126,6 +93,13 @@ static int check_policy(const struct authority *authority)
 	return ours ? 0 : -E_CHECKSUM;
 }
 
+static int load_formers(struct authority *authority)
+{
+	int n = folder_formers_read(authority->directory, authority->formers);
+	authority->n_formers = n < 0 ? 0 : (size_t)n;
+	return n < 0 ? n : 0;
+}
+
 static int load(struct authority *authority)
 {
 	const char *directory = authority->directory;
@@ -137,9 +111,11 @@ static int load(struct authority *authority)
 	if (err == 0)
 		err = folder_certificate_read(directory, "intermediate.crt", &authority->intermediate);
 	if (err == 0)
+		err = load_formers(authority);
+	if (err == 0)
 		err = folder_policy_read(directory, &authority->policy);
 	if (err == 0)
-		err = check_chain(authority);
+		err = chain_check(&authority->mesh, authority->root, authority->intermediate, authority->intermediate_key);
 	return err < 0 ? err : check_policy(authority);
 }
 
@@ -150,9 +126,14 @@ int authority_open(const char *directory, struct authority **ret, bool *ret_crea
 		return -E_NO_MEMORY;
 	int err = str_copy(str_from(directory), authority->directory, sizeof authority->directory);
 	if (err == 0)
-		err = folder_mesh_read(directory, &authority->mesh);
-	*ret_created = err == -ENOENT;
-	if (err == -ENOENT)
+		err = succession_finish(directory);
+	if (err == 0)
+		err = folder_id_read(directory, "mesh", &authority->mesh);
+	int waits = err == -ENOENT ? folder_has(directory, SUCCESSION_INTERMEDIATE) : 0;
+	*ret_created = err == -ENOENT && !waits;
+	if (waits)
+		err = waits < 0 ? waits : -E_CA_WAITING; /* no other mesh in place of the one that is on its way */
+	else if (err == -ENOENT)
 		err = create(authority);
 	else if (err == 0)
 		err = load(authority);
@@ -176,6 +157,12 @@ const struct certificate *authority_root(const struct authority *authority)
 const struct certificate *authority_intermediate(const struct authority *authority)
 {
 	return authority->intermediate;
+}
+
+size_t authority_formers(const struct authority *authority, const struct certificate *const **ret)
+{
+	*ret = (const struct certificate *const *)authority->formers;
+	return authority->n_formers;
 }
 
 const murmesh_SignedDocument *authority_policy(const struct authority *authority)

@@ -19,6 +19,8 @@ struct authority *authority_free(struct authority *authority);
 const struct id *authority_mesh(const struct authority *authority);
 const struct certificate *authority_root(const struct authority *authority);
 const struct certificate *authority_intermediate(const struct authority *authority);
+/* Intermediates before this one whose leaves may still be shown (folder.h). */
+size_t authority_formers(const struct authority *authority, const struct certificate *const **ret);
 const murmesh_SignedDocument *authority_policy(const struct authority *authority);
 
 /* A leaf by the intermediate for a bare public key (SubjectPublicKeyInfo).  Who asks decides for whom, but not for how long: -E_DENIED for more than

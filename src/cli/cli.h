@@ -117,6 +117,9 @@ void cli_note(const struct cli *cli, const char *format, ...) __attribute__((for
 /* ---- confirm.c ---- */
 /* Asks at the terminal unless the command's option --yes is given.  0, or the exit code; look: what to do where there is no terminal. */
 int cli_confirm(const struct cli *cli, const char *question, const char *look);
+/* A secret from a file or a pipe; "-" is standard input.  Appends to out, whose max is the limit. */
+struct buf;
+int cli_secret_read(const char *path, struct buf *out);
 
 /* ---- guess.c: "did you mean" ---- */
 struct cli_guess {

@@ -122,18 +122,8 @@ static int pin_choose(struct attempt *attempt)
 static int proof_read(const char *path, murmesh_LoginProof *proof)
 {
 	struct buf text;
-	uint8_t *room;
-	ssize_t n = 0;
-	bool standard = str_is(str_from(path), "-");
-	int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY); /* also a pipe of the shell's <(...) */
-	if (fd < 0)
-		return -errno;
 	buf_init(&text, 2048);
-	int err = 0;
-	while (err == 0 && (err = buf_reserve(&text, 64, &room)) == 0 && (n = fd_read(fd, room, 64)) > 0)
-		buf_commit(&text, (size_t)n);
-	if (n < 0)
-		err = (int)n;
+	int err = cli_secret_read(path, &text);
 	struct str second, first = str_cut(buf_str(&text), '\n', &second), rest;
 	second = str_trim(str_cut(second, '\n', &rest));
 	if (first.len && first.ptr[first.len - 1] == '\r')
@@ -143,8 +133,6 @@ static int proof_read(const char *path, murmesh_LoginProof *proof)
 	if (err == 0)
 		err = str_copy(second, proof->code, sizeof proof->code);
 	buf_wipe(&text);
-	if (!standard)
-		fd_close(fd);
 	return err;
 }
 

@@ -45,6 +45,26 @@ int json_file_write(const char *path, const char *kind, json_t *file)
 	return err;
 }
 
+int message_file_read(const char *path, const char *kind, const pb_msgdesc_t *type, void *ret)
+{
+	json_t *file = NULL;
+	int err = json_file_read(path, kind, &file);
+	if (err == 0)
+		err = json_message_get(file, kind, type, ret);
+	json_decref(file);
+	return err;
+}
+
+int message_file_write(const char *path, const char *kind, const pb_msgdesc_t *type, const void *message)
+{
+	json_t *file = json_object();
+	int err = json_message_set(file, kind, type, message);
+	if (err == 0)
+		err = json_file_write(path, kind, file);
+	json_decref(file);
+	return err;
+}
+
 ssize_t json_bytes_get(const json_t *file, const char *name, uint8_t *out, size_t size)
 {
 	const char *text = json_string_value(json_object_get(file, name));

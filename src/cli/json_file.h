@@ -11,6 +11,10 @@
 int json_file_read(const char *path, const char *kind, json_t **ret);
 int json_file_write(const char *path, const char *kind, json_t *file);
 
+/* A file that holds one message, under the name of its kind. */
+int message_file_read(const char *path, const char *kind, const pb_msgdesc_t *type, void *ret); /* also -E_MESSAGE */
+int message_file_write(const char *path, const char *kind, const pb_msgdesc_t *type, const void *message);
+
 /* Number of bytes; -E_JSON. */
 ssize_t json_bytes_get(const json_t *file, const char *name, uint8_t *out, size_t size);
 int json_bytes_set(json_t *file, const char *name, const uint8_t *bytes, size_t len);

@@ -58,7 +58,7 @@ int policy_kept_replace(const struct cli *cli, const struct policy_kept *kept, c
 	if (err == 0)
 		err = check(kept, document, &policy);
 	if (err == 0)
-		err = folder_policy_write(kept->directory, document);
+		err = folder_policy_write(kept->directory, "policy", document);
 	if (err < 0)
 		return cli_fail(err, "the policy was not changed");
 	err = session_reload_ca(directory);

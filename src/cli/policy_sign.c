@@ -46,21 +46,12 @@ int policy_set(const struct cli *cli)
 
 static int file_write_document(const char *path, const murmesh_SignedDocument *document)
 {
-	json_t *file = json_object();
-	int err = json_message_set(file, KIND, murmesh_SignedDocument_fields, document);
-	if (err == 0)
-		err = json_file_write(path, KIND, file);
-	json_decref(file);
-	return err;
+	return message_file_write(path, KIND, murmesh_SignedDocument_fields, document);
 }
 
 static int file_read_document(const char *path, murmesh_SignedDocument *ret)
 {
-	json_t *file = NULL;
-	int err = json_file_read(path, KIND, &file);
-	if (err == 0)
-		err = json_message_get(file, KIND, murmesh_SignedDocument_fields, ret);
-	json_decref(file);
+	int err = message_file_read(path, KIND, murmesh_SignedDocument_fields, ret);
 	return err == -E_JSON || err == -E_MESSAGE ? -E_POLICY_FILE : err;
 }
 
@@ -112,7 +103,7 @@ static int sign_confirmed(const struct cli *cli, const char *path, const char *r
 	if (err == 0)
 		err = policy_sign(root_key, next, &document);
 	if (err == 0)
-		err = folder_policy_write(root, &document);
+		err = folder_policy_write(root, "policy", &document);
 	if (err == 0)
 		err = file_write_document(path, &document);
 	key_free(root_key);

@@ -168,6 +168,7 @@ int session_leg_context(const struct session *session, bool rpc, struct tls_cont
 		                               .intermediate = session->login.intermediate,
 		                               .root = session->login.root,
 		                               .key = session->login.key,
+		                               .send_intermediate = true,
 		                               .mesh = session->login.info.identity.mesh,
 		                               .kinds = 1u << IDENTITY_NODE,
 		                               .alpn = rpc ? rpc_alpn : http_alpn,

@@ -99,6 +99,7 @@ int session_dial_login(struct session *session, const char *host, uint16_t port)
 		                               .intermediate = login->intermediate,
 		                               .root = login->root,
 		                               .key = login->key,
+		                               .send_intermediate = true,
 		                               .mesh = login->info.identity.mesh,
 		                               .kinds = 1u << IDENTITY_COMPONENT,
 		                               .alpn = alpn };

@@ -78,4 +78,6 @@ int certificate_issue(const struct certificate_order *order, const struct key *s
  * intermediate NULL: the root issued it.  kinds: bits 1 << enum identity_kind.  0, -E_CERTIFICATE, _EXPIRED, _FOREIGN, _IDENTITY, _USAGE. */
 int certificate_verify(const struct certificate *leaf, const struct certificate *intermediate, const struct certificate *root,
                        const struct id *mesh, unsigned kinds, int64_t now, struct identity *ret);
+/* Is it an intermediate by that root?  Whatever its time.  -E_CERTIFICATE. */
+int certificate_check_intermediate(const struct certificate *intermediate, const struct certificate *root);
 #endif

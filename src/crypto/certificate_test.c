@@ -396,6 +396,18 @@ static void test_verify_times(void **state)
 	test_leaf_done(&leaf);
 }
 
+static void test_check_intermediate(void **state)
+{
+	(void)state;
+	struct test_leaf leaf = test_leaf_new(&mesh, IDENTITY_NODE, 3);
+	assert_int_equal(certificate_check_intermediate(mesh.intermediate, mesh.root), 0);
+	assert_int_equal(certificate_check_intermediate(other.intermediate, mesh.root), -E_CERTIFICATE);
+	assert_int_equal(certificate_check_intermediate(mesh.root, mesh.root), -E_CERTIFICATE);
+	assert_int_equal(certificate_check_intermediate(leaf.certificate, mesh.root), -E_CERTIFICATE);
+	assert_int_equal(certificate_check_intermediate(leaf.certificate, mesh.intermediate), -E_CERTIFICATE);
+	test_leaf_done(&leaf);
+}
+
 static void test_verify_chain(void **state)
 {
 	struct test_leaf leaf = test_leaf_new(&mesh, IDENTITY_NODE, 7), foreign = test_leaf_new(&other, IDENTITY_NODE, 7);
@@ -671,6 +683,7 @@ int main(void)
 		cmocka_unit_test(test_verify_kinds),
 		cmocka_unit_test(test_verify_times),
 		cmocka_unit_test(test_verify_chain),
+		cmocka_unit_test(test_check_intermediate),
 		cmocka_unit_test(test_verify_forged),
 		cmocka_unit_test(test_verify_other_mesh),
 		cmocka_unit_test(test_verify_leaf_as_issuer),

@@ -69,3 +69,13 @@ int certificate_verify(const struct certificate *leaf, const struct certificate 
 	ERR_clear_error();
 	return err;
 }
+
+int certificate_check_intermediate(const struct certificate *intermediate, const struct certificate *root)
+{
+	EVP_PKEY *key = X509_get0_pubkey(root->x509);
+	bool is = key && X509_check_ca(intermediate->x509) == 1 && X509_check_issued(root->x509, intermediate->x509) == X509_V_OK &&
+	          X509_NAME_cmp(X509_get_subject_name(intermediate->x509), X509_get_issuer_name(intermediate->x509)) != 0 &&
+	          X509_verify(intermediate->x509, key) == 1;
+	ERR_clear_error();
+	return is ? 0 : -E_CERTIFICATE;
+}

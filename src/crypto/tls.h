@@ -28,11 +28,14 @@ enum tls_verify {
 struct tls_settings {
 	bool server;
 	enum tls_verify verify;
-	/* Own certificate; may be absent (NULL) in a client.  A server sends leaf, intermediate and, with send_root, the root; a client its leaf only.
-	 * Borrowed during tls_context_new() only. */
+	/* Own certificate; may be absent (NULL) in a client.  A server sends leaf, intermediate and, with send_root, the root; a client its leaf only,
+	 * or with send_intermediate that too: to who may know another one, or the root alone.  Borrowed during tls_context_new() only. */
 	const struct certificate *leaf, *intermediate, *root;
 	const struct key *key;
-	bool send_root;
+	bool send_root, send_intermediate;
+	/* Server: other intermediates under that root, by which clients that send their leaf only may have theirs. */
+	const struct certificate *const *formers;
+	size_t n_formers;
 	struct id mesh; /* the peer's mesh (not for PIN and UNKNOWN) */
 	unsigned kinds; /* bits 1 << enum identity_kind that the peer may be */
 	uint8_t pin[HASH_SIZE];

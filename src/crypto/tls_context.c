@@ -56,7 +56,7 @@ static bool own_set(SSL_CTX *ssl, const struct tls_settings *settings)
 		return !settings->server && !settings->leaf && !settings->key;
 	if (SSL_CTX_use_certificate(ssl, settings->leaf->x509) != 1 || SSL_CTX_use_PrivateKey(ssl, settings->key->pkey) != 1)
 		return false;
-	if (!settings->server)
+	if (!settings->server && !settings->send_intermediate)
 		return true;
 	return (!settings->intermediate || SSL_CTX_add1_chain_cert(ssl, settings->intermediate->x509) == 1) &&
 	       (!settings->send_root || (settings->root && SSL_CTX_add1_chain_cert(ssl, settings->root->x509) == 1));
@@ -78,6 +78,9 @@ static bool trust_set(SSL_CTX *ssl, const struct tls_settings *settings)
 		return false;
 	if (!settings->root || X509_STORE_add_cert(store, settings->root->x509) != 1)
 		return false;
+	for (size_t i = 0; i < settings->n_formers; i++)
+		if (X509_STORE_add_cert(store, settings->formers[i]->x509) != 1)
+			return false;
 	return !settings->intermediate || (X509_STORE_add_cert(store, settings->intermediate->x509) == 1 &&
 	                                   X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) == 1);
 }

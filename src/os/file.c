@@ -108,6 +108,12 @@ int file_write(const char *path, const void *bytes, size_t len, unsigned mode)
 	return directory_sync(path);
 }
 
+int file_rename(const char *from, const char *to)
+{
+	int err = OS_CALL(EIO, rename(from, to));
+	return err < 0 ? err : directory_sync(to);
+}
+
 bool file_exists(const char *path)
 {
 	return OS_CALL(EIO, access(path, F_OK)) == 0;

@@ -13,6 +13,7 @@ int file_read_secret(const char *path, struct buf *out);
 /* Replaces the file as one step: writes path.new with the mode, syncs it, renames it, syncs the directory.  After a crash the old or the
  * new content stands there, never a part. */
 int file_write(const char *path, const void *bytes, size_t len, unsigned mode);
+int file_rename(const char *from, const char *to); /* in one directory, which is synced */
 bool file_exists(const char *path);
 /* Makes the directory if it is missing, with this mode; missing parents get 0755.  -E_FILE when something else stands there. */
 int file_make_directory(const char *path, unsigned mode);

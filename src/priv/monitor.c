@@ -1,5 +1,6 @@
 #include "priv/monitor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -167,6 +168,22 @@ static int directory_own(const char *path, uid_t uid, mode_t mode)
 	return err;
 }
 
+/* What root put there by hand, or a command before the first start.  A link, or a file that has another name too, stays as it is. */
+static void files_own(const char *path, uid_t uid)
+{
+	struct stat status;
+	const struct dirent *entry;
+	DIR *directory = uid == 0 ? NULL : opendir(path);
+	if (!directory)
+		return;
+	int fd = dirfd(directory);
+	while ((entry = readdir(directory)))
+		if (fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) &&
+		    status.st_uid == 0 && status.st_nlink == 1 && fchownat(fd, entry->d_name, uid, uid, AT_SYMLINK_NOFOLLOW) < 0)
+			log_warning("%s/%s stays root's: %s", path, entry->d_name, strerror(errno));
+	closedir(directory);
+}
+
 static int directories_make(struct priv_monitor *monitor)
 {
 	char path[PATH_MAX];
@@ -180,6 +197,8 @@ static int directories_make(struct priv_monitor *monitor)
 			err = file_make_directory(path, 0700);
 		if (err == 0 && monitor->privileged)
 			err = directory_own(path, member_uid(member), 0700);
+		if (err == 0 && monitor->privileged)
+			files_own(path, member_uid(member));
 	}
 	if (err < 0 || !monitor->privileged)
 		return err;

@@ -35,6 +35,7 @@ struct core {
 	struct list watches;       /* of the fleet and of tasks, by browsers */
 	size_t n_watches;
 	struct list followers;    /* of revocations: link roles */
+	struct list ca_followers; /* of other intermediates: roles with a certificate of their own */
 	struct core_pairs *pairs; /* NULL until the first */
 	unsigned logins;          /* being checked */
 	int64_t bad_logins_since;
@@ -42,7 +43,8 @@ struct core {
 	struct map *online;                        /* device id -> struct device_link */
 	murmesh_CertificateReply mesh; /* intermediate, root, policy, as ca described them; device_id holds the mesh id */
 	struct core_policy policy;     /* out of it */
-	struct rpc_call *reload;       /* waits until ca has described itself anew; referenced; NULL = nobody */
+	uint8_t intermediate_hash[HASH_SIZE];
+	struct rpc_call *reload; /* waits until ca has described itself anew; referenced; NULL = nobody */
 	struct id mesh_id;
 	struct id local_user;
 	uid_t owner;
@@ -310,6 +312,7 @@ void core_tasks_interrupt(struct core *core); /* the web role is gone, which car
 void core_policy_described(struct core *core); /* ca described itself: core->mesh is new */
 /* A newer policy than the agent's goes along. */
 void core_policy_welcome(const struct core *core, uint64_t version, murmesh_Welcome *welcome);
+int core_policy_follow(void *ctx, struct rpc_call *call);                       /* Core.CaChanges */
 void core_policy_reload(void *ctx, struct rpc_call *call, const void *message); /* Local.ReloadCa */
 
 /* ---- core_revoke.c: what link refuses ---- */

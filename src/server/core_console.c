@@ -37,6 +37,7 @@ BEGINS(murmesh_TaskReport);
 
 static const struct core_method methods[] = {
 	{ .service = { &rpc_Core_ComponentCertificate, 0, core_enrol_component, NULL } },
+	{ .service = { &rpc_Core_CaChanges, 0, NULL, core_policy_follow } },
 	/* logins, and what needs a password */
 	UNARY(LoginByLink, core_console_by_link),
 	UNARY(LoginByPassword, core_console_by_password),

@@ -111,6 +111,8 @@ static void keep_done(struct core_job *base)
 	static murmesh_CertificateReply reply;
 	struct certificate_job *job = (struct certificate_job *)base;
 	reply = base->core->mesh; /* intermediate, root, policy */
+	if (job->issue.kind != murmesh_CertificateKind_COMPONENT)
+		reply.former_count = 0; /* only who meets them needs them */
 	reply.status = murmesh_CertificateStatus_ISSUED;
 	reply.leaf.size = job->issued.leaf.size;
 	memcpy(reply.leaf.bytes, job->issued.leaf.bytes, job->issued.leaf.size);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "ca/succession.h"
 #include "conf/conf.h"
 #include "os/fd.h"
 #include "os/file.h"
@@ -188,9 +189,22 @@ static void on_ready(void *ctx)
 	fd_write_all(server->options.status_fd, line, (size_t)len);
 }
 
+static int check_ca(const struct server *server)
+{
+	char ca[PATH_MAX], db[PATH_MAX];
+	int err = file_path(ca, sizeof ca, server->daemon.directory, "ca");
+	if (err == 0)
+		err = file_path(db, sizeof db, server->daemon.directory, "db");
+	if (err == 0)
+		err = succession_check(ca, db);
+	return err < 0 ? daemon_fail(DAEMON_DATA, err, "the server did not start", NULL) : 0;
+}
+
 static int prepare(struct server *server)
 {
 	int code = daemon_prepare(&server->daemon, "murmesh-server", server->options.directory, &conf_table);
+	if (code == 0)
+		code = check_ca(server);
 	if (code)
 		return code;
 	uint16_t port =

@@ -39,8 +39,13 @@ static void on_describe(void *ctx, struct rpc_call *call, const void *request)
 	                          sizeof reply.intermediate.bytes);
 	if (err == 0)
 		err = certificate_put(authority_root(role->authority), reply.root.bytes, &reply.root.size, sizeof reply.root.bytes);
+	const struct certificate *const *formers;
+	size_t n = authority_formers(role->authority, &formers);
+	for (size_t i = 0; err == 0 && i < n; i++)
+		err = certificate_put(formers[i], reply.former[i].bytes, &reply.former[i].size, sizeof reply.former[i].bytes);
 	if (err < 0)
 		return rpc_call_finish(call, err, NULL);
+	reply.former_count = (pb_size_t)n;
 	reply.has_policy = true;
 	reply.policy = *authority_policy(role->authority);
 	memcpy(reply.device_id, authority_mesh(role->authority)->bytes, sizeof reply.device_id);

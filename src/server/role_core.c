@@ -443,6 +443,7 @@ int server_core_main(struct priv_child *child)
 	list_init(&core.locals);
 	list_init(&core.watches);
 	list_init(&core.followers);
+	list_init(&core.ca_followers);
 	random_bytes(seed, sizeof seed);
 	core.online = map_new(seed, DEVICES_MAX);
 	settings_read(&core);

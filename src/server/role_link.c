@@ -11,6 +11,7 @@
 #include "os/log.h"
 #include "os/socket.h"
 #include "rpc/rpc.h"
+#include "server/ca_changes.h"
 #include "server/link_login.h"
 #include "server/link_revoked.h"
 #include "server/server.h"
@@ -24,6 +25,14 @@
 #define RETRY_MS      50
 #define LEAVE_MS      500 /* in which who is shut out hears why */
 
+#define FORMERS_MAX (sizeof((murmesh_CertificateReply *)0)->former / sizeof *((murmesh_CertificateReply *)0)->former)
+
+/* Whose certificates count. */
+struct issuers {
+	struct certificate *root, *intermediate, *formers[FORMERS_MAX];
+	size_t n_formers;
+};
+
 struct link_role {
 	struct priv_child *child;
 	struct io_loop *loop;
@@ -31,7 +40,7 @@ struct link_role {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
 	struct rpc_connection *core, *collect;
 	struct key *key;
-	struct certificate *intermediate, *root;
+	struct issuers issuers;
 	struct id mesh;
 	struct tls_context *tls;                /* connections made under an older one keep it */
 	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
@@ -39,6 +48,7 @@ struct link_role {
 	struct io_timer *farewell; /* of strangers */
 	struct link_logins *logins;
 	struct link_revoked *revoked;
+	struct ca_changes *changes;
 	struct list leaving; /* clients whose certificate was revoked, the oldest first */
 	struct io_timer *leave;
 	int intake_fd;
@@ -114,6 +124,17 @@ static void on_request_certificate(void *ctx, struct rpc_call *call, const void 
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
+static int expired_verify(const struct link_role *role, const struct certificate *leaf, struct identity *ret)
+{
+	const struct issuers *issuers = &role->issuers;
+	int err = certificate_verify(leaf, issuers->intermediate, issuers->root, &role->mesh, 1u << IDENTITY_NODE,
+	                             CERTIFICATE_ANY_TIME, ret);
+	for (size_t i = 0; err == -E_CERTIFICATE && i < issuers->n_formers; i++)
+		err = certificate_verify(leaf, issuers->formers[i], issuers->root, &role->mesh, 1u << IDENTITY_NODE,
+		                         CERTIFICATE_ANY_TIME, ret);
+	return err;
+}
+
 /* A certificate that has expired, of this mesh: whose, and when.  That its key is there shows the request's signature. */
 static int expired_read(const struct link_role *role, const murmesh_RenewRequest *request, murmesh_CheckedRequest *checked)
 {
@@ -126,8 +147,7 @@ static int expired_read(const struct link_role *role, const murmesh_RenewRequest
 	if (err == 0)
 		err = certificate_inspect(leaf, &info);
 	if (err == 0)
-		err = certificate_verify(leaf, role->intermediate, role->root, &role->mesh, 1u << IDENTITY_NODE,
-		                         CERTIFICATE_ANY_TIME, &identity);
+		err = expired_verify(role, leaf, &identity);
 	if (err == 0)
 		err = certificate_request_read(request->csr.bytes, request->csr.size, key, &key_len);
 	certificate_free(leaf);
@@ -397,48 +417,67 @@ static void intake_update(struct link_role *role)
 
 /* ---- the own certificate ---- */
 
+static void issuers_free(struct issuers *issuers)
+{
+	certificate_free(issuers->root);
+	certificate_free(issuers->intermediate);
+	while (issuers->n_formers)
+		certificate_free(issuers->formers[--issuers->n_formers]);
+	*issuers = (struct issuers){ 0 };
+}
+
+static int issuers_read(const murmesh_CertificateReply *reply, struct issuers *ret)
+{
+	int err = certificate_read(reply->root.bytes, reply->root.size, &ret->root);
+	if (err == 0)
+		err = certificate_read(reply->intermediate.bytes, reply->intermediate.size, &ret->intermediate);
+	for (pb_size_t i = 0; err == 0 && i < reply->former_count; i++) {
+		err = certificate_read(reply->former[i].bytes, reply->former[i].size, &ret->formers[i]);
+		ret->n_formers += err == 0;
+	}
+	return err;
+}
+
 static int context_make(struct link_role *role, const murmesh_CertificateReply *reply)
 {
 	static const char *const alpn[] = { "h2", NULL };
-	struct certificate *leaf = NULL, *intermediate = NULL, *root = NULL;
+	struct certificate *leaf = NULL;
+	struct issuers issuers = { 0 };
 	struct certificate_info info = { 0 };
 	struct tls_context *context = NULL;
 	int err = certificate_read(reply->leaf.bytes, reply->leaf.size, &leaf);
 	if (err == 0)
-		err = certificate_read(reply->intermediate.bytes, reply->intermediate.size, &intermediate);
-	if (err == 0)
-		err = certificate_read(reply->root.bytes, reply->root.size, &root);
+		err = issuers_read(reply, &issuers);
 	if (err == 0)
 		err = certificate_inspect(leaf, &info);
 	if (err == 0) {
 		const struct tls_settings settings = { .server = true,
 			                               .verify = TLS_VERIFY_OPTIONAL,
 			                               .leaf = leaf,
-			                               .intermediate = intermediate,
-			                               .root = root,
+			                               .intermediate = issuers.intermediate,
+			                               .root = issuers.root,
 			                               .key = role->key,
 			                               .send_root = true,
+			                               .formers = (const struct certificate *const *)issuers.formers,
+			                               .n_formers = issuers.n_formers,
 			                               .mesh = info.identity.mesh,
 			                               .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
 			                               .alpn = alpn };
 		err = tls_context_new(&settings, &context);
 	}
-	if (err == 0) {
-		tls_context_free(role->tls);
-		role->tls = context;
-		role->mesh = info.identity.mesh;
-		certificate_free(role->intermediate);
-		role->intermediate = intermediate;
-		certificate_free(role->root);
-		role->root = root;
-		intermediate = root = NULL;
-		int64_t life_s = info.not_after - clock_wall_s();
-		io_timer_start(role->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
-	}
 	certificate_free(leaf);
-	certificate_free(intermediate);
-	certificate_free(root);
-	return err;
+	if (err < 0) {
+		issuers_free(&issuers);
+		return err;
+	}
+	tls_context_free(role->tls);
+	role->tls = context;
+	issuers_free(&role->issuers);
+	role->issuers = issuers;
+	role->mesh = info.identity.mesh;
+	int64_t life_s = info.not_after - clock_wall_s();
+	io_timer_start(role->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
+	return 0;
 }
 
 static void on_certificate(void *ctx, int err, const char *why, const void *response)
@@ -501,6 +540,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 			on_core_closed(role, 0);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
 		link_revoked_follow(role->revoked);
+		ca_changes_follow(role->changes);
 		if (!role->tls)
 			certificate_ask(role);
 	} else if (str_is(str_from(name), "rpc-to:collect")) {
@@ -531,7 +571,8 @@ int server_link_main(struct priv_child *child)
 	role.logins = link_logins_new(role.loop);
 	role.leave = io_timer_new(role.loop, on_leave, &role);
 	role.revoked = link_revoked_new(role.loop, &role.core, on_revoked, &role);
-	if (!role.key || !role.renewal || !role.farewell || !role.logins || !role.leave || !role.revoked)
+	role.changes = ca_changes_new(role.loop, &role.core, certificate_ask, &role);
+	if (!role.key || !role.renewal || !role.farewell || !role.logins || !role.leave || !role.revoked || !role.changes)
 		return 75;
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
@@ -543,6 +584,7 @@ int server_link_main(struct priv_child *child)
 	clients_free(&role.leaving);
 	rpc_connection_free(role.core);
 	link_revoked_free(role.revoked);
+	ca_changes_free(role.changes);
 	io_timer_free(role.leave);
 	rpc_connection_free(role.collect);
 	link_logins_free(role.logins);
@@ -550,8 +592,7 @@ int server_link_main(struct priv_child *child)
 	io_timer_free(role.renewal);
 	io_timer_free(role.farewell);
 	tls_context_free(role.tls);
-	certificate_free(role.intermediate);
-	certificate_free(role.root);
+	issuers_free(&role.issuers);
 	key_free(role.key);
 	fd_close(role.intake_fd);
 	return code;

@@ -9,6 +9,7 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "rpc/rpc.h"
+#include "server/ca_changes.h"
 #include "server/server.h"
 #include "services.h"
 #include "web/web.h"
@@ -22,6 +23,7 @@ struct web_role {
 	struct io_watch *intake;  /* the front's packet socket */
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
 	struct rpc_connection *core, *viz;
+	struct ca_changes *changes;
 	struct key *key; /* the same as long as the role lives: people may have pinned it */
 	struct tls_context *tls;
 	int intake_fd, relay_fd;
@@ -153,6 +155,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 			on_core_closed(role, 0);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &core_events, role);
 		web_set_core(role->web, role->core);
+		ca_changes_follow(role->changes);
 		if (!role->tls)
 			certificate_ask(role);
 	} else if (str_is(what, "rpc-to:viz")) {
@@ -192,7 +195,8 @@ int server_web_main(struct priv_child *child)
 	role.key = key_generate();
 	role.web = web_make(&role);
 	role.renewal = io_timer_new(role.loop, certificate_ask, &role);
-	if (!role.key || !role.web || !role.renewal)
+	role.changes = ca_changes_new(role.loop, &role.core, certificate_ask, &role);
+	if (!role.key || !role.web || !role.renewal || !role.changes)
 		return 75;
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
@@ -201,6 +205,7 @@ int server_web_main(struct priv_child *child)
 	web_free(role.web);
 	rpc_connection_free(role.core);
 	rpc_connection_free(role.viz);
+	ca_changes_free(role.changes);
 	io_watch_free(role.intake);
 	io_timer_free(role.renewal);
 	tls_context_free(role.tls);

@@ -149,6 +149,7 @@ int test_core_setup(void **state)
 	assert_int_equal(core_jobs_init(&f->core), 0);
 	list_init(&f->core.watches);
 	list_init(&f->core.followers);
+	list_init(&f->core.ca_followers);
 	f->core.mesh_id = (struct id){ { 0x4d } };
 	str_copy(STR("127.0.0.1:1"), f->core.address, sizeof f->core.address);
 	test_store_make(&f->files, &store_schema_server);

@@ -220,6 +220,7 @@ static int context_make(struct passport *passport, const murmesh_CertificateRepl
 			                               .intermediate = intermediate,
 			                               .root = root,
 			                               .key = passport->key,
+			                               .send_intermediate = true,
 			                               .mesh = info.identity.mesh,
 			                               .kinds = 1u << IDENTITY_NODE,
 			                               .alpn = alpn };

@@ -242,6 +242,29 @@ def test_lines_for_copies_are_bounded(mesh, tmp_path):
     assert head.certify(head.request(head.token())).status == enrol.PENDING  # as each of them
 
 
+# ---- deleted, and enrolled again ----
+
+def test_nothing_is_inherited_by_name(mesh, machine, tmp_path):
+    line = mesh.key("--uses", "5")
+    agent = machine("phoenix", line)
+    online(agent, "phoenix-1")
+    assert mesh.cli("group", "phoenix", "vault").returncode == 0 and mesh.cli("tag", "phoenix", "+secret").returncode == 0
+    before = mesh.device("phoenix")
+    assert mesh.cli("delete", "phoenix", "--yes").returncode == 0
+    until(lambda: "E1206" in agent.log(), "it is told")
+    assert agent.process.poll() is None and mesh.device("phoenix") is None  # its line still has uses: it stays out
+    agent.stop()
+    agent = machine("phoenix")
+    until(lambda: "E1206" in agent.log(), "it is told again")
+    assert mesh.device("phoenix") is None
+    agent.stop()
+    agent = machine("phoenix", line)  # in its old folder, by somebody who has a line
+    online(agent, "phoenix-2", 60)
+    after = mesh.device("phoenix")
+    assert after["id"] != before["id"] and after["group"] == "" and after["tags"] == []
+    assert mesh.run("phoenix", "--", "echo", "risen").stdout == "risen\n"
+
+
 # ---- clocks ----
 
 YEARS = 10 * 365 * 86400
