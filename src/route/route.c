@@ -135,28 +135,28 @@ static void head_write(const struct item *item, uint8_t out[HEAD_SIZE])
 }
 
 /* At the start: it waits until all of the log is read. */
-static struct spool_record *on_found(void *ctx, uint64_t segment, struct str payload)
+static struct spool_record *on_found(void *ctx, uint64_t segment, uint64_t sequence, struct str payload)
 {
 	static murmesh_Envelope envelope;
 	struct route *route = ctx;
 	struct reader reader = { (const uint8_t *)payload.ptr, payload.len };
-	struct seen_key key = { 0 };
+	struct seen_entry seen = { .order = sequence, .segment = segment };
 	const uint8_t *destination;
 	uint64_t came = 0, expires = 0;
 	struct str body;
 	if (reader_bytes(&reader, 16, &destination) == 0 && reader_be64(&reader, &came) == 0 && reader_be64(&reader, &expires) == 0)
-		memcpy(key.destination.bytes, destination, 16);
+		memcpy(seen.key.destination.bytes, destination, 16);
 	if (envelope_read((struct str){ (const char *)reader.ptr, reader.len }, &envelope, &body) < 0) {
 		envelope = (murmesh_Envelope){ 0 }; /* as it is in the log it came from a newer version: it is a dead letter */
 		expires = 0;
 	}
-	struct item *item = item_new(route, &key.destination, &envelope);
+	struct item *item = item_new(route, &seen.key.destination, &envelope);
 	if (!item)
 		return NULL;
 	item->came_ms = (int64_t)came;
 	item->expires_ms = (int64_t)expires;
-	key.id = item->id;
-	if (seen_add(route->seen, &key, segment) < 0) {
+	seen.key.id = item->id;
+	if (seen_add(route->seen, &seen) < 0) {
 		route_item_free(route, item);
 		return NULL;
 	}
@@ -340,14 +340,16 @@ static int64_t expires_ms(const struct route *route, const murmesh_Envelope *env
 static int item_put(struct route *route, struct item *item, struct str envelope)
 {
 	uint8_t head[HEAD_SIZE];
-	const struct seen_key key = { item->id, item->destination->id };
-	int err = seen_add(route->seen, &key, spool_segment_now(route->spool));
+	const struct seen_entry seen = { { item->id, item->destination->id },
+		                         spool_sequence_next(route->spool),
+		                         spool_segment_now(route->spool) };
+	int err = seen_add(route->seen, &seen);
 	if (err < 0)
 		return err;
 	head_write(item, head);
 	err = spool_put(route->spool, &item->record, (struct str){ (const char *)head, sizeof head }, envelope);
 	if (err < 0)
-		seen_remove(route->seen, &key);
+		seen_remove(route->seen, &seen.key);
 	return err;
 }
 

@@ -39,7 +39,8 @@ struct route_settings {
 	struct spool_settings spool;
 	struct id self; /* for hop lists; the server: zeros */
 	struct route_limits limits;
-	size_t destinations_max, seen_max;
+	size_t destinations_max;
+	size_t seen_max; /* at most a fortieth of a segment's bytes: they move from one to the next */
 	void (*random)(void *out, size_t len);
 };
 /* For a device: spool of 64 MiB in 1 MiB segments; for a server: 1 GiB in 8 MiB segments.  disk, self, seed and random are the caller's. */
@@ -50,8 +51,9 @@ struct route_events {
 	void (*accepted)(void *ctx, void *token, int err);
 	/* Something waits for a destination that is attached and has credit: call route_next(), now or later, until it has no more. */
 	void (*ready)(void *ctx, const struct id *destination);
-	void (*dead)(void *ctx, const struct id *destination, const struct id *envelope, enum route_dead why); /* may be NULL */
-	void (*damaged)(void *ctx, const struct spool_damage *damage);                                         /* for the log */
+	/* envelope: zero when not even that could be read.  May be NULL. */
+	void (*dead)(void *ctx, const struct id *destination, const struct id *envelope, enum route_dead why);
+	void (*damaged)(void *ctx, const struct spool_damage *damage); /* for the log */
 };
 
 struct route;

@@ -2,13 +2,14 @@
  *
  *   'D' destination (16) why (1) when (8): one more dead letter
  *   'C' destination (16) when of the last (8) gap told (8) dead letters by reason (8 each): all numbers of it, instead of those before
- *   'S' { id (16) destination (16) }...: came before */
+ *   'S' { id (16) destination (16) order (8) }...: came before */
 #include <string.h>
 
 #include "base/err.h"
 #include "route/route_own.h"
 
 #define NOTE_SEEN_MOST     512
+#define NOTE_SEEN_SIZE     (sizeof(struct seen_key) + 8)
 #define NOTE_COUNTERS_SIZE (1 + 16 + 8 + 8 + 8 * ROUTE_DEADS)
 
 static uint8_t *be64_write(uint8_t *at, uint64_t v)
@@ -68,12 +69,12 @@ static void counters_take(uint64_t segment, struct reader *reader, struct destin
 
 static int seen_take(struct route *route, uint64_t segment, struct reader *reader)
 {
-	struct seen_key key;
+	struct seen_entry entry = { .segment = segment };
 	const uint8_t *bytes;
 	int err = 0;
-	while (err == 0 && reader_bytes(reader, sizeof key, &bytes) == 0) {
-		memcpy(&key, bytes, sizeof key);
-		err = seen_add(route->seen, &key, segment);
+	while (err == 0 && reader_bytes(reader, sizeof entry.key, &bytes) == 0 && reader_be64(reader, &entry.order) == 0) {
+		memcpy(&entry.key, bytes, sizeof entry.key);
+		err = seen_add(route->seen, &entry);
 	}
 	return err;
 }
@@ -104,18 +105,20 @@ int note_take(struct route *route, uint64_t segment, struct str note)
 
 static void seen_carry(struct route *route, uint64_t segment)
 {
-	static uint8_t note[1 + NOTE_SEEN_MOST * sizeof(struct seen_key)] = { 'S' };
+	static uint8_t note[1 + NOTE_SEEN_MOST * NOTE_SEEN_SIZE] = { 'S' };
 	const uint64_t now = spool_segment_now(route->spool);
 	size_t at = 0, n = 0;
 	struct seen_entry *entry;
 	do {
 		entry = seen_next(route->seen, &at, segment);
 		if (entry) {
-			memcpy(note + 1 + n++ * sizeof entry->key, &entry->key, sizeof entry->key);
+			uint8_t *to = note + 1 + n++ * NOTE_SEEN_SIZE;
+			memcpy(to, &entry->key, sizeof entry->key);
+			be64_write(to + sizeof entry->key, entry->order);
 			entry->segment = now;
 		}
 		if (n == NOTE_SEEN_MOST || (n && !entry)) {
-			spool_note(route->spool, (struct str){ (const char *)note, 1 + n * sizeof(struct seen_key) });
+			spool_note(route->spool, (struct str){ (const char *)note, 1 + n * NOTE_SEEN_SIZE });
 			n = 0;
 		}
 	} while (entry);

@@ -4,11 +4,11 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-/* A ring: the oldest is at `next` once it is full.  An entry with segment 0 is empty. */
+/* A ring: an entry stands at its order modulo max.  One with segment 0 is empty. */
 struct seen {
 	struct map *map;
 	struct seen_entry *ring;
-	size_t max, next;
+	size_t max;
 };
 
 struct seen *seen_new(const uint8_t seed[16], size_t max)
@@ -43,20 +43,21 @@ void seen_remove(struct seen *seen, const struct seen_key *key)
 		entry->segment = 0;
 }
 
-int seen_add(struct seen *seen, const struct seen_key *key, uint64_t segment)
+int seen_add(struct seen *seen, const struct seen_entry *new)
 {
-	struct seen_entry *entry = map_get(seen->map, key, sizeof *key);
+	struct seen_entry *entry = map_get(seen->map, &new->key, sizeof new->key);
 	if (entry) {
-		entry->segment = segment;
+		entry->segment = new->segment;
 		return 0;
 	}
-	entry = &seen->ring[seen->next];
+	entry = &seen->ring[new->order % seen->max];
+	if (entry->segment && entry->order > new->order)
+		return 0; /* too many came after it */
 	if (entry->segment)
 		seen_remove(seen, &entry->key);
-	if (map_put(seen->map, key, sizeof *key, entry) < 0)
+	if (map_put(seen->map, &new->key, sizeof new->key, entry) < 0)
 		return -E_NO_MEMORY;
-	*entry = (struct seen_entry){ *key, segment };
-	seen->next = (seen->next + 1) % seen->max;
+	*entry = *new;
 	return 0;
 }
 

@@ -31,12 +31,13 @@ static uint64_t be64(const uint8_t *at)
 
 /* ---- the segment's header ---- */
 
-void segment_header_write(uint64_t number, uint32_t marker, uint8_t out[SEGMENT_HEADER])
+void segment_header_write(uint64_t number, uint32_t marker, uint64_t sequence, uint8_t out[SEGMENT_HEADER])
 {
 	memset(out, 0, SEGMENT_HEADER);
 	memcpy(out, magic, sizeof magic);
 	be64_write(out + 8, number);
 	be32_write(out + 16, marker);
+	be64_write(out + 20, sequence);
 	be32_write(out + 28, crc32c(0, out, 28));
 	memcpy(out + SEGMENT_HEADER / 2, out, SEGMENT_HEADER / 2);
 }
@@ -59,6 +60,7 @@ int segment_read(struct str bytes, struct segment_reader *ret)
 		                        .at = SEGMENT_HEADER,
 		                        .number = be64(header + 8),
 		                        .marker = be32(header + 16),
+		                        .sequence = be64(header + 20),
 		                        .header_damaged = !first_valid || !second_valid };
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* route/segment.h: the format of the spool's files, on bytes in memory.
  *
  * A segment is a header, twice, then records; all numbers in network byte order:
- *   header, 32 bytes: "MMSPOOL1", number (64 bits), marker (32), zeros (64), CRC-32C of the 28 bytes before
+ *   header, 32 bytes: "MMSPOOL1", number (64 bits), marker (32), next sequence (64), CRC-32C of the 28 bytes before
  *   record, 24 bytes: marker (32), kind (8), payload's length (24), sequence (64), CRC-32C of the payload, CRC-32C of the 20 bytes before;
  *                     then the payload
  * The marker is random and the segment's own: where a record's length is damaged, the next record is found by it, and nobody who sends
@@ -31,7 +31,7 @@ struct segment_record {
 struct segment_reader {
 	struct str bytes;
 	size_t at;
-	uint64_t number;
+	uint64_t number, sequence; /* sequence: no record that is put here or later has a lower one, but for those that moved */
 	uint32_t marker;
 	bool header_damaged; /* one of the two */
 };
@@ -49,7 +49,7 @@ enum segment_found segment_next(struct segment_reader *reader, struct segment_re
 /* For one record at a known place, all of it. */
 bool segment_record_read(struct str bytes, uint32_t marker, struct segment_record *ret);
 
-void segment_header_write(uint64_t number, uint32_t marker, uint8_t out[SEGMENT_HEADER]);
+void segment_header_write(uint64_t number, uint32_t marker, uint64_t sequence, uint8_t out[SEGMENT_HEADER]);
 /* Appends a record, whose payload is head and body.  Its marker comes when the segment is known: segment_seal() sets it in all records of
  * these bytes.  As buf_append(); -E_TOO_LONG also beyond SEGMENT_PAYLOAD_MAX. */
 int segment_record_write(struct buf *out, enum record_kind kind, uint64_t sequence, struct str head, struct str body);

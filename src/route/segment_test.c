@@ -29,7 +29,7 @@ static void segment_make(struct buf *out, size_t starts[RECORDS + 1])
 	static const char *const payloads[RECORDS] = { "", "one", "two two", "a longer one, of some length", "the last" };
 	uint8_t header[SEGMENT_HEADER];
 	buf_init(out, 10000);
-	segment_header_write(9, marker, header);
+	segment_header_write(9, marker, 77, header);
 	assert_int_equal(buf_append(out, header, sizeof header), 0);
 	for (size_t i = 0; i < RECORDS; i++) {
 		starts[i] = buf_len(out);
@@ -52,6 +52,7 @@ static void test_written_and_read(void **state)
 	assert_int_equal(segment_read(buf_str(&bytes), &reader), 0);
 	assert_int_equal(reader.number, 9);
 	assert_int_equal(reader.marker, marker);
+	assert_int_equal(reader.sequence, 77);
 	assert_false(reader.header_damaged);
 	for (size_t i = 0; i < RECORDS; i++) {
 		assert_int_equal(segment_next(&reader, &record), SEGMENT_RECORD_FOUND);
@@ -157,7 +158,7 @@ static void test_no_header(void **state)
 	(void)state;
 	struct segment_reader reader;
 	uint8_t header[SEGMENT_HEADER];
-	segment_header_write(1, marker, header);
+	segment_header_write(1, marker, 1, header);
 	header[3] ^= 1;
 	assert_int_equal(segment_read((struct str){ (char *)header, sizeof header }, &reader), 0);
 	assert_true(reader.header_damaged);
@@ -174,7 +175,7 @@ static void test_void(void **state)
 	uint8_t header[SEGMENT_HEADER];
 	struct buf bytes;
 	buf_init(&bytes, 10000);
-	segment_header_write(1, marker, header);
+	segment_header_write(1, marker, 1, header);
 	assert_int_equal(buf_append(&bytes, header, sizeof header), 0);
 	assert_int_equal(segment_record_write(&bytes, RECORD_VOID, 0, STR("garbage"), STR("")), 0);
 	assert_int_equal(segment_record_write(&bytes, RECORD_NOTE, 0, STR("note"), STR("")), 0);

@@ -74,7 +74,7 @@ static int segment_create(struct spool *spool, struct spool_segment **ret)
 	if (file < 0)
 		return file;
 	spool->names_changed = true;
-	segment_header_write(number, marker_make(spool, number), header);
+	segment_header_write(number, marker_make(spool, number), spool->next_sequence, header);
 	int err = disk->write(disk->ctx, file, 0, header, sizeof header);
 	if (err == 0)
 		err = segment_add(spool, number, file, ret);
@@ -468,6 +468,11 @@ void spool_check_room(struct spool *spool)
 	uint64_t left = spool->settings.bytes_max > spool->bytes ? spool->settings.bytes_max - spool->bytes : 0;
 	room = spool->bytes + (available < left ? available : left);
 	spool->full = spool->bytes >= room / 10 * 9;
+}
+
+uint64_t spool_sequence_next(const struct spool *spool)
+{
+	return spool->next_sequence;
 }
 
 uint64_t spool_segment_now(const struct spool *spool)

@@ -45,7 +45,7 @@ struct spool_damage {
 struct spool_events {
 	/* ---- inside spool_open(), in the order of the log; segment: the number of the one that is being read ---- */
 	/* NULL: no memory; ends spool_open(). */
-	struct spool_record *(*found)(void *ctx, uint64_t segment, struct str payload);
+	struct spool_record *(*found)(void *ctx, uint64_t segment, uint64_t sequence, struct str payload);
 	void (*over)(void *ctx, struct spool_record *record); /* that was found is done; it is the owner's again */
 	int (*note)(void *ctx, uint64_t segment, struct str note);
 	/* ---- inside spool_sync_end(), for each that was put, in this order ---- */
@@ -89,6 +89,7 @@ bool spool_syncing(const struct spool *spool);
 void spool_compact(struct spool *spool);
 /* Looks whether there is room again.  To be called every second. */
 void spool_check_room(struct spool *spool);
-uint64_t spool_segment_now(const struct spool *spool); /* what is appended comes into this segment or a later one */
+uint64_t spool_sequence_next(const struct spool *spool); /* of the next that is put */
+uint64_t spool_segment_now(const struct spool *spool);   /* what is appended comes into this segment or a later one */
 void spool_stats(const struct spool *spool, struct spool_stats *ret);
 #endif

@@ -64,7 +64,7 @@ static int put_take(struct recovery *recovery, struct spool_segment *segment, co
 	if (record) { /* it has moved; its old segment was not removed yet */
 		list_remove(&record->node);
 	} else {
-		record = spool->events->found(spool->ctx, segment->number, found->payload);
+		record = spool->events->found(spool->ctx, segment->number, found->sequence, found->payload);
 		if (!record)
 			return -E_NO_MEMORY;
 		*record = (struct spool_record){ .sequence = found->sequence, .len = (uint32_t)found->len };
@@ -171,12 +171,12 @@ static int records_take(struct recovery *recovery, struct spool_segment *segment
 	return err;
 }
 
-static int header_repair(struct spool *spool, struct spool_segment *segment)
+static int header_repair(struct spool *spool, const struct spool_segment *segment, const struct segment_reader *reader)
 {
 	const struct spool_disk *disk = &spool->settings.disk;
 	struct spool_damage damage = { .segment = segment->number, .len = SEGMENT_HEADER };
 	uint8_t header[SEGMENT_HEADER];
-	segment_header_write(segment->number, segment->marker, header);
+	segment_header_write(reader->number, reader->marker, reader->sequence, header);
 	spool_damage(spool, &damage, STR(""));
 	int err = disk->write(disk->ctx, segment->file, 0, header, sizeof header);
 	return err < 0 ? err : disk->sync(disk->ctx, segment->file);
@@ -236,7 +236,9 @@ static int segment_take(struct recovery *recovery, uint64_t number)
 		segment->marker = reader.marker;
 		segment->size = size;
 		spool->bytes += size;
-		if (reader.header_damaged && header_repair(spool, segment) < 0)
+		if (reader.sequence > spool->next_sequence)
+			spool->next_sequence = reader.sequence;
+		if (reader.header_damaged && header_repair(spool, segment, &reader) < 0)
 			segment->closed = true;
 		return records_take(recovery, segment, &reader);
 	}

@@ -30,11 +30,11 @@ struct keeper {
 	bool no_memory;
 };
 
-static struct spool_record *on_found(void *ctx, uint64_t segment, struct str payload)
+static struct spool_record *on_found(void *ctx, uint64_t segment, uint64_t sequence, struct str payload)
 {
 	struct keeper *keeper = ctx;
 	unsigned number = (unsigned)strtoul(payload.ptr, NULL, 10);
-	assert_true(segment > 0 && number < ITEMS);
+	assert_true(segment > 0 && sequence > 0 && number < ITEMS);
 	if (keeper->no_memory)
 		return NULL;
 	assert_false(keeper->items[number].used);
@@ -57,6 +57,14 @@ static int on_note(void *ctx, uint64_t segment, struct str note)
 	strncat(keeper->notes, note.ptr, note.len);
 	strncat(keeper->notes, " ", 2);
 	return keeper->no_memory ? -E_NO_MEMORY : 0;
+}
+
+static int on_nothing(void *ctx, uint64_t segment, struct str note)
+{
+	(void)ctx;
+	(void)segment;
+	(void)note;
+	return 0;
 }
 
 static void on_kept(void *ctx, struct spool_record *record)
@@ -391,6 +399,33 @@ static void test_compaction(void **state)
 	stop(keeper);
 }
 
+/* Also when nothing is left of those that had the last ones. */
+static void test_sequence_goes_on(void **state)
+{
+	(void)state;
+	struct keeper *keeper = keeper_new();
+	assert_int_equal(start(keeper), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(put(keeper, i, 1000), 0);
+		assert_int_equal(sync_once(keeper), 0);
+	}
+	for (unsigned i = 0; i < 100; i++)
+		done(keeper, i);
+	settle(keeper);
+	for (unsigned i = 0; i < 2000; i++) {
+		assert_int_equal(spool_note(keeper->spool, STR("n")), 0);
+		settle(keeper);
+	}
+	assert_int_equal(spool_sequence_next(keeper->spool), 101);
+	keeper->spool = spool_free(keeper->spool);
+	static const struct spool_events silent = { on_found,   on_over,    on_nothing, on_kept,
+		                                    on_refused, on_damaged, on_lost,    on_carry };
+	assert_int_equal(spool_open(&keeper->settings, &silent, keeper, &keeper->spool), 0);
+	assert_int_equal(keeper->found, 0);
+	assert_int_equal(spool_sequence_next(keeper->spool), 101);
+	stop(keeper);
+}
+
 static struct keeper *with_three(void)
 {
 	struct keeper *keeper = keeper_new();
@@ -675,6 +710,7 @@ int main(void)
 		cmocka_unit_test(test_disk_full),
 		cmocka_unit_test(test_disk_fails),
 		cmocka_unit_test(test_compaction),
+		cmocka_unit_test(test_sequence_goes_on),
 		cmocka_unit_test(test_every_bit),
 		cmocka_unit_test(test_every_length),
 		cmocka_unit_test(test_damaged_later),
