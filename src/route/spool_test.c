@@ -405,24 +405,24 @@ static void test_sequence_goes_on(void **state)
 	(void)state;
 	struct keeper *keeper = keeper_new();
 	assert_int_equal(start(keeper), 0);
-	for (unsigned i = 0; i < 100; i++) {
+	for (unsigned i = 0; i < 80; i++) {
 		assert_int_equal(put(keeper, i, 1000), 0);
 		assert_int_equal(sync_once(keeper), 0);
 	}
-	for (unsigned i = 0; i < 100; i++)
+	for (unsigned i = 0; i < 80; i++)
 		done(keeper, i);
 	settle(keeper);
 	for (unsigned i = 0; i < 2000; i++) {
 		assert_int_equal(spool_note(keeper->spool, STR("n")), 0);
 		settle(keeper);
 	}
-	assert_int_equal(spool_sequence_next(keeper->spool), 101);
+	assert_int_equal(spool_sequence_next(keeper->spool), 81);
 	keeper->spool = spool_free(keeper->spool);
 	static const struct spool_events silent = { on_found,   on_over,    on_nothing, on_kept,
 		                                    on_refused, on_damaged, on_lost,    on_carry };
 	assert_int_equal(spool_open(&keeper->settings, &silent, keeper, &keeper->spool), 0);
 	assert_int_equal(keeper->found, 0);
-	assert_int_equal(spool_sequence_next(keeper->spool), 101);
+	assert_int_equal(spool_sequence_next(keeper->spool), 81);
 	stop(keeper);
 }
 
