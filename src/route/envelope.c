@@ -49,31 +49,38 @@ static bool envelope_valid(const murmesh_Envelope *envelope)
 	       envelope->lifetime_s <= ENVELOPE_LONGEST_S;
 }
 
-/* Where it stands; nothing is copied. */
+struct body_place {
+	struct str envelope, body;
+};
+
+/* Where it stands; nothing is copied.  A number instead of bytes stands in a buffer of nanopb's own: refused. */
 static bool body_read(pb_istream_t *stream, const pb_field_t *field, void **arg)
 {
-	struct str *body = *arg;
+	struct body_place *place = *arg;
+	const uintptr_t at = (uintptr_t)stream->state, start = (uintptr_t)place->envelope.ptr;
 	(void)field;
-	*body = (struct str){ stream->state, stream->bytes_left };
+	if (at < start || at - start > place->envelope.len || stream->bytes_left > place->envelope.len - (at - start))
+		return false;
+	place->body = (struct str){ stream->state, stream->bytes_left };
 	return pb_read(stream, NULL, stream->bytes_left);
 }
 
 int envelope_read(struct str bytes, murmesh_Envelope *ret, struct str *ret_body)
 {
-	struct str body = STR("");
+	struct body_place place = { .envelope = bytes };
 	if (bytes.len > ENVELOPE_MAX)
 		return -E_TOO_LONG;
 	pb_istream_t in = pb_istream_from_buffer((const pb_byte_t *)bytes.ptr, bytes.len);
 	ret->body.funcs.decode = body_read;
-	ret->body.arg = &body;
+	ret->body.arg = &place;
 	bool read = pb_decode(&in, murmesh_Envelope_fields, ret);
 	ret->body.funcs.decode = NULL;
 	ret->body.arg = NULL;
 	if (!read || !envelope_valid(ret))
 		return -E_MESSAGE;
-	if (body.len > ENVELOPE_BODY_MAX)
+	if (place.body.len > ENVELOPE_BODY_MAX)
 		return -E_TOO_LONG;
-	*ret_body = body;
+	*ret_body = place.body;
 	return 0;
 }
 
@@ -147,9 +154,7 @@ int envelope_stream_take(struct envelope_stream *stream, struct str piece, int (
 {
 	int err = 0;
 	while (err >= 0 && piece.len) {
-		size_t have = buf_len(&stream->bytes), want = first_len(buf_str(&stream->bytes));
-		if (!have)
-			want = first_len(piece);
+		size_t have = buf_len(&stream->bytes), want = first_len(have ? buf_str(&stream->bytes) : piece);
 		if (want > 4 + ENVELOPE_MAX)
 			return -E_TOO_LONG;
 		if (!have && want && piece.len >= want) { /* all of it is here */

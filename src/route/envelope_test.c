@@ -108,6 +108,11 @@ static void test_refused(void **state)
 	struct str back;
 	assert_int_equal(envelope_read(STR("\x0a\xff"), &e, &back), -E_MESSAGE);
 	assert_int_equal(envelope_read((struct str){ large, ENVELOPE_MAX + 1 }, &e, &back), -E_TOO_LONG);
+	assert_int_equal(envelope_read(STR("\x0a\x10"
+	                                   "0123456789abcdef"
+	                                   "\x30\x01\x3a\x01t\x50\x05\x68\x07"),
+	                               &e, &back),
+	                 -E_MESSAGE); /* its body is a number */
 	struct buf small;
 	buf_init(&small, 10);
 	e = sample();
