@@ -177,7 +177,7 @@ static int file_remove(void *ctx, const char *name)
 
 static void measure(const char *name, const char *parent)
 {
-	static const struct route_events events = { on_accepted, on_ready, NULL, on_damaged };
+	static const struct route_events events = { on_accepted, on_ready, NULL, NULL, on_damaged };
 	struct bench bench = { .settings = route_settings_server };
 	struct spool_disk *disk = &bench.settings.spool.disk;
 	char directory[4096];

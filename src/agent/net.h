@@ -42,6 +42,7 @@ struct net_role {
 
 	struct trust *trust;
 	struct agent_end *legs;
+	struct net_router *router; /* of messages; NULL until the first link */
 	struct list rpc_legs; /* those with ALPN h2 */
 	size_t n_rpc_legs;
 };
@@ -64,4 +65,10 @@ void net_rpc_legs_free(struct net_role *net);
 /* ---- net_inventory.c ---- */
 int net_inventory_begin(struct net_role *net); /* the parent is there: tells it now, and again when it has changed */
 void net_inventory_end(struct net_role *net);  /* the link is closed */
+/* ---- net_envelope.c ---- */
+void net_envelope_begin(struct net_role *net); /* the parent is there */
+void net_envelope_frame(struct net_role *net, const murmesh_Frame *frame);
+void net_envelope_send(struct net_role *net); /* there is room on the link */
+void net_envelope_end(struct net_role *net);  /* the link is closed */
+void net_envelope_free(struct net_role *net);
 #endif

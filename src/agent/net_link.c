@@ -222,13 +222,20 @@ static void on_frame(void *ctx, const void *message)
 		net->online = true;
 		if (net_inventory_begin(net) < 0)
 			log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
+		net_envelope_begin(net);
 		break;
 	case murmesh_Frame_offer_tag:
 		on_offer(net, &frame->body.offer);
 		break;
-	default: /* of a newer version */
+	default:
+		net_envelope_frame(net, frame);
 		break;
 	}
+}
+
+static void on_link_writable(void *ctx)
+{
+	net_envelope_send(ctx);
 }
 
 static void on_link_closed(void *ctx, int err, const char *why)
@@ -236,13 +243,14 @@ static void on_link_closed(void *ctx, int err, const char *why)
 	struct net_role *net = ctx;
 	net->link = NULL;
 	net_inventory_end(net);
+	net_envelope_end(net);
 	if (net->parent)
 		link_later(net, err < 0 ? err : -E_CLOSED, why);
 }
 
 static void on_connected(struct net_role *net, int err)
 {
-	static const struct rpc_call_events events = { on_frame, NULL, NULL, on_link_closed };
+	static const struct rpc_call_events events = { on_frame, NULL, on_link_writable, on_link_closed };
 	murmesh_Frame frame = { .which_body = murmesh_Frame_hello_tag };
 	if (err < 0)
 		return link_later(net, err, NULL);

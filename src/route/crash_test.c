@@ -172,8 +172,8 @@ static void on_damaged(void *ctx, const struct spool_damage *damage)
 	world->damaged += damage->err == 0; /* not where the disk has just died */
 }
 
-static const struct route_events near_events = { on_near_accepted, on_ready, NULL, on_damaged };
-static const struct route_events far_events = { on_far_accepted, on_ready, NULL, on_damaged };
+static const struct route_events near_events = { on_near_accepted, on_ready, NULL, NULL, on_damaged };
+static const struct route_events far_events = { on_far_accepted, on_ready, NULL, NULL, on_damaged };
 
 static void settings_small(struct route_settings *settings)
 {
@@ -405,7 +405,7 @@ static void life_deliver(const struct life *life, struct route *route)
 
 static int live(void *ctx)
 {
-	static const struct route_events events = { on_life_accepted, on_ready, NULL, on_life_damaged };
+	static const struct route_events events = { on_life_accepted, on_ready, NULL, NULL, on_life_damaged };
 	struct life *life = ctx;
 	struct route_settings settings;
 	struct route *route;

@@ -287,13 +287,19 @@ struct route *route_free(struct route *route)
 	spool_free(route->spool);
 	LIST_EACH(at, &route->items)
 		route_item_free(route, LIST_ENTRY(at, struct item, aging));
-	LIST_EACH(at, &route->coming)
-		route_item_free(route, LIST_ENTRY(at, struct item, node));
+	LIST_EACH(at, &route->coming) {
+		struct item *item = LIST_ENTRY(at, struct item, node);
+		route->events->accepted(route->ctx, item->token, -E_CANCELLED);
+		route_item_free(route, item);
+	}
 	LIST_EACH(at, &route->destinations)
 		destination_free(route, LIST_ENTRY(at, struct destination, node));
 	list_move(&route->again, &route->again_syncing);
-	LIST_EACH(at, &route->again)
-		mem_free(LIST_ENTRY(at, struct again, node));
+	LIST_EACH(at, &route->again) {
+		struct again *again = LIST_ENTRY(at, struct again, node);
+		route->events->accepted(route->ctx, again->token, -E_CANCELLED);
+		mem_free(again);
+	}
 	seen_free(route->seen);
 	map_free(route->states);
 	map_free(route->by_id);

@@ -53,13 +53,14 @@ struct route_events {
 	void (*ready)(void *ctx, const struct id *destination);
 	/* envelope: zero when not even that could be read.  May be NULL. */
 	void (*dead)(void *ctx, const struct id *destination, const struct id *envelope, enum route_dead why);
-	void (*damaged)(void *ctx, const struct spool_damage *damage); /* for the log */
+	void (*delivered)(void *ctx, const struct id *destination, const struct id *envelope); /* may be NULL */
+	void (*damaged)(void *ctx, const struct spool_damage *damage);                         /* for the log */
 };
 
 struct route;
 int route_open(const struct route_settings *settings, const struct route_events *events, void *ctx, int64_t now_ms,
                struct route **ret);
-struct route *route_free(struct route *route); /* without events; what was not synced was not acknowledged */
+struct route *route_free(struct route *route); /* who waits for `accepted` is told -E_CANCELLED; no other events */
 
 /* Takes an encoded envelope for that destination.  0: `accepted` tells when it is kept.  -E_EXISTS: it is kept already, acknowledge it.
  * To be tried again: -E_SPOOL_FULL, -E_BUSY, -E_NO_MEMORY.  For good: -E_MESSAGE, -E_TOO_LONG, -E_ENVELOPE_EXPIRED, -E_ENVELOPE_LOOP,

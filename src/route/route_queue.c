@@ -317,9 +317,11 @@ void route_delivered(struct route *route, const struct id *id, const struct id *
 	struct destination *destination = destination_find(route, id);
 	route->now_ms = now_ms;
 	struct item *item = destination ? sent_find(destination, envelope) : NULL;
-	if (item)
+	if (item) {
 		route_item_done(route, item, STR(""));
-	else if (destination)
+		if (route->events->delivered)
+			route->events->delivered(route->ctx, id, envelope);
+	} else if (destination)
 		gap_answered(route, destination, envelope);
 }
 

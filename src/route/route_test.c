@@ -59,7 +59,7 @@ static void random_test(void *out, size_t len)
 
 static int open_again(struct world *world)
 {
-	static const struct route_events events = { on_accepted, on_ready, on_dead, on_damaged };
+	static const struct route_events events = { on_accepted, on_ready, on_dead, NULL, on_damaged };
 	world->route = route_free(world->route);
 	return route_open(&world->settings, &events, world, world->now_ms, &world->route);
 }
