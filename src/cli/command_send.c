@@ -70,7 +70,8 @@ static int head_fill(struct sending *sending)
 	head->wait = cli_flag(cli, "wait");
 	head->lifetime_s = (uint32_t)lifetime_s;
 	if (lifetime_s < 1 || lifetime_s > ENVELOPE_LONGEST_S)
-		return cli_fail_because(-E_USAGE, "a message lives from 1s to 14d", NULL, "--ttl %s", cli_text(cli, "ttl"));
+		return cli_fail_because(-E_USAGE, "a message waits from 1s to 14d", "give --ttl 12h, for example",
+		                        "--ttl cannot be that");
 	if (str_copy(str_from(cli->operands[0]), head->selector, sizeof head->selector) < 0 ||
 	    str_copy(str_from(cli->operands[1]), head->type, sizeof head->type) < 0 || !head->type[0] ||
 	    str_copy(str_from(cli_given(cli, "key") ? cli_text(cli, "key") : ""), head->key, sizeof head->key) < 0)

@@ -187,7 +187,7 @@ void core_router_retire(struct core *core, const struct id *device);
 /* ---- core_message.c: the calls of users ---- */
 int core_message_send(void *ctx, struct rpc_call *call);
 void core_messages_go_on(struct core *core);                                          /* after a sync */
-void core_messages_told(struct core *core, const struct id *message, bool delivered); /* of one device */
+void core_messages_told(struct core *core, const struct id *message, int err); /* one device has it, or will not get it */
 int core_queues_begin(struct core_request *request);
 bool core_queue_row(const struct core_request *request, size_t *at, void *message);
 

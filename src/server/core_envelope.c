@@ -29,11 +29,6 @@ struct core_envelopes {
 	struct peer *peer;
 };
 
-static int64_t now_ms(void)
-{
-	return clock_wall_s() * 1000;
-}
-
 /* ---- syncing: what came in one turn of the loop shares a sync, and what comes during that the next one ---- */
 
 static int sync_run(struct store_tx *tx, struct store_job *job)
@@ -53,7 +48,7 @@ static void sync_done(struct store_job *job, int err)
 		spool_sync_run(router->sync);
 	}
 	router->sync = NULL;
-	route_sync_end(router->route, now_ms());
+	route_sync_end(router->route, clock_wall_ms());
 	peers_answer(&router->peers);
 	core_messages_go_on(router->core);
 	core_router_sync(router->core);
@@ -83,7 +78,7 @@ void core_router_sync(struct core *core)
 static void on_tick(void *ctx)
 {
 	struct core_router *router = ctx;
-	route_tick(router->route, now_ms());
+	route_tick(router->route, clock_wall_ms());
 	core_router_sync(router->core);
 }
 
@@ -98,16 +93,20 @@ static void on_ready(void *ctx, const struct id *destination)
 static void on_delivered(void *ctx, const struct id *destination, const struct id *envelope)
 {
 	(void)destination;
-	core_messages_told(((struct core_router *)ctx)->core, envelope, true);
+	core_messages_told(((struct core_router *)ctx)->core, envelope, 0);
 }
 
 static void on_dead(void *ctx, const struct id *destination, const struct id *envelope, enum route_dead why)
 {
+	static const int errors[ROUTE_DEADS] = {
+		[ROUTE_EXPIRED] = -E_ENVELOPE_EXPIRED, [ROUTE_LIMIT] = -E_ENVELOPE_LIMIT,     [ROUTE_DAMAGED] = -E_CHECKSUM,
+		[ROUTE_REFUSED] = -E_DENIED,           [ROUTE_RETIRED] = -E_ENVELOPE_RETIRED, [ROUTE_LOOP] = -E_ENVELOPE_LOOP
+	};
 	char device[ID_TEXT_SIZE], message[ID_TEXT_SIZE];
 	id_format(destination, device);
 	id_format(envelope, message);
 	log_limited(LOG_INFO, "message %s does not reach device %s: %s", message, device, route_dead_name(why));
-	core_messages_told(((struct core_router *)ctx)->core, envelope, false);
+	core_messages_told(((struct core_router *)ctx)->core, envelope, errors[why]);
 }
 
 static void on_damaged(void *ctx, const struct spool_damage *damage)
@@ -144,7 +143,7 @@ static int retired_run(struct store_tx *tx, struct store_job *job)
 			err = core_rows_add(&gone, &queue.destination, sizeof queue.destination);
 	}
 	while (core_rows_next(&gone, &at, &queue.destination, sizeof queue.destination))
-		route_retire(route, &queue.destination, now_ms());
+		route_retire(route, &queue.destination, clock_wall_ms());
 	core_rows_done(&gone);
 	return err;
 }
@@ -160,7 +159,7 @@ static int route_begin(struct core_router *router)
 	settings.spool.disk = router->disk;
 	settings.random = random_bytes;
 	random_bytes(settings.spool.seed, sizeof settings.spool.seed);
-	return err < 0 ? err : route_open(&settings, &events, router, now_ms(), &router->route);
+	return err < 0 ? err : route_open(&settings, &events, router, clock_wall_ms(), &router->route);
 }
 
 int core_router_open(struct core *core)
@@ -205,7 +204,7 @@ void core_router_retire(struct core *core, const struct id *device)
 {
 	if (!core->router)
 		return;
-	route_retire(core->router->route, device, now_ms());
+	route_retire(core->router->route, device, clock_wall_ms());
 	core_router_sync(core);
 }
 
@@ -263,12 +262,12 @@ void core_envelopes_frame(struct core_envelopes *envelopes, const murmesh_Frame 
 {
 	if (!envelopes)
 		return;
-	peer_frame(envelopes->peer, frame, now_ms());
+	peer_frame(envelopes->peer, frame, clock_wall_ms());
 	core_router_sync(envelopes->core);
 }
 
 void core_envelopes_send(struct core_envelopes *envelopes)
 {
 	if (envelopes)
-		peer_send(envelopes->peer, now_ms());
+		peer_send(envelopes->peer, clock_wall_ms());
 }

@@ -96,8 +96,7 @@ static int one_give(struct message *message, const struct device *device)
 	buf_clear(&message->encoded);
 	int err = envelope_write(&message->envelope, buf_str(&message->body), &message->encoded);
 	if (err == 0)
-		err = route_accept(core_route(core), &device->id, buf_str(&message->encoded), clock_wall_s() * 1000,
-		                   &message->giver);
+		err = route_accept(core_route(core), &device->id, buf_str(&message->encoded), clock_wall_ms(), &message->giver);
 	message->pending += err == 0;
 	message->progress.kept += err == -E_EXISTS;
 	if (err == -E_BUSY)
@@ -127,14 +126,16 @@ void core_messages_go_on(struct core *core)
 	}
 }
 
-void core_messages_told(struct core *core, const struct id *id, bool delivered)
+void core_messages_told(struct core *core, const struct id *id, int err)
 {
 	LIST_EACH(at, &core->messages) {
 		struct message *message = LIST_ENTRY(at, struct message, node);
 		if (memcmp(message->head.id, id->bytes, sizeof message->head.id) != 0)
 			continue;
-		message->progress.delivered += delivered;
-		message->progress.dead += !delivered;
+		message->progress.delivered += err == 0;
+		message->progress.dead += err < 0;
+		if (err < 0)
+			message->progress.error = (uint32_t)-err;
 		progress_tell(message);
 	}
 }
@@ -212,7 +213,7 @@ static int message_submit(struct message *message)
 	str_copy(str_from(head->key), envelope->key, sizeof envelope->key);
 	envelope->priority = head->priority;
 	envelope->lifetime_s = head->lifetime_s;
-	envelope->created_ms = clock_wall_s() * 1000;
+	envelope->created_ms = clock_wall_ms();
 	rpc_call_set_events(message->request.base.call, &working, NULL);
 	core_job_submit(&message->request.base);
 	return 0;
