@@ -43,7 +43,7 @@ struct net_role {
 	struct trust *trust;
 	struct agent_end *legs;
 	struct net_router *router; /* of messages; NULL until the first link */
-	struct list rpc_legs; /* those with ALPN h2 */
+	struct list rpc_legs;      /* those with ALPN h2 */
 	size_t n_rpc_legs;
 };
 

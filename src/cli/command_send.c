@@ -179,8 +179,7 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_example examples[] = {
-	{ "echo reload | murmesh send web02 config.changed --body -",
-	  "a file in the device's net/inbox, now or when it comes back" },
+	{ "murmesh send web02 config.changed", "a file in the device's net/inbox, now or when it comes back" },
 	{ "murmesh send tag:web notice --body notice.txt --ttl 12h --wait", "to all with that tag; says when they have it" },
 	{ "murmesh send web02 desired-state --key desired --body state.json", "the newest one counts" },
 	{ 0 },
