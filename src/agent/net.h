@@ -50,8 +50,9 @@ struct net_role {
 
 	struct trust *trust;
 	struct agent_end *legs;
-	struct map *revoked;  /* keys of users; NULL = none */
-	struct list rpc_legs; /* those with ALPN h2 */
+	struct map *revoked;       /* keys of users; NULL = none */
+	struct net_router *router; /* of messages; NULL until the first link */
+	struct list rpc_legs;      /* those with ALPN h2 */
 	size_t n_rpc_legs;
 };
 
@@ -91,4 +92,10 @@ void net_policy_tell(struct net_role *net);                                     
 /* ---- net_inventory.c ---- */
 int net_inventory_begin(struct net_role *net); /* the parent is there: tells it now, and again when it has changed */
 void net_inventory_end(struct net_role *net);  /* the link is closed */
+/* ---- net_envelope.c ---- */
+void net_envelope_begin(struct net_role *net); /* the parent is there */
+void net_envelope_frame(struct net_role *net, const murmesh_Frame *frame);
+void net_envelope_send(struct net_role *net); /* there is room on the link */
+void net_envelope_end(struct net_role *net);  /* the link is closed */
+void net_envelope_free(struct net_role *net);
 #endif

@@ -274,6 +274,7 @@ static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 	net_policy_welcome(net, welcome);
 	if (net_inventory_begin(net) < 0)
 		log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
+	net_envelope_begin(net);
 	return 0;
 }
 
@@ -295,11 +296,17 @@ static void on_frame(void *ctx, const void *message)
 	case murmesh_Frame_policy_tag:
 		net_policy_take(net, &frame->body.policy);
 		break;
-	default: /* of a newer version */
+	default:
+		net_envelope_frame(net, frame);
 		break;
 	}
 	if (err < 0)
 		net_link_later(net, err, NULL);
+}
+
+static void on_link_writable(void *ctx)
+{
+	net_envelope_send(ctx);
 }
 
 static void on_link_closed(void *ctx, int err, const char *why)
@@ -309,6 +316,7 @@ static void on_link_closed(void *ctx, int err, const char *why)
 	net->copied |= err == -E_COPY;
 	net->doubtful = err == -E_TLS; /* a client is done before the server has looked at its certificate */
 	net_inventory_end(net);
+	net_envelope_end(net);
 	if (err == -E_REVOKED && net->has_line) /* taken out of the mesh, and told to join it again */
 		return net_begin_anew(net, &net->line);
 	if (net->parent)
@@ -317,7 +325,7 @@ static void on_link_closed(void *ctx, int err, const char *why)
 
 static void on_connected(struct net_role *net, int err)
 {
-	static const struct rpc_call_events events = { on_frame, NULL, NULL, on_link_closed };
+	static const struct rpc_call_events events = { on_frame, NULL, on_link_writable, on_link_closed };
 	murmesh_Frame frame = { .which_body = murmesh_Frame_hello_tag };
 	if (err == 0)
 		err = net_time_check(net);

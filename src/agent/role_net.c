@@ -283,6 +283,7 @@ int agent_net_main(struct priv_child *child)
 	io_timer_free(net.wait);
 	io_timer_free(net.renewal);
 	net_inventory_end(&net);
+	net_envelope_free(&net);
 	io_timer_free(net.survey);
 	tls_context_free(net.pin_tls);
 	tls_context_free(net.link_tls);

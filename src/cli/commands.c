@@ -15,6 +15,8 @@
 	ROW(show)                                                                                                                  \
 	ROW(run)                                                                                                                   \
 	ROW(map)                                                                                                                   \
+	ROW(send)                                                                                                                  \
+	ROW(queue)                                                                                                                 \
 	ROW(rename)                                                                                                                \
 	ROW(group)                                                                                                                 \
 	ROW(tag)                                                                                                                   \

@@ -24,6 +24,13 @@ int64_t clock_wall_s(void)
 	return now.tv_sec;
 }
 
+int64_t clock_wall_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* Not gmtime_r(): that reads the time zone files, which a confined role cannot open.
  * Days are counted from 0000-03-01, so that the leap day ends a year; an era has 400 years. */
 void clock_format(int64_t wall_s, char text[CLOCK_TEXT_SIZE])

@@ -89,6 +89,7 @@ static const struct call {
 	{ SCMP_SYS(fsync), FILES },
 	{ SCMP_SYS(fdatasync), FILES },
 	{ SCMP_SYS(ftruncate), FILES },
+	{ SCMP_SYS(fstatfs), FILES },
 	{ SCMP_SYS(fallocate), FILES },
 	{ SCMP_SYS(flock), FILES },
 	{ SCMP_SYS(getdents64), FILES | PROC },

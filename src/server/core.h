@@ -34,10 +34,13 @@ struct core {
 	struct list hurried;       /* jobs in the database for which people wait */
 	struct list watches;       /* of the fleet and of tasks, by browsers */
 	size_t n_watches;
-	struct list followers;    /* of revocations: link roles */
-	struct list ca_followers; /* of other intermediates: roles with a certificate of their own */
-	struct core_pairs *pairs; /* NULL until the first */
-	unsigned logins;          /* being checked */
+	struct list messages; /* that users send at the moment */
+	size_t n_messages;
+	struct list followers;      /* of revocations: link roles */
+	struct list ca_followers;   /* of other intermediates: roles with a certificate of their own */
+	struct core_router *router; /* of messages */
+	struct core_pairs *pairs;   /* NULL until the first */
+	unsigned logins;            /* being checked */
 	int64_t bad_logins_since;
 	unsigned bad_logins, bad_logins_unwritten; /* audit of this minute */
 	struct map *online;                        /* device id -> struct device_link */
@@ -177,8 +180,29 @@ int core_link_send(struct core *core, const struct id *device, const murmesh_Fra
 void core_link_send_all(struct core *core, const murmesh_Frame *frame);
 const struct id *core_link_device(const struct device_link *link);
 bool core_link_online(const struct core *core, const struct id *device);
+struct core_envelopes *core_link_envelopes(const struct core *core, const struct id *device); /* NULL: offline */
 /* Ends its link, if it has one. */
 void core_link_end(struct core *core, const struct id *device, int err, const char *why);
+
+/* ---- core_envelope.c: messages to devices, and what they tell ---- */
+int core_router_open(struct core *core); /* before the filter; -errno, -E_... */
+void core_router_free(struct core *core);
+struct route *core_route(struct core *core);
+void core_router_sync(struct core *core); /* something was given to the route */
+/* A device's link; NULL where there is no memory, or the device is retired. */
+struct core_envelopes;
+struct core_envelopes *core_envelopes_begin(struct core *core, struct rpc_call *call, const struct id *device);
+struct core_envelopes *core_envelopes_end(struct core_envelopes *envelopes); /* accepts NULL, as do the next */
+void core_envelopes_frame(struct core_envelopes *envelopes, const murmesh_Frame *frame);
+void core_envelopes_send(struct core_envelopes *envelopes); /* there is room */
+void core_router_retire(struct core *core, const struct id *device);
+
+/* ---- core_message.c: the calls of users ---- */
+int core_message_send(void *ctx, struct rpc_call *call);
+void core_messages_go_on(struct core *core);                                   /* after a sync */
+void core_messages_told(struct core *core, const struct id *message, int err); /* one device has it, or will not get it */
+int core_queues_begin(struct core_request *request);
+bool core_queue_row(const struct core_request *request, size_t *at, void *message);
 
 /* ---- core_enrol.c: certificates ---- */
 void core_enrol_token(void *ctx, struct rpc_call *call, const void *request);

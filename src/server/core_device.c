@@ -366,6 +366,7 @@ void core_change_done(struct core_request *request)
 		if (change->retire) {
 			core_link_end(core, &changed.device.id, -E_REVOKED, "the device was deleted");
 			core_pairs_close(core, NULL, &changed.device.id);
+			core_router_retire(core, &changed.device.id);
 			core_watch_removed(core, &changed.device);
 		} else
 			core_watch_device(core, &changed.device, changed.before);

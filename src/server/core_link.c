@@ -19,6 +19,7 @@ struct device_link {
 	unsigned hellos; /* jobs that still point here */
 	int64_t inventories_since;
 	unsigned inventories; /* of this minute */
+	struct core_envelopes *envelopes;
 	bool registered, continued;
 };
 
@@ -118,6 +119,7 @@ static int link_register(struct device_link *link)
 	struct device_link *older = map_get(link->core->online, link->device.bytes, sizeof link->device.bytes);
 	if (older && older != link) {
 		older->registered = false;
+		older->envelopes = core_envelopes_end(older->envelopes);
 		rpc_call_finish(older->call, -E_EXISTS, "the device opened a newer link");
 	}
 	int err = map_put(link->core->online, link->device.bytes, sizeof link->device.bytes, link);
@@ -144,6 +146,7 @@ static void hello_done(struct core_job *job)
 		err = rpc_call_send(link->call, &frame);
 		if (err == 0)
 			err = revoked_send(hello);
+		link->envelopes = core_envelopes_begin(job->core, link->call, &link->device);
 		core_watch_device(job->core, &hello->device, NULL);
 	}
 	if (err < 0)
@@ -309,9 +312,15 @@ static void on_message(void *ctx, const void *message)
 	case murmesh_Frame_continued_tag:
 		on_continued(link, frame->body.continued.continuation);
 		break;
-	default: /* of a newer version */
+	default:
+		core_envelopes_frame(link->envelopes, frame);
 		break;
 	}
+}
+
+static void on_writable(void *ctx)
+{
+	core_envelopes_send(((struct device_link *)ctx)->envelopes);
 }
 
 static void on_half_closed(void *ctx)
@@ -330,13 +339,14 @@ static void on_closed(void *ctx, int err, const char *why)
 		keep_seen(link->core, &link->device);
 	}
 	link->registered = false;
+	link->envelopes = core_envelopes_end(link->envelopes);
 	link->call = NULL;
 	link_release(link);
 }
 
 int core_link_open(void *ctx, struct rpc_call *call)
 {
-	static const struct rpc_call_events events = { on_message, on_half_closed, NULL, on_closed };
+	static const struct rpc_call_events events = { on_message, on_half_closed, on_writable, on_closed };
 	const struct identity *peer = rpc_call_peer(call);
 	struct device_link *link;
 	if (!peer || peer->kind != IDENTITY_NODE)
@@ -359,6 +369,12 @@ const struct id *core_link_device(const struct device_link *link)
 bool core_link_online(const struct core *core, const struct id *device)
 {
 	return map_get(core->online, device->bytes, sizeof device->bytes) != NULL;
+}
+
+struct core_envelopes *core_link_envelopes(const struct core *core, const struct id *device)
+{
+	const struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
+	return link ? link->envelopes : NULL;
 }
 
 int core_link_send(struct core *core, const struct id *device, const murmesh_Frame *frame)

@@ -39,6 +39,8 @@ static const struct core_method methods[] = {
 	RUN(Fleet_NewKey, KeyRequest, core_key_begin, core_key_run, NULL, NULL),
 	RUN(Fleet_ListApprovals, ApprovalList, NULL, core_approvals_run, NULL, NULL),
 	RUN(Fleet_DecideApproval, ApprovalDecision, NULL, core_approval_run, core_approval_done, NULL),
+	OPEN(Messages_Send, USER_PEER, core_message_send),
+	RUN(Messages_ListQueues, QueueRequest, core_queues_begin, core_devices_run, NULL, core_queue_row),
 	RUN(People_ListUsers, UserListRequest, NULL, core_users_run, NULL, NULL),
 	RUN(People_AddUser, UserChange, NULL, core_user_add_run, NULL, NULL),
 	RUN(People_ChangeUser, UserChange, NULL, core_user_change_run, core_user_change_done, NULL),

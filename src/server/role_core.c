@@ -419,6 +419,8 @@ static int start_inside(void *ctx)
 {
 	struct core *core = ctx;
 	int err = open_database(core);
+	if (err == 0)
+		err = core_router_open(core);
 	return err < 0 ? err : store_start_worker(core->store, core->loop);
 }
 
@@ -442,6 +444,7 @@ int server_core_main(struct priv_child *child)
 	core = (struct core){ .child = child, .loop = priv_child_loop(child), .local_fd = -1 };
 	list_init(&core.locals);
 	list_init(&core.watches);
+	list_init(&core.messages);
 	list_init(&core.followers);
 	list_init(&core.ca_followers);
 	random_bytes(seed, sizeof seed);
@@ -471,6 +474,7 @@ int server_core_main(struct priv_child *child)
 	connection_drop(&core.relay);
 	connection_drop(&core.viz);
 	store_free(core.store);
+	core_router_free(&core);
 	core_jobs_done(&core);
 	io_watch_free(core.local);
 	io_timer_free(core.local_retry);

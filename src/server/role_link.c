@@ -208,6 +208,8 @@ static const struct rpc_service services[] = {
 	{ &rpc_Fleet_NewKey, USERS, NULL, NULL },
 	{ &rpc_Fleet_ListApprovals, USERS, NULL, NULL },
 	{ &rpc_Fleet_DecideApproval, USERS, NULL, NULL },
+	{ &rpc_Messages_Send, USERS, NULL, NULL },
+	{ &rpc_Messages_ListQueues, USERS, NULL, NULL },
 	{ &rpc_People_ListUsers, USERS, NULL, NULL },
 	{ &rpc_People_AddUser, USERS, NULL, NULL },
 	{ &rpc_People_ChangeUser, USERS, NULL, NULL },
