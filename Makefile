@@ -8,7 +8,7 @@ PACKAGES := $(shell sed -e 's/\#.*//' packaging/packages.txt)
 TEST_PACKAGES := $(shell sed -e 's/\#.*//' packaging/packages-test.txt)
 MESON := CC="$(shell command -v ccache) $(or $(CC_FOR_BUILD),gcc)" meson setup
 
-.PHONY: all console deps deps-test run test asan tsan fuzz bench coverage lint screenshots clean
+.PHONY: all console deps deps-test run test sim asan tsan fuzz bench coverage lint screenshots clean
 
 all: $(BUILD)/build.ninja console
 	@ninja -C $(BUILD)
@@ -35,6 +35,10 @@ test: deps-test console
 	@[ -e $(BUILD)/build.ninja ] || $(MESON) $(BUILD)
 	@ninja -C $(BUILD)
 	@/usr/bin/python3 tools/run_tests.py $(BUILD)
+
+# The tests that kill, a thousand times each; `make test` has 25 of them.
+sim: all deps-test
+	@MURMESH_KILLS=1000 $(BUILD)/test_fleet_token_crash
 
 asan: deps-test console
 	@[ -e build-asan/build.ninja ] || $(MESON) build-asan -Db_sanitize=address,undefined

@@ -1,5 +1,6 @@
 """Our protocols as somebody else would speak them: stock gRPC, and bytes that no program of ours would send."""
 import base64
+import contextlib
 import datetime
 import hashlib
 import hmac
@@ -99,11 +100,12 @@ def server_root(mesh):
     return base64.b64decode(last)
 
 
-GOOD_CERTIFICATE = {"kind": "node", "usage": "clientAuth,serverAuth", "from_day": -1, "to_day": 5, "names": "URI:{uri}"}
+GOOD_CERTIFICATE = {"kind": "node", "usage": "clientAuth,serverAuth", "from_day": -1, "to_day": 5, "names": "URI:{uri}", "subject": "x", "key": None}
 
 
 def certificate_make(mesh, folder, **changes):
-    """leaf.key, leaf.crt and chain.crt, of the mesh's intermediate (its key is in the server's folder), good but for the changes."""
+    """leaf.key (unless a key is given), leaf.crt and chain.crt, of the mesh's intermediate (its key is in the server's folder), good but for the
+    changes."""
     wanted = {**GOOD_CERTIFICATE, **changes}
     ca = mesh.directory / "ca"
     uri = f"murmesh://{wanted.get('mesh_id', (ca / 'mesh').read_text().strip())}/{wanted['kind']}/{wanted.get('id', '5' * 32)}"
@@ -129,7 +131,8 @@ extendedKeyUsage = {wanted['usage']}
 authorityKeyIdentifier = keyid
 {'subjectAltName = ' + wanted['names'].format(uri=uri) if wanted['names'] else ''}
 """)
-    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "leaf.key", "-out", folder / "leaf.csr", "-subj", "/CN=x")
+    key = ["-key", wanted["key"]] if wanted["key"] else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "leaf.key"]
+    openssl("req", "-new", *key, "-out", folder / "leaf.csr", "-subj", f"/CN={wanted['subject']}")
     now = datetime.datetime.now(datetime.timezone.utc)
     start, end = ((now + datetime.timedelta(days=wanted[day])).strftime("%Y%m%d%H%M%SZ") for day in ("from_day", "to_day"))
     openssl("ca", "-batch", "-notext", "-config", folder / "ca.cnf", "-extensions", "extensions", "-startdate", start, "-enddate", end, "-in", folder / "leaf.csr",
@@ -174,6 +177,27 @@ class Device:
         self.id = self.certificates.device_id.hex()
         self.peer = Peer(f"localhost:{self.mesh.port}", self.key, self.certificates)
         return self
+
+
+    @contextlib.contextmanager
+    def linked(self, continuation=0):
+        """An open control link: the frames that come, the welcome first."""
+        ended = threading.Event()
+
+        def frames():
+            yield router.Frame(hello=router.Hello(version="0", continuation=continuation))
+            ended.wait()  # a half-closed link would end
+        call = self.peer.stream("MessageRouter/Link", frames(), router.Frame)
+        try:
+            yield iter(call)
+        finally:
+            ended.set()
+            call.cancel()
+
+    def link(self, continuation=0):
+        """Opens and ends one; returns the welcome, whose number counts as kept when the next hello shows it."""
+        with self.linked(continuation) as frames:
+            return next(frames).welcome
 
 
 class User:

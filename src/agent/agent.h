@@ -9,6 +9,8 @@
  * enrolled NAME           both certificates are there
  * online NAME             the control link is up
  * offline E1029 WHY       it is not; net tries again
+ * waiting NAME HASH       for approval; the hash is that of its key
+ * split LINE              this machine is a copy, or was taken out of the mesh: it gives its identity up and enrols with that line
  * refused E1211 WHY       enrolment failed for good */
 #ifndef AGENT_AGENT_H
 #define AGENT_AGENT_H
@@ -29,6 +31,7 @@ struct keep {
 	struct certificate *leaf, *intermediate, *root;
 	struct certificate_info info; /* of the leaf */
 	murmesh_SignedDocument policy;
+	int64_t (*now)(void); /* in seconds; NULL = the wall clock */
 };
 /* 1: a whole identity is there; 0: none yet (the key may be); or an error. */
 int keep_load(struct keep *keep);

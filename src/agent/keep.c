@@ -177,7 +177,7 @@ static int check(const struct keep *old, struct keep *new, enum identity_kind ki
 		err = -E_WRONG_PIN;
 	if (err == 0)
 		err = certificate_verify(new->leaf, new->intermediate, new->root, &new->info.identity.mesh, 1u << kind,
-		                         clock_wall_s(), &identity);
+		                         old->now ? old->now() : clock_wall_s(), &identity);
 	if (err == 0)
 		err = trust_new(new->root, &new->policy, &identity, &trust);
 	if (err == 0 && old->leaf)
@@ -188,7 +188,7 @@ static int check(const struct keep *old, struct keep *new, enum identity_kind ki
 
 int keep_install(struct keep *keep, const murmesh_CertificateReply *reply, enum identity_kind kind, const uint8_t pin[HASH_SIZE])
 {
-	struct keep new = { .directory = keep->directory, .name = keep->name, .policy = reply->policy };
+	struct keep new = { .directory = keep->directory, .name = keep->name, .policy = reply->policy, .now = keep->now };
 	int err = reply->has_policy ? certificate_read(reply->leaf.bytes, reply->leaf.size, &new.leaf) : -E_MESSAGE;
 	if (err == 0)
 		err = certificate_read(reply->intermediate.bytes, reply->intermediate.size, &new.intermediate);

@@ -55,6 +55,7 @@ struct options {
 struct agent {
 	struct daemon daemon;
 	struct options options;
+	bool again; /* with another identity */
 	char join[JOIN_LINE_SIZE], name[64], settings[1024];
 };
 
@@ -108,6 +109,39 @@ static int options_parse(int argc, char **argv, struct options *options)
 static int pending_path(const struct agent *agent, char path[PATH_MAX])
 {
 	return file_path(path, PATH_MAX, agent->daemon.directory, "join.pending");
+}
+
+/* A copy's line, before its old identity is gone. */
+static int split_path(const struct agent *agent, char path[PATH_MAX])
+{
+	return file_path(path, PATH_MAX, agent->daemon.directory, "split.pending");
+}
+
+static int identity_discard(const struct agent *agent)
+{
+	static const char *const files[] = { "net/node.crt", "net/node.key", "net/node.csr",     "net/token",
+		                             "net/link",     "net/policy",   "exec/manager.crt", "exec/manager.key" };
+	char path[PATH_MAX];
+	int err = 0;
+	for (size_t i = 0; err == 0 && i < sizeof files / sizeof *files; i++) {
+		err = file_path(path, sizeof path, agent->daemon.directory, files[i]);
+		if (err == 0 && unlink(path) < 0 && errno != ENOENT)
+			err = -errno;
+	}
+	return err;
+}
+
+/* When this machine was told to give its identity up: does so, whatever of it an earlier start did. */
+static int split_finish(const struct agent *agent)
+{
+	char split[PATH_MAX], join[PATH_MAX];
+	int err = split_path(agent, split);
+	if (err < 0 || !file_exists(split))
+		return err;
+	err = identity_discard(agent);
+	if (err == 0)
+		err = pending_path(agent, join);
+	return err < 0 ? err : rename(split, join) < 0 ? -errno : 0;
 }
 
 static int join_read(struct agent *agent)
@@ -225,6 +259,63 @@ static void on_waiting(struct agent *agent, struct str text)
 	status_line(agent, "waiting", name);
 }
 
+/* ---- a copy gives its identity up ---- */
+
+/* net may name a line of this mesh, and no other: exec would run what that one's server orders. */
+static int line_check(struct agent *agent, const struct join_line *line)
+{
+	char path[PATH_MAX];
+	struct certificate_info root;
+	struct keep keep = { .directory = path, .name = "manager" };
+	int err = file_path(path, sizeof path, agent->daemon.directory, "exec");
+	if (err == 0)
+		err = keep_load(&keep) == 1 ? certificate_inspect(keep.root, &root) : -E_CERTIFICATE;
+	keep_done(&keep);
+	return err < 0 ? err : hash_equal(root.key_hash, line->root_hash) ? 0 : -E_WRONG_PIN;
+}
+
+static void on_split(struct agent *agent, struct str text)
+{
+	char path[PATH_MAX];
+	struct join_line line;
+	int err = join_line_parse(text, &line);
+	if (err == 0)
+		err = line_check(agent, &line);
+	if (err == 0)
+		err = split_path(agent, path);
+	if (err == 0)
+		err = file_write(path, text.ptr, text.len, 0600);
+	mem_wipe(&line, sizeof line);
+	if (err < 0)
+		log_error("this machine has to give its identity up and enrol anew, and could not begin that: %s", err_text(err));
+	else
+		log_info("this machine gives its identity up and enrols as a new one");
+	agent->again = err == 0;
+	daemon_stop(&agent->daemon, DAEMON_AGAIN);
+}
+
+/* The same program from its beginning; it finds the line in its file. */
+static int begin_again(const struct agent *agent, char **argv)
+{
+	char *again[16];
+	size_t n = 0;
+	for (size_t i = 0; argv[i] && n < 14; i++) {
+		if (str_is(str_from(argv[i]), "--join-fd"))
+			i++;
+		else if (!str_is(str_from(argv[i]), "--line-shown"))
+			again[n++] = argv[i];
+		if (!argv[i])
+			break;
+	}
+	again[n] = NULL;
+	int err = 0;
+	if (agent->options.status_fd >= 0)
+		err = fd_set_inherit(agent->options.status_fd, true);
+	if (err == 0)
+		err = proc_replace("/proc/self/exe", again);
+	return daemon_fail(DAEMON_AGAIN, err, "this machine could not begin again", NULL);
+}
+
 static void on_report(void *ctx, const char *role, struct str text)
 {
 	struct agent *agent = ctx;
@@ -245,6 +336,8 @@ static void on_report(void *ctx, const char *role, struct str text)
 	} else if (str_is(word, "online")) {
 		log_info("online as %s", clean);
 		status_line(agent, "online", clean);
+	} else if (str_is(word, "split")) {
+		on_split(agent, rest);
 	} else if (str_is(word, "offline"))
 		log_warning("the server is not reachable: %s; trying again", clean);
 	else if (str_is(word, "refused"))
@@ -270,7 +363,9 @@ static int prepare(struct agent *agent)
 	int code = daemon_prepare(&agent->daemon, "murmesh-agent", agent->options.directory, &conf_table);
 	if (code)
 		return code;
-	int err = join_read(agent);
+	int err = split_finish(agent);
+	if (err == 0)
+		err = join_read(agent);
 	if (err < 0)
 		return daemon_fail(DAEMON_DATA, err, "this machine was not enrolled", NULL);
 	if (name_choose(agent) < 0)
@@ -309,5 +404,6 @@ int main(int argc, char **argv)
 	if (code)
 		return code;
 	program.first_uid = (uid_t)conf_unsigned(agent.daemon.conf, "Agent", "RoleUid");
-	return daemon_run(&agent.daemon, &program, str_from(agent.settings), NULL, 0, &events, &agent);
+	code = daemon_run(&agent.daemon, &program, str_from(agent.settings), NULL, 0, &events, &agent);
+	return agent.again ? begin_again(&agent, argv) : code;
 }

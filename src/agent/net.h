@@ -2,7 +2,9 @@
 #ifndef AGENT_NET_H
 #define AGENT_NET_H
 #include "agent/agent.h"
+#include "agent/trusted_time.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "ca/join_line.h"
 #include "crypto/tls.h"
 #include "io/io.h"
@@ -34,6 +36,12 @@ struct net_role {
 	murmesh_Inventory *told; /* to the parent on this link; NULL = nothing yet */
 	uint64_t pause_ms;
 	bool online, begun;
+	int told_err;          /* of the last report that it is offline */
+	uint64_t continuation; /* of the last welcome; 0 = none */
+	int64_t time_least;    /* a server of the mesh has told a time as late as this; 0 = none yet */
+	bool copied;           /* this machine has come to its identity as a copy */
+	bool machine_changed;  /* and says so itself */
+	bool doubtful;         /* the last handshake failed, perhaps for a certificate that has expired */
 
 	/* enrolment under way */
 	murmesh_Token token;
@@ -42,6 +50,7 @@ struct net_role {
 
 	struct trust *trust;
 	struct agent_end *legs;
+	struct map *revoked;  /* keys of users; NULL = none */
 	struct list rpc_legs; /* those with ALPN h2 */
 	size_t n_rpc_legs;
 };
@@ -61,7 +70,20 @@ int net_enter_enrolled(struct net_role *net);           /* contexts, trust, legs
 void net_link(struct net_role *net);                    /* dials, opens the control link, tries again for ever */
 int net_reports_open(void *ctx, struct rpc_call *call); /* of the probe: to the parent as it is */
 void net_rpc_legs_free(struct net_role *net);
-int net_identity_use(struct net_role *net); /* the same once more, when what is kept has changed */
+int net_identity_use(struct net_role *net); /* after a renewal */
+void net_link_later(struct net_role *net, int err, const char *why);
+/* ---- net_renew.c: certificates in time, or late ---- */
+int net_renewal_begin(struct net_role *net);
+bool net_renewal_late(const struct net_role *net); /* the certificate has expired, it seems */
+void net_renew_late(struct net_role *net);         /* dials, without a certificate */
+/* ---- net_time.c: what servers tell (trusted_time.h) ---- */
+int net_time_check(const struct net_role *net); /* of the parent just dialed: was it valid at a time that can be now? */
+int net_time_learn(struct net_role *net, int64_t server_time); /* -E_CERTIFICATE_EXPIRED: it cannot be now */
+/* ---- net_thread.c: what runs through all links (ca/continuity.h), and what becomes of a copy ---- */
+int net_thread_load(struct net_role *net);
+int net_thread_keep(const struct net_role *net);
+void net_begin_anew(struct net_role *net, const struct join_line *line); /* gives the identity up, and enrols with the line */
+void net_split(struct net_role *net); /* parent is connected: asks for a line, and has the monitor begin anew with it */
 /* ---- net_policy.c ---- */
 void net_policy_welcome(struct net_role *net, const murmesh_Welcome *welcome);
 void net_policy_take(struct net_role *net, const murmesh_SignedDocument *policy); /* of the parent */

@@ -12,7 +12,7 @@
 
 #define PAUSE_LEAST_MS 200
 #define PAUSE_MOST_MS  15000
-#define RENEW_MS       20000
+#define REVOKED_MAX    100000 /* keys of users: they are good for 12 hours, and those that have expired are not told of */
 #define RPC_LEGS_MAX   512
 #define RPC_LEG_CALLS  16 /* what exec cannot take yet waits here */
 
@@ -130,6 +130,41 @@ static void on_refused(void *ctx, int err, const char *target)
 	log_limited(LOG_INFO, "a tunnel was refused: %s %s", target, err_text(err));
 }
 
+/* ---- users who are shut out ---- */
+
+static bool is_revoked(void *ctx, const uint8_t key_hash[HASH_SIZE])
+{
+	const struct net_role *net = ctx;
+	return net->revoked && map_get(net->revoked, key_hash, HASH_SIZE);
+}
+
+static void rpc_legs_revoke(struct net_role *net, const uint8_t key_hash[HASH_SIZE])
+{
+	LIST_EACH(at, &net->rpc_legs) {
+		struct rpc_leg *leg = LIST_ENTRY(at, struct rpc_leg, node);
+		const struct certificate_info *peer = tls_peer(stream_tls(rpc_connection_stream(leg->connection)));
+		if (memcmp(peer->key_hash, key_hash, HASH_SIZE) == 0)
+			rpc_leg_free(leg);
+	}
+}
+
+static void on_revoked(struct net_role *net, const murmesh_RevokedKeys *message)
+{
+	uint8_t seed[16];
+	if (!net->revoked) {
+		random_bytes(seed, sizeof seed);
+		net->revoked = map_new(seed, REVOKED_MAX);
+	}
+	for (pb_size_t i = 0; i < message->key_hashes_count; i++) {
+		const uint8_t *key_hash = message->key_hashes[i];
+		int err = net->revoked ? map_put(net->revoked, key_hash, HASH_SIZE, net) : -E_NO_MEMORY;
+		if (err < 0)
+			log_limited(LOG_WARNING, "a revoked user is shut out by the server alone: %s", err_text(err));
+		agent_end_revoke(net->legs, key_hash);
+		rpc_legs_revoke(net, key_hash);
+	}
+}
+
 /* Contexts and trust out of what is kept; those in use before stay with the connections made under them. */
 int net_identity_use(struct net_role *net)
 {
@@ -144,9 +179,11 @@ int net_identity_use(struct net_role *net)
 		                     .key = keep->key,
 		                     .mesh = keep->info.identity.mesh,
 		                     .kinds = 1u << IDENTITY_COMPONENT,
-		                     .alpn = link_alpn };
+		                     .alpn = link_alpn,
+		                     .now = trusted_time };
 	struct tls_settings leg = link;
 	leg.server = true;
+	leg.now = trusted_time_or_wall;
 	leg.kinds = 1u << IDENTITY_USER;
 	leg.alpn = leg_alpn;
 	leg.alpn_optional = true;
@@ -179,9 +216,10 @@ int net_enter_enrolled(struct net_role *net)
 		return err;
 	const struct agent_end_settings settings = { .tls = net->leg_tls,
 		                                     .trust = net->trust,
-		                                     .now = clock_wall_s,
+		                                     .now = trusted_time_or_wall,
 		                                     .resolve = net_resolve,
 		                                     .rpc = on_rpc_leg,
+		                                     .revoked = is_revoked,
 		                                     .refused = on_refused,
 		                                     .ctx = net };
 	net->legs = agent_end_new(net->loop, &settings);
@@ -200,32 +238,59 @@ int net_reports_open(void *ctx, struct rpc_call *call)
 
 /* ---- the link ---- */
 
-static void link_later(struct net_role *net, int err, const char *why)
+void net_link_later(struct net_role *net, int err, const char *why)
 {
-	if (net->online || net->pause_ms == PAUSE_LEAST_MS)
+	if (net->online || net->pause_ms == PAUSE_LEAST_MS || err != net->told_err)
 		net_report(net, "offline %s %s", err_name(err), why && *why ? why : err_text(err));
+	net->told_err = err;
 	net->online = false;
 	net_hang_up(net);
 	io_timer_start(net->retry, 50 + random_below(net->pause_ms), 0); /* full jitter */
 	net->pause_ms = net->pause_ms * 2 < PAUSE_MOST_MS ? net->pause_ms * 2 : PAUSE_MOST_MS;
 }
 
+/* The number comes to disk before its word goes back. */
+static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
+{
+	murmesh_Frame frame = { .which_body = murmesh_Frame_continued_tag };
+	int err = net_time_learn(net, welcome->server_time);
+	if (err < 0)
+		return err;
+	if (welcome->continuation) {
+		net->continuation = welcome->continuation;
+		err = net_thread_keep(net);
+		frame.body.continued.continuation = net->continuation;
+		if (err == 0)
+			err = rpc_call_send(net->link, &frame);
+		if (err < 0)
+			log_warning("what the next link begins with could not be kept: %s", err_text(err));
+	}
+	net->pause_ms = PAUSE_LEAST_MS;
+	net->has_line = false; /* it has served; who is taken out of the mesh later stays out */
+	mem_wipe(&net->line, sizeof net->line);
+	if (!net->online)
+		net_report(net, "online %s", net->keep.info.common_name);
+	net->online = true;
+	net_policy_welcome(net, welcome);
+	if (net_inventory_begin(net) < 0)
+		log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
+	return 0;
+}
+
 static void on_frame(void *ctx, const void *message)
 {
 	struct net_role *net = ctx;
 	const murmesh_Frame *frame = message;
+	int err = 0;
 	switch (frame->which_body) {
 	case murmesh_Frame_welcome_tag:
-		net->pause_ms = PAUSE_LEAST_MS;
-		if (!net->online)
-			net_report(net, "online %s", net->keep.info.common_name);
-		net->online = true;
-		net_policy_welcome(net, &frame->body.welcome);
-		if (net_inventory_begin(net) < 0)
-			log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
+		err = on_welcome(net, &frame->body.welcome);
 		break;
 	case murmesh_Frame_offer_tag:
 		on_offer(net, &frame->body.offer);
+		break;
+	case murmesh_Frame_revoked_tag:
+		on_revoked(net, &frame->body.revoked);
 		break;
 	case murmesh_Frame_policy_tag:
 		net_policy_take(net, &frame->body.policy);
@@ -233,86 +298,53 @@ static void on_frame(void *ctx, const void *message)
 	default: /* of a newer version */
 		break;
 	}
+	if (err < 0)
+		net_link_later(net, err, NULL);
 }
 
 static void on_link_closed(void *ctx, int err, const char *why)
 {
 	struct net_role *net = ctx;
 	net->link = NULL;
+	net->copied |= err == -E_COPY;
+	net->doubtful = err == -E_TLS; /* a client is done before the server has looked at its certificate */
 	net_inventory_end(net);
+	if (err == -E_REVOKED && net->has_line) /* taken out of the mesh, and told to join it again */
+		return net_begin_anew(net, &net->line);
 	if (net->parent)
-		link_later(net, err < 0 ? err : -E_CLOSED, why);
+		net_link_later(net, err < 0 ? err : -E_CLOSED, why);
 }
 
 static void on_connected(struct net_role *net, int err)
 {
 	static const struct rpc_call_events events = { on_frame, NULL, NULL, on_link_closed };
 	murmesh_Frame frame = { .which_body = murmesh_Frame_hello_tag };
+	if (err == 0)
+		err = net_time_check(net);
+	net->doubtful = err == -E_TLS || err == -E_CERTIFICATE_EXPIRED;
 	if (err < 0)
-		return link_later(net, err, NULL);
+		return net_link_later(net, err, NULL);
+	if (net->copied)
+		return net_split(net);
 	murmesh_Hello *hello = &frame.body.hello;
 	str_copy(STR(MURMESH_VERSION), hello->version, sizeof hello->version);
 	str_copy(str_from(net->host.os), hello->os, sizeof hello->os);
 	str_copy(str_from(net->host.architecture), hello->arch, sizeof hello->arch);
 	str_copy(str_from(net->host.name), hello->host_name, sizeof hello->host_name);
+	hello->continuation = net->continuation;
 	hello->policy_version = trust_version(net->trust);
 	net->link = rpc_call_open(net->parent, &rpc_MessageRouter_Link, NULL, 0, &events, net);
 	if (!net->link || rpc_call_send(net->link, &frame) < 0)
-		link_later(net, -E_NO_MEMORY, NULL);
+		net_link_later(net, -E_NO_MEMORY, NULL);
 }
 
 static void on_retry(void *ctx)
 {
 	struct net_role *net = ctx;
-	net_dial(net, net->link_tls, on_connected);
-}
-
-/* ---- renewal: at two thirds of the certificate's life, with jitter ---- */
-
-static void renewal_schedule(struct net_role *net);
-
-static void on_renewed(void *ctx, int err, const char *why, const void *response)
-{
-	struct net_role *net = ctx;
-	if (err == 0)
-		err = keep_install(&net->keep, response, IDENTITY_NODE, NULL);
-	if (err < 0) {
-		log_warning("the certificate was not renewed: %s %s", err_text(err), why);
-		io_timer_start(net->renewal, 60000 + random_below(600000), 0);
-		return;
-	}
-	err = net_identity_use(net);
-	if (err < 0)
-		log_warning("the renewed certificate is not in use yet: %s", err_text(err));
+	if (net_renewal_late(net))
+		net_renew_late(net);
 	else
-		log_info("the certificate was renewed");
-	net_policy_tell(net);
-	renewal_schedule(net);
-}
-
-static void on_renewal(void *ctx)
-{
-	struct net_role *net = ctx;
-	murmesh_RenewRequest request = murmesh_RenewRequest_init_zero;
-	struct buf csr;
-	buf_init(&csr, sizeof request.csr.bytes);
-	int err = net->online ? certificate_request_write(net->keep.key, &csr) : -E_OFFLINE;
-	if (err == 0) {
-		memcpy(request.csr.bytes, buf_head(&csr), buf_len(&csr));
-		request.csr.size = (pb_size_t)buf_len(&csr);
-		err = rpc_unary(net->parent, &rpc_CertificationManager_RenewCertificate, &request, RENEW_MS, on_renewed, net);
-	}
-	buf_done(&csr);
-	if (err < 0)
-		io_timer_start(net->renewal, 60000, 0);
-}
-
-static void renewal_schedule(struct net_role *net)
-{
-	int64_t life = net->keep.info.not_after - net->keep.info.not_before,
-	        left = net->keep.info.not_after - life / 3 - clock_wall_s();
-	uint64_t wait_s = left > 0 ? (uint64_t)left : 0;
-	io_timer_start(net->renewal, wait_s * 1000 + random_below((uint64_t)life * 1000 / 20 + 1), 0);
+		net_dial(net, net->link_tls, on_connected);
 }
 
 void net_link(struct net_role *net)
@@ -320,10 +352,10 @@ void net_link(struct net_role *net)
 	net->pause_ms = PAUSE_LEAST_MS;
 	if (!net->retry)
 		net->retry = io_timer_new(net->loop, on_retry, net);
-	if (!net->renewal)
-		net->renewal = io_timer_new(net->loop, on_renewal, net);
-	if (!net->retry || !net->renewal)
-		return net_report(net, "refused %s", err_name(-E_NO_MEMORY));
-	renewal_schedule(net);
+	int err = net->retry ? net_renewal_begin(net) : -E_NO_MEMORY;
+	if (err == 0)
+		err = net_thread_load(net);
+	if (err < 0)
+		return net_report(net, "refused %s %s", err_name(err), err_text(err));
 	on_retry(net);
 }

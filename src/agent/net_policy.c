@@ -32,8 +32,18 @@ void net_policy_take(struct net_role *net, const murmesh_SignedDocument *policy)
 	net_policy_tell(net);
 }
 
+static void on_time_set(void *ctx, int err, const char *why, const void *response)
+{
+	(void)ctx;
+	(void)response;
+	if (err < 0)
+		log_warning("the management part did not take the time: %s %s", err_text(err), why);
+}
+
 void net_policy_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 {
+	if (welcome->has_time && net->exec)
+		rpc_unary(net->exec, &rpc_Manager_SetTime, &welcome->time, TELL_MS, on_time_set, net);
 	if (welcome->has_policy)
 		net_policy_take(net, &welcome->policy);
 	else

@@ -4,6 +4,7 @@
 
 #include "agent/agent.h"
 #include "agent/inventory.h"
+#include "agent/trusted_time.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "ca/join_line.h"
@@ -19,6 +20,8 @@
 #include "rpc/rpc.h"
 #include "services.h"
 #include "store/store.h"
+
+#define TIME_SLACK_S 300 /* servers of one mesh may differ */
 
 enum { NEW = 1, ENROLLED = 2 }; /* states, as bits of rpc_service.access */
 
@@ -36,10 +39,19 @@ struct exec_role {
 	unsigned state;
 };
 
+/* Signed by the mesh: net's word is not enough, else it could have old orders run. */
+static int64_t time_least; /* it was that late once */
+
+static int64_t exec_now(void)
+{
+	int64_t now = trusted_time_or_wall();
+	return now > time_least ? now : time_least;
+}
+
 static int enter_enrolled(struct exec_role *role)
 {
 	struct identity device = role->keep.info.identity;
-	struct trust *trust;
+	struct trust *trust = NULL;
 	device.kind = IDENTITY_NODE; /* grants and orders name the device */
 	int err = trust_new(role->keep.root, &role->keep.policy, &device, &trust);
 	if (err < 0)
@@ -50,14 +62,20 @@ static int enter_enrolled(struct exec_role *role)
 	return 0;
 }
 
-static void on_request(void *ctx, struct rpc_call *call, const void *request)
+/* net asks at two thirds of the life of its own, which is hardly younger. */
+static bool renewal_due(const struct exec_role *role)
+{
+	return exec_now() > (role->keep.info.not_before + role->keep.info.not_after) / 2;
+}
+
+static void on_request(void *ctx, struct rpc_call *call, const void *message)
 {
 	static murmesh_ManagerCsr reply;
 	struct exec_role *role = ctx;
 	struct buf csr;
-	(void)request;
+	const murmesh_ManagerRequest *request = message;
 	reply = (murmesh_ManagerCsr)murmesh_ManagerCsr_init_zero;
-	if (role->state == ENROLLED)
+	if (role->state == ENROLLED && !(request->renew && renewal_due(role)))
 		return rpc_call_reply(call, &reply);
 	buf_init(&csr, sizeof reply.csr.bytes);
 	int err = keep_key(&role->keep);
@@ -76,9 +94,10 @@ static void on_install(void *ctx, struct rpc_call *call, const void *message)
 {
 	murmesh_ManagerInstalled reply = murmesh_ManagerInstalled_init_zero;
 	struct exec_role *role = ctx;
-	int err = role->has_line ? keep_key(&role->keep) : -E_DENIED;
+	bool renewal = role->state == ENROLLED; /* then the root that it has is the only one */
+	int err = renewal ? 0 : role->has_line ? keep_key(&role->keep) : -E_DENIED;
 	if (err == 0)
-		err = keep_install(&role->keep, message, IDENTITY_MANAGER, role->line.root_hash);
+		err = keep_install(&role->keep, message, IDENTITY_MANAGER, renewal ? NULL : role->line.root_hash);
 	if (err == 0)
 		err = enter_enrolled(role);
 	if (err < 0) {
@@ -101,6 +120,48 @@ static void on_set_policy(void *ctx, struct rpc_call *call, const void *message)
 	rpc_call_reply(call, &reply);
 }
 
+/* ---- time ---- */
+
+static int time_keep(const struct exec_role *role)
+{
+	char path[4096], text[32];
+	int len = snprintf(text, sizeof text, "%lld", (long long)time_least);
+	int err = keep_file(&role->keep, "time", path);
+	return err < 0 ? err : file_write(path, text, (size_t)len, 0600);
+}
+
+static void time_load(const struct exec_role *role)
+{
+	char path[4096];
+	struct buf text;
+	uint64_t time = 0;
+	buf_init(&text, 32);
+	if (keep_file(&role->keep, "time", path) == 0 && file_read(path, &text) == 0)
+		str_to_u64(buf_str(&text), INT64_MAX, &time);
+	time_least = (int64_t)time;
+	buf_done(&text);
+}
+
+static void on_set_time(void *ctx, struct rpc_call *call, const void *message)
+{
+	murmesh_ManagerInstalled reply = murmesh_ManagerInstalled_init_zero;
+	struct exec_role *role = ctx;
+	int64_t told;
+	int err = time_check(role->trust, message, &told);
+	if (err == 0 && told + TIME_SLACK_S < time_least)
+		err = -E_CERTIFICATE_EXPIRED;
+	if (err < 0)
+		return rpc_call_finish(call, err, NULL);
+	trusted_time_set(told);
+	if (told > time_least) {
+		time_least = told;
+		err = time_keep(role);
+		if (err < 0)
+			log_warning("the time could not be kept: %s", err_text(err));
+	}
+	rpc_call_reply(call, &reply);
+}
+
 static int on_run(void *ctx, struct rpc_call *call)
 {
 	return run_open(((struct exec_role *)ctx)->run, call);
@@ -113,9 +174,10 @@ static int on_terminal(void *ctx, struct rpc_call *call)
 
 static const struct rpc_service services[] = {
 	{ &rpc_Manager_Request, NEW | ENROLLED, on_request, NULL },
-	{ &rpc_Manager_Install, NEW, on_install, NULL },
+	{ &rpc_Manager_Install, NEW | ENROLLED, on_install, NULL },
 	{ &rpc_Manager_TakeInventory, ENROLLED, inventory_take, NULL },
 	{ &rpc_Manager_SetPolicy, ENROLLED, on_set_policy, NULL },
+	{ &rpc_Manager_SetTime, ENROLLED, on_set_time, NULL },
 	{ &rpc_Run_Start, ENROLLED, NULL, on_run },
 	{ &rpc_Terminal_Open, ENROLLED, NULL, on_terminal },
 };
@@ -225,7 +287,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 static int check_order(void *ctx, const void *signed_order, const uint8_t *devices, size_t devices_len, void *ret)
 {
 	struct exec_role *role = ctx;
-	return order_check(role->trust, signed_order, devices, devices_len, clock_wall_s(), ret);
+	return order_check(role->trust, signed_order, devices, devices_len, exec_now(), ret);
 }
 
 /* Asked for each terminal: an administrator may have changed it.  A user without a name gets a plain shell. */
@@ -267,14 +329,16 @@ static int start(struct exec_role *role)
 	}
 	if (err == 1)
 		err = enter_enrolled(role);
+	role->keep.now = exec_now;
+	time_load(role);
 	if (err == 0)
 		err = open_database(role);
 	if (err < 0)
 		return err;
-	const struct run_settings run = { .store = role->store, .check = check_order, .now = clock_wall_s, .ctx = role };
+	const struct run_settings run = { .store = role->store, .check = check_order, .now = exec_now, .ctx = role };
 	const struct terminal_settings terminals = { .store = role->store,
 		                                     .check = check_order,
-		                                     .now = clock_wall_s,
+		                                     .now = exec_now,
 		                                     .login = login_read,
 		                                     .ctx = role,
 		                                     .detached_ms = TERMINAL_DETACHED_MS };

@@ -277,6 +277,7 @@ int agent_net_main(struct priv_child *child)
 	drop(&net.resolve);
 	drop(&net.probe);
 	agent_end_free(net.legs);
+	map_free(net.revoked);
 	trust_free(net.trust);
 	io_timer_free(net.retry);
 	io_timer_free(net.wait);

@@ -4,11 +4,18 @@
 #include "base/utf8.h"
 #include "store/store.h"
 
-#define COLUMNS "device, token, name, number, group_name, os, arch, version, key_hash, address, asked, state"
+#define COLUMNS "device, kind, token, name, number, group_name, os, arch, version, key_hash, address, asked, state"
 
 static const char *const states[] = {
 	[APPROVAL_WAITING] = "waiting", [APPROVAL_APPROVED] = "approved", [APPROVAL_REJECTED] = "rejected"
 };
+
+static const char *const kinds[] = { [APPROVAL_NEW] = "new", [APPROVAL_RENEWAL] = "renewal", [APPROVAL_COPY] = "copy" };
+
+const char *ca_approval_kind_name(enum approval_kind kind)
+{
+	return kinds[kind];
+}
 
 static int room_check(struct store_tx *tx)
 {
@@ -28,50 +35,62 @@ static void bind_clean(struct store_query *query, int parameter, const char *tex
 int ca_approval_add(struct store_tx *tx, const struct approval *approval)
 {
 	int err = room_check(tx);
+	if (err == 0 && approval->kind != APPROVAL_NEW)
+		err = ca_approval_forget(tx, &approval->device, approval->kind);
 	if (err < 0)
 		return err;
-	struct store_query *query =
-	        store_query(tx, "INSERT INTO approvals (" COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
+	struct store_query *query = store_query(tx, "INSERT INTO approvals (" COLUMNS
+	                                            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
 	store_bind_id(query, 1, &approval->device);
-	store_bind_id(query, 2, &approval->token);
-	store_bind_text(query, 3, str_from(approval->name));
-	store_bind_integer(query, 4, approval->number);
-	store_bind_text(query, 5, str_from(approval->group));
-	bind_clean(query, 6, approval->os);
-	bind_clean(query, 7, approval->arch);
-	bind_clean(query, 8, approval->version);
-	store_bind_blob(query, 9, approval->key_hash, sizeof approval->key_hash);
-	store_bind_text(query, 10, str_from(approval->address));
-	store_bind_integer(query, 11, approval->asked);
-	store_bind_text(query, 12, str_from(states[approval->state]));
+	store_bind_text(query, 2, str_from(kinds[approval->kind]));
+	store_bind_id(query, 3, &approval->token);
+	store_bind_text(query, 4, str_from(approval->name));
+	store_bind_integer(query, 5, approval->number);
+	store_bind_text(query, 6, str_from(approval->group));
+	bind_clean(query, 7, approval->os);
+	bind_clean(query, 8, approval->arch);
+	bind_clean(query, 9, approval->version);
+	store_bind_blob(query, 10, approval->key_hash, sizeof approval->key_hash);
+	store_bind_text(query, 11, str_from(approval->address));
+	store_bind_integer(query, 12, approval->asked);
+	store_bind_text(query, 13, str_from(states[approval->state]));
 	return store_exec(query);
+}
+
+static unsigned name_index(const char *const *names, unsigned n, const char *name)
+{
+	unsigned i = 0;
+	while (i < n - 1 && !str_is(str_from(name), names[i]))
+		i++;
+	return i;
 }
 
 static int approval_read(struct store_query *query, struct approval *ret)
 {
-	char state[16];
+	char kind[16], state[16];
 	store_id(query, 0, &ret->device);
-	store_id(query, 1, &ret->token);
-	store_text(query, 2, ret->name, sizeof ret->name);
-	ret->number = store_integer(query, 3);
-	store_text(query, 4, ret->group, sizeof ret->group);
-	store_text(query, 5, ret->os, sizeof ret->os);
-	store_text(query, 6, ret->arch, sizeof ret->arch);
-	store_text(query, 7, ret->version, sizeof ret->version);
-	store_blob(query, 8, ret->key_hash, sizeof ret->key_hash);
-	store_text(query, 9, ret->address, sizeof ret->address);
-	ret->asked = store_integer(query, 10);
-	store_text(query, 11, state, sizeof state);
-	ret->state = str_is(str_from(state), states[APPROVAL_APPROVED])  ? APPROVAL_APPROVED
-	             : str_is(str_from(state), states[APPROVAL_WAITING]) ? APPROVAL_WAITING
-	                                                                 : APPROVAL_REJECTED;
+	store_text(query, 1, kind, sizeof kind);
+	store_id(query, 2, &ret->token);
+	store_text(query, 3, ret->name, sizeof ret->name);
+	ret->number = store_integer(query, 4);
+	store_text(query, 5, ret->group, sizeof ret->group);
+	store_text(query, 6, ret->os, sizeof ret->os);
+	store_text(query, 7, ret->arch, sizeof ret->arch);
+	store_text(query, 8, ret->version, sizeof ret->version);
+	store_blob(query, 9, ret->key_hash, sizeof ret->key_hash);
+	store_text(query, 10, ret->address, sizeof ret->address);
+	ret->asked = store_integer(query, 11);
+	store_text(query, 12, state, sizeof state);
+	ret->kind = (enum approval_kind)name_index(kinds, sizeof kinds / sizeof *kinds, kind);
+	ret->state = (enum approval_state)name_index(states, sizeof states / sizeof *states, state);
 	return store_error(query);
 }
 
-int ca_approval_get(struct store_tx *tx, const struct id *device, struct approval *ret)
+int ca_approval_get(struct store_tx *tx, const struct id *device, enum approval_kind kind, struct approval *ret)
 {
-	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM approvals WHERE device = $1");
+	struct store_query *query = store_query(tx, "SELECT " COLUMNS " FROM approvals WHERE device = $1 AND kind = $2");
 	store_bind_id(query, 1, device);
+	store_bind_text(query, 2, str_from(kinds[kind]));
 	int rows = store_step(query);
 	return rows > 0 ? approval_read(query, ret) : rows < 0 ? rows : -E_NOT_FOUND;
 }
@@ -92,16 +111,32 @@ int ca_approval_each(struct store_tx *tx, int (*each)(void *ctx, const struct ap
 	return rows;
 }
 
-int ca_approval_decide(struct store_tx *tx, const struct id *device, enum approval_state state)
+int ca_approval_decide(struct store_tx *tx, const struct id *device, enum approval_kind kind, enum approval_state state)
 {
-	struct store_query *query = store_query(tx, "UPDATE approvals SET state = $1 WHERE device = $2 AND state = 'waiting'");
+	struct store_query *query =
+	        store_query(tx, "UPDATE approvals SET state = $1 WHERE device = $2 AND kind = $3 AND state = 'waiting'");
 	store_bind_text(query, 1, str_from(states[state]));
 	store_bind_id(query, 2, device);
+	store_bind_text(query, 3, str_from(kinds[kind]));
 	int err = store_exec(query);
 	return err < 0 ? err : store_changed(tx) ? 0 : -E_NOT_FOUND;
 }
 
-int ca_approval_prune(struct store_tx *tx)
+int ca_approval_forget(struct store_tx *tx, const struct id *device, enum approval_kind kind)
 {
-	return store_exec(store_query(tx, "DELETE FROM approvals WHERE token NOT IN (SELECT token FROM enrolments)"));
+	struct store_query *query = store_query(tx, "DELETE FROM approvals WHERE device = $1 AND kind = $2");
+	store_bind_id(query, 1, device);
+	store_bind_text(query, 2, str_from(kinds[kind]));
+	return store_exec(query);
+}
+
+int ca_approval_prune(struct store_tx *tx, int64_t now)
+{
+	int err = store_exec(
+	        store_query(tx, "DELETE FROM approvals WHERE kind = 'new' AND token NOT IN (SELECT token FROM enrolments)"));
+	if (err < 0)
+		return err;
+	struct store_query *query = store_query(tx, "DELETE FROM approvals WHERE kind <> 'new' AND asked < $1");
+	store_bind_integer(query, 1, now - CA_APPROVAL_SECONDS);
+	return store_exec(query);
 }

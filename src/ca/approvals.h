@@ -1,7 +1,8 @@
-/* ca/approvals.h: machines that wait for somebody to approve them, as the server's database keeps them.
+/* ca/approvals.h: what waits for somebody to approve it, as the server's database keeps it.
  *
  * A machine that comes with a join key made to approve (ca/records.h) has its enrolment completed, which uses the key once and gives it its id;
- * its certificate is issued, and the device exists, only when its row here says `approved`.
+ * its certificate is issued, and the device exists, only when its row here says `approved`.  One whose certificate expired longer ago than
+ * CA_RENEWAL_SECONDS waits for its renewal, and one that is frozen (ca/continuity.h) for what becomes of the copy.
  * All functions run inside a job (store/store.h) and return the store's errors besides those named.  Times are seconds since 1970 UTC. */
 #ifndef CA_APPROVALS_H
 #define CA_APPROVALS_H
@@ -9,11 +10,16 @@
 
 #define CA_APPROVALS_WAITING 10000 /* of all keys together */
 
+#define CA_APPROVAL_SECONDS ((int64_t)30 * 86400) /* of a renewal or copy: then it asks again */
+
 enum approval_state { APPROVAL_WAITING, APPROVAL_APPROVED, APPROVAL_REJECTED };
+enum approval_kind { APPROVAL_NEW, APPROVAL_RENEWAL, APPROVAL_COPY };
+const char *ca_approval_kind_name(enum approval_kind kind); /* "new", "renewal", "copy" */
 
 struct approval {
 	struct id device;
-	struct id token; /* of the enrolment */
+	enum approval_kind kind;
+	struct id token; /* of the enrolment of a new one */
 	char name[64];
 	int64_t number; /* behind the name */
 	char group[CA_GROUP_SIZE];
@@ -24,12 +30,14 @@ struct approval {
 	enum approval_state state;
 };
 
-int ca_approval_add(struct store_tx *tx, const struct approval *approval);               /* -E_EXISTS; -E_LIMIT */
-int ca_approval_get(struct store_tx *tx, const struct id *device, struct approval *ret); /* -E_NOT_FOUND */
+/* Instead of an older one of the kind, except of a new machine: -E_EXISTS; -E_LIMIT. */
+int ca_approval_add(struct store_tx *tx, const struct approval *approval);
+int ca_approval_get(struct store_tx *tx, const struct id *device, enum approval_kind kind, struct approval *ret); /* -E_NOT_FOUND */
 /* Those that wait, oldest first.  A negative answer ends the walk and is its result. */
 int ca_approval_each(struct store_tx *tx, int (*each)(void *ctx, const struct approval *approval), void *ctx);
 /* Of one that waits: -E_NOT_FOUND. */
-int ca_approval_decide(struct store_tx *tx, const struct id *device, enum approval_state state);
-/* Forgets those whose enrolment is forgotten. */
-int ca_approval_prune(struct store_tx *tx);
+int ca_approval_decide(struct store_tx *tx, const struct id *device, enum approval_kind kind, enum approval_state state);
+int ca_approval_forget(struct store_tx *tx, const struct id *device, enum approval_kind kind);
+/* Forgets new ones whose enrolment is forgotten, and others that are too old. */
+int ca_approval_prune(struct store_tx *tx, int64_t now);
 #endif

@@ -38,10 +38,10 @@ static int life(struct store_tx *tx, void *ctx)
 	struct approval approval = approval_of(7, NOW), read;
 	struct seen seen = { .n = 0 };
 	(void)ctx;
-	assert_int_equal(ca_approval_get(tx, &device, &read), -E_NOT_FOUND);
-	assert_int_equal(ca_approval_decide(tx, &device, APPROVAL_APPROVED), -E_NOT_FOUND);
+	assert_int_equal(ca_approval_get(tx, &device, APPROVAL_NEW, &read), -E_NOT_FOUND);
+	assert_int_equal(ca_approval_decide(tx, &device, APPROVAL_NEW, APPROVAL_APPROVED), -E_NOT_FOUND);
 	assert_int_equal(ca_approval_add(tx, &approval), 0);
-	assert_int_equal(ca_approval_get(tx, &device, &read), 0);
+	assert_int_equal(ca_approval_get(tx, &device, APPROVAL_NEW, &read), 0);
 	assert_int_equal(read.state, APPROVAL_WAITING);
 	assert_true(id_equal(&read.device, &device) && id_equal(&read.token, &device));
 	assert_string_equal(read.name, "web01");
@@ -62,20 +62,51 @@ static int life(struct store_tx *tx, void *ctx)
 	seen.n = 4;
 	assert_int_equal(ca_approval_each(tx, collect, &seen), -E_LIMIT);
 
-	assert_int_equal(ca_approval_decide(tx, &device, APPROVAL_APPROVED), 0);
-	assert_int_equal(ca_approval_decide(tx, &device, APPROVAL_REJECTED), -E_NOT_FOUND); /* decided once */
-	assert_int_equal(ca_approval_get(tx, &device, &read), 0);
+	assert_int_equal(ca_approval_decide(tx, &device, APPROVAL_NEW, APPROVAL_APPROVED), 0);
+	assert_int_equal(ca_approval_decide(tx, &device, APPROVAL_NEW, APPROVAL_REJECTED), -E_NOT_FOUND); /* decided once */
+	assert_int_equal(ca_approval_get(tx, &device, APPROVAL_NEW, &read), 0);
 	assert_int_equal(read.state, APPROVAL_APPROVED);
-	assert_int_equal(ca_approval_decide(tx, &other, APPROVAL_REJECTED), 0);
-	assert_int_equal(ca_approval_get(tx, &other, &read), 0);
+	assert_int_equal(ca_approval_decide(tx, &other, APPROVAL_NEW, APPROVAL_REJECTED), 0);
+	assert_int_equal(ca_approval_get(tx, &other, APPROVAL_NEW, &read), 0);
 	assert_int_equal(read.state, APPROVAL_REJECTED);
 	seen.n = 0;
 	assert_int_equal(ca_approval_each(tx, collect, &seen), 0);
 	assert_int_equal(seen.n, 0);
 
-	assert_int_equal(ca_approval_prune(tx), 0); /* no enrolment knows them */
-	assert_int_equal(ca_approval_get(tx, &device, &read), -E_NOT_FOUND);
+	assert_int_equal(ca_approval_prune(tx, NOW), 0); /* no enrolment knows them */
+	assert_int_equal(ca_approval_get(tx, &device, APPROVAL_NEW, &read), -E_NOT_FOUND);
 	return 0;
+}
+
+static int other_kinds(struct store_tx *tx, void *ctx)
+{
+	struct approval approval = approval_of(7, NOW), read;
+	struct seen seen = { .n = 0 };
+	(void)ctx;
+	assert_int_equal(ca_approval_add(tx, &approval), 0);
+	assert_int_equal(ca_approval_decide(tx, &device, APPROVAL_NEW, APPROVAL_APPROVED), 0);
+	approval.kind = APPROVAL_COPY;
+	assert_int_equal(ca_approval_add(tx, &approval), 0);
+	assert_int_equal(ca_approval_decide(tx, &device, APPROVAL_RENEWAL, APPROVAL_APPROVED), -E_NOT_FOUND);
+	assert_int_equal(ca_approval_decide(tx, &device, APPROVAL_COPY, APPROVAL_REJECTED), 0);
+	assert_int_equal(ca_approval_add(tx, &approval), 0); /* waits again */
+	assert_int_equal(ca_approval_each(tx, collect, &seen), 0);
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(ca_approval_get(tx, &device, APPROVAL_COPY, &read), 0);
+	assert_int_equal(read.kind, APPROVAL_COPY);
+	assert_int_equal(read.state, APPROVAL_WAITING);
+	assert_int_equal(ca_approval_get(tx, &device, APPROVAL_NEW, &read), 0);
+	assert_int_equal(read.state, APPROVAL_APPROVED);
+	assert_int_equal(ca_approval_prune(tx, NOW + CA_APPROVAL_SECONDS), 0);
+	assert_int_equal(ca_approval_get(tx, &device, APPROVAL_COPY, &read), 0);
+	assert_int_equal(ca_approval_prune(tx, NOW + CA_APPROVAL_SECONDS + 1), 0);
+	assert_int_equal(ca_approval_get(tx, &device, APPROVAL_COPY, &read), -E_NOT_FOUND);
+	return 0;
+}
+
+static void test_other_kinds(void **state)
+{
+	assert_int_equal(test_run(*state, other_kinds, NULL), 0);
 }
 
 static int twice(struct store_tx *tx, void *ctx)
@@ -99,11 +130,11 @@ static int kept_with_its_enrolment(struct store_tx *tx, void *ctx)
 	assert_int_equal(ca_enrolment_begin(tx, &key.id, STR("web01"), 7, NOW, &enrolment), 0);
 	approval.token = enrolment.token;
 	assert_int_equal(ca_approval_add(tx, &approval), 0);
-	assert_int_equal(ca_approval_prune(tx), 0);
-	assert_int_equal(ca_approval_get(tx, &device, &read), 0);
+	assert_int_equal(ca_approval_prune(tx, NOW), 0);
+	assert_int_equal(ca_approval_get(tx, &device, APPROVAL_NEW, &read), 0);
 	assert_int_equal(ca_join_prune(tx, NOW + 30 * 86400), 0);
-	assert_int_equal(ca_approval_prune(tx), 0);
-	assert_int_equal(ca_approval_get(tx, &device, &read), -E_NOT_FOUND);
+	assert_int_equal(ca_approval_prune(tx, NOW), 0);
+	assert_int_equal(ca_approval_get(tx, &device, APPROVAL_NEW, &read), -E_NOT_FOUND);
 	return 0;
 }
 
@@ -129,10 +160,10 @@ static int everything(struct store_tx *tx, void *ctx)
 	if (err == 0)
 		err = ca_approval_each(tx, collect, &seen);
 	if (err == 0)
-		err = ca_approval_decide(tx, &device, APPROVAL_APPROVED);
+		err = ca_approval_decide(tx, &device, APPROVAL_NEW, APPROVAL_APPROVED);
 	if (err == 0)
-		err = ca_approval_get(tx, &device, &read);
-	return err < 0 ? err : ca_approval_prune(tx);
+		err = ca_approval_get(tx, &device, APPROVAL_NEW, &read);
+	return err < 0 ? err : ca_approval_prune(tx, NOW);
 }
 
 static void test_life(void **state)
@@ -164,7 +195,8 @@ static void test_faults_everywhere(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
-	const struct CMUnitTest tests[] = { TEST(test_life), TEST(test_twice), TEST(test_kept_with_its_enrolment),
+	const struct CMUnitTest tests[] = { TEST(test_life),     TEST(test_other_kinds),
+		                            TEST(test_twice),    TEST(test_kept_with_its_enrolment),
 		                            TEST(test_too_many), TEST(test_faults_everywhere) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,8 +28,8 @@ const murmesh_SignedDocument *authority_policy(const struct authority *authority
 int authority_issue(const struct authority *authority, const struct certificate_order *order, const uint8_t *key, size_t key_len,
                     struct certificate **ret);
 
-/* Signs a grant (1) or an order (2) by the grant key. */
-enum authority_purpose { AUTHORITY_GRANT = 1, AUTHORITY_ORDER = 2 };
+/* Signs a grant, an order or the time by the grant key. */
+enum authority_purpose { AUTHORITY_GRANT = 1, AUTHORITY_ORDER = 2, AUTHORITY_TIME = 3 };
 int authority_sign(const struct authority *authority, enum authority_purpose purpose, const void *bytes, size_t len,
                    uint8_t out[KEY_SIGNATURE_MAX], size_t *ret_len);
 #endif

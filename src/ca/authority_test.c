@@ -91,7 +91,10 @@ static void assert_works(const struct authority *authority)
 	assert_int_equal(key_verify(grant_key, CONTEXT_ORDER, "grant", 5, signature, len), -E_SIGNATURE);
 	assert_int_equal(authority_sign(authority, AUTHORITY_ORDER, "order", 5, signature, &len), 0);
 	assert_int_equal(key_verify(grant_key, CONTEXT_ORDER, "order", 5, signature, len), 0);
-	assert_int_equal(authority_sign(authority, (enum authority_purpose)3, "other", 5, signature, &len), -E_DENIED);
+	assert_int_equal(authority_sign(authority, AUTHORITY_TIME, "time", 4, signature, &len), 0);
+	assert_int_equal(key_verify(grant_key, CONTEXT_TIME, "time", 4, signature, len), 0);
+	assert_int_equal(key_verify(grant_key, CONTEXT_ORDER, "time", 4, signature, len), -E_SIGNATURE);
+	assert_int_equal(authority_sign(authority, (enum authority_purpose)4, "other", 5, signature, &len), -E_DENIED);
 	/* leaves, by the chain */
 	struct certificate_order order = { .profile = CERTIFICATE_LEAF,
 		                           .identity = { *mesh, IDENTITY_USER, { { 1, 2, 3 } } },

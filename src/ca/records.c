@@ -78,6 +78,15 @@ int ca_join_key_use(struct store_tx *tx, const struct id *id, int64_t now)
 	return store_exec(query);
 }
 
+int ca_join_key_count(struct store_tx *tx, const struct id *created_by, int64_t since, int64_t *ret_count)
+{
+	struct store_query *query = store_query(tx, "SELECT count(*) FROM join_keys WHERE created_by = $1 AND created >= $2");
+	store_bind_id(query, 1, created_by);
+	store_bind_integer(query, 2, since);
+	*ret_count = store_step(query) > 0 ? store_integer(query, 0) : 0;
+	return store_error(query);
+}
+
 int ca_join_key_list(struct store_tx *tx, int (*each)(void *ctx, const struct join_key *key), void *ctx)
 {
 	int rows;
@@ -288,20 +297,32 @@ int ca_certificate_expires(struct store_tx *tx, const struct id *subject, enum i
 	return err;
 }
 
+static enum identity_kind kind_read(struct store_query *query, int column)
+{
+	char name[16];
+	unsigned kind = IDENTITY_NODE;
+	store_text(query, column, name, sizeof name);
+	while (kind < IDENTITY_COMPONENT && !str_is(str_from(name), identity_kind_name(kind)))
+		kind++;
+	return (enum identity_kind)kind;
+}
+
 int ca_certificate_each_revoked(struct store_tx *tx, int64_t since, int64_t now,
-                                int (*each)(void *ctx, const uint8_t key_hash[HASH_SIZE]), void *ctx)
+                                int (*each)(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE]), void *ctx)
 {
 	int rows;
 	uint8_t key_hash[HASH_SIZE];
-	struct store_query *query = store_query(tx, "SELECT key_hash FROM certificates WHERE revoked_at > 0 AND revoked_at >= $1"
-	                                            " AND not_after > $2 ORDER BY revoked_at");
+	struct store_query *query =
+	        store_query(tx, "SELECT key_hash, kind FROM certificates WHERE revoked_at > 0 AND revoked_at >= $1"
+	                        " AND not_after > $2 ORDER BY revoked_at");
 	store_bind_integer(query, 1, since);
 	store_bind_integer(query, 2, now);
 	while ((rows = store_step(query)) > 0) {
+		enum identity_kind kind = kind_read(query, 1);
 		store_blob(query, 0, key_hash, sizeof key_hash);
 		int err = store_error(query);
 		if (err == 0)
-			err = each(ctx, key_hash);
+			err = each(ctx, kind, key_hash);
 		if (err < 0)
 			return err;
 	}
@@ -324,7 +345,11 @@ int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFIC
 int ca_certificate_prune(struct store_tx *tx, int64_t now)
 {
 	struct store_query *query = store_query(
-	        tx, "DELETE FROM certificates WHERE revoked_at = 0 AND (not_after < $1 OR (not_after < $2 AND kind IN ($3, $4)))");
+	        tx,
+	        "DELETE FROM certificates WHERE revoked_at = 0 AND (not_after < $1 AND EXISTS (SELECT 1 FROM certificates AS newer"
+	        " WHERE newer.subject = certificates.subject AND newer.kind = certificates.kind AND newer.not_after > "
+	        "certificates.not_after)"
+	        " OR (not_after < $2 AND kind IN ($3, $4)))");
 	store_bind_integer(query, 1, now - CA_RENEWAL_SECONDS);
 	store_bind_integer(query, 2, now);
 	store_bind_text(query, 3, str_from(identity_kind_name(IDENTITY_USER)));

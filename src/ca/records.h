@@ -25,7 +25,7 @@ struct join_key {
 	int64_t created, expires;
 	int64_t uses_left; /* 1 to CA_USES_MAX when added */
 	char group[CA_GROUP_SIZE];
-	struct id created_by;              /* user */
+	struct id created_by;              /* user, or device: for a copy of it */
 	char network[NETWORK_RANGES_SIZE]; /* ranges that it works from (os/network.h); "" = everywhere */
 	bool approve;                      /* who comes with it waits until somebody approves (ca/approvals.h) */
 };
@@ -37,6 +37,8 @@ int ca_join_key_get(struct store_tx *tx, const struct id *id, struct join_key *r
 int ca_join_key_find(struct store_tx *tx, const struct id *id, int64_t now, struct join_key *ret);
 /* Uses it once; errors as above. */
 int ca_join_key_use(struct store_tx *tx, const struct id *id, int64_t now);
+/* How many this user or device made since then. */
+int ca_join_key_count(struct store_tx *tx, const struct id *created_by, int64_t since, int64_t *ret_count);
 /* Oldest first, used up and expired ones too.  A negative answer ends the walk and is its result. */
 int ca_join_key_list(struct store_tx *tx, int (*each)(void *ctx, const struct join_key *key), void *ctx);
 /* Forgets keys, with their enrolments, that expired a week ago, and enrolments that did not go on for an hour. */
@@ -90,12 +92,12 @@ int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t
 int ca_certificate_expires(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t *ret_expires);
 /* The key hashes of revoked certificates that would still be good, of those revoked at or after that time. */
 int ca_certificate_each_revoked(struct store_tx *tx, int64_t since, int64_t now,
-                                int (*each)(void *ctx, const uint8_t key_hash[HASH_SIZE]), void *ctx);
+                                int (*each)(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE]), void *ctx);
 /* Whether this certificate, or any with the same key, was revoked. */
 int ca_certificate_is_revoked(struct store_tx *tx, const uint8_t serial[CERTIFICATE_SERIAL_SIZE], const uint8_t key_hash[HASH_SIZE],
                               bool *ret_revoked);
-/* Forgets certificates that can no longer be renewed: of machines when expired for 90 days, of users and components when expired.
- * Revoked ones stay: their keys never come back. */
+/* Forgets certificates that are of no use any more: of machines when expired for 90 days, but the last of each kind, which says what its key is;
+ * of users and components when expired.  Revoked ones stay: their keys never come back. */
 #define CA_RENEWAL_SECONDS ((int64_t)90 * 86400)
 int ca_certificate_prune(struct store_tx *tx, int64_t now);
 #endif

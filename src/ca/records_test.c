@@ -304,8 +304,9 @@ static int certificates(struct store_tx *tx, void *ctx)
 	return 0;
 }
 
-static int hash_collect(void *ctx, const uint8_t key_hash[HASH_SIZE])
+static int hash_collect(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
 {
+	assert_int_equal(kind, IDENTITY_MANAGER);
 	char *hashes = ctx;
 	size_t len = strlen(hashes);
 	snprintf(hashes + len, 64 - len, "%u ", key_hash[0]);
@@ -357,10 +358,15 @@ static int prune_certificates(struct store_tx *tx, void *ctx)
 	assert_int_equal(ca_certificate_add(tx, &user), -E_EXISTS);
 	assert_int_equal(ca_certificate_prune(tx, user.not_after + 1), 0);
 	assert_int_equal(ca_certificate_add(tx, &user), 0);
+	struct certificate_record renewed = record_with(3, 2, 12);
+	renewed.not_after++;
+	assert_int_equal(ca_certificate_add(tx, &renewed), 0);
 	assert_int_equal(ca_certificate_prune(tx, renewable_until), 0);
 	assert_int_equal(add_certificate(tx, 2, 2, 12), -E_EXISTS);
 	assert_int_equal(ca_certificate_prune(tx, renewable_until + 1), 0);
 	assert_int_equal(add_certificate(tx, 2, 2, 12), 0);
+	assert_int_equal(ca_certificate_prune(tx, renewable_until + 1000000), 0);
+	assert_int_equal(ca_certificate_add(tx, &renewed), -E_EXISTS); /* the last one says what its key is */
 	assert_true(revoked(tx, 1, 11));
 	return 0;
 }

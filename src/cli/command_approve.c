@@ -7,6 +7,7 @@ static const struct cli_column columns[] = {
 	{ "id", CLI_COLUMN_VALUE, true },
 	{ "name", CLI_COLUMN_VALUE, true },
 	{ "full_name" },
+	{ "kind" },
 	{ "fingerprint" },
 	{ "address" },
 	{ "group" },
@@ -21,9 +22,10 @@ static json_t *approval_json(const murmesh_Approval *approval)
 {
 	char id[ID_TEXT_SIZE];
 	hex_encode(approval->device, sizeof approval->device, id);
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "id", id, "name",
-	                 cli_json_text(str_from(approval->name)), "full_name", cli_json_text(str_from(approval->full_name)),
-	                 "fingerprint", cli_json_text(str_from(approval->fingerprint)), "address",
+	const char *kind = approval->kind[0] ? approval->kind : "new";
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "id", id, "name",
+	                 cli_json_text(str_from(approval->name)), "full_name", cli_json_text(str_from(approval->full_name)), "kind",
+	                 cli_json_text(str_from(kind)), "fingerprint", cli_json_text(str_from(approval->fingerprint)), "address",
 	                 cli_json_text(str_from(approval->address)), "group", cli_json_text(str_from(approval->group)), "os",
 	                 cli_json_text(str_from(approval->os)), "arch", cli_json_text(str_from(approval->arch)), "version",
 	                 cli_json_text(str_from(approval->version)), "asked", (json_int_t)approval->asked);
@@ -51,9 +53,19 @@ static int list(struct session *session, const struct cli *cli)
 	return CLI_OK;
 }
 
+static const char *outcome(const murmesh_Approval *approval, const murmesh_ApprovalDecision *decision)
+{
+	if (!str_is(str_from(approval->kind), "copy"))
+		return decision->approve ? "is approved; it is online within half a minute" : "is rejected";
+	if (decision->same)
+		return "goes on as one machine; it is online within half a minute";
+	return decision->approve ? "goes on, and its copy becomes a machine of its own within half a minute"
+	                         : "goes on, and its copy is shut out";
+}
+
 static int decide(struct session *session, const struct cli *cli, const char *selector, bool approve)
 {
-	murmesh_ApprovalDecision request = { .approve = approve };
+	murmesh_ApprovalDecision request = { .approve = approve, .same = approve && cli_given(cli, "same") };
 	murmesh_Approval reply;
 	int err = str_copy(str_from(selector), request.selector, sizeof request.selector);
 	if (err == 0)
@@ -65,7 +77,7 @@ static int decide(struct session *session, const struct cli *cli, const char *se
 		return session_fail(session, err, approve ? "the machine was not approved" : "the machine was not rejected");
 	if (cli_format(cli) >= CLI_JSON)
 		return cli_json_line(cli, approval_json(&reply)) < 0;
-	cli_note(cli, "%s %s", reply.full_name, approve ? "is approved; it is online within half a minute" : "is rejected");
+	cli_note(cli, "%s %s", reply.full_name, outcome(&reply, &request));
 	return CLI_OK;
 }
 
@@ -93,10 +105,17 @@ static int run_reject(const struct cli *cli)
 	return decide_all(cli, false);
 }
 
+static const struct cli_option approve_options[] = {
+	{ "same", 0, NULL, CLI_FLAG, "of a copy: there is one machine only, whose disk was put back to an earlier state", NULL, 0 },
+	{ 0 },
+};
+
 static const struct cli_example approve_examples[] = {
 	{ "murmesh approve", "who waits, with the fingerprint that the machine shows too" },
 	{ "murmesh approve web02", "lets it in" },
 	{ "murmesh approve 9f86d081884c7d65", "the one with that fingerprint" },
+	{ "murmesh approve web03", "kind copy, two machines show one identity: the copy becomes a machine of its own" },
+	{ "murmesh approve --same web03", "kind copy, but it is one machine that was restored from a snapshot" },
 	{ 0 },
 };
 
@@ -104,6 +123,7 @@ const struct cli_command command_approve = {
 	.name = "approve",
 	.summary = "let machines in that wait for it; without a name, list them",
 	.usage = "[NAME|FINGERPRINT]...",
+	.options = approve_options,
 	.examples = approve_examples,
 	.run = run_approve,
 	.operands_most = 100,
@@ -111,6 +131,7 @@ const struct cli_command command_approve = {
 
 static const struct cli_example reject_examples[] = {
 	{ "murmesh reject web02", "its join key's use is spent; it needs another line" },
+	{ "murmesh reject web03", "kind copy: the copy is shut out, the machine itself goes on" },
 	{ 0 },
 };
 

@@ -72,7 +72,9 @@ struct certificate_order {
 int certificate_issue(const struct certificate_order *order, const struct key *subject, const struct certificate *issuer,
                       const struct key *issuer_key, struct certificate **ret);
 
-/* Does leaf chain to root through intermediate at that moment, is it of one of these kinds, of that mesh?
+#define CERTIFICATE_ANY_TIME INT64_MIN
+/* Does leaf chain to root through intermediate at that moment (CERTIFICATE_ANY_TIME: whether or not all are in force), is it of one of these kinds,
+ * of that mesh?
  * intermediate NULL: the root issued it.  kinds: bits 1 << enum identity_kind.  0, -E_CERTIFICATE, _EXPIRED, _FOREIGN, _IDENTITY, _USAGE. */
 int certificate_verify(const struct certificate *leaf, const struct certificate *intermediate, const struct certificate *root,
                        const struct id *mesh, unsigned kinds, int64_t now, struct identity *ret);

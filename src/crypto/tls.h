@@ -23,6 +23,8 @@ enum tls_verify {
 	TLS_VERIFY_UNKNOWN, /* client that has no pin yet: as PIN, for whichever root is sent.  It may be anybody: say nothing, ask a person */
 };
 
+#define TLS_TIME_UNKNOWN CERTIFICATE_ANY_TIME
+
 struct tls_settings {
 	bool server;
 	enum tls_verify verify;
@@ -41,7 +43,9 @@ struct tls_settings {
 	const char *const *alpn;
 	bool alpn_optional;   /* server: a client that offers none is let in; one that offers only others is refused always */
 	size_t read_ahead;    /* bytes taken from the transport at once; 0 = 32 KiB; legs: 256 KiB */
-	int64_t (*now)(void); /* trusted time in seconds; NULL = the wall clock */
+	/* Trusted time in seconds; NULL = the wall clock.  TLS_TIME_UNKNOWN: a peer's certificates count as in force, and what it says the time is
+	 * can be held against them (tls_peer()). */
+	int64_t (*now)(void);
 };
 /* -E_CERTIFICATE: leaf and key do not fit together, a server has none, or what verify needs is missing. */
 int tls_context_new(const struct tls_settings *settings, struct tls_context **ret);

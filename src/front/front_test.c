@@ -371,8 +371,9 @@ static void ipv6_and_mapped_addresses(void **state)
 {
 	struct place *place;
 	if (setup_at(state, "::") < 0) {
-		fd_close(((struct place *)*state)->listener);
-		skip();
+		int err = ((struct place *)*state)->listener;
+		assert_true(err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL);
+		skip(); /* there is no IPv6 here */
 	}
 	place = *state;
 	place->settings.max_loopback = 1;

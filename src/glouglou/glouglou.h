@@ -48,6 +48,8 @@ struct gg_address {
 	uint8_t bytes[16]; /* IPv4: the first 4, the others 0 */
 	bool v6;
 };
+/* Of the 16 bytes of an IPv6 address (IPv4 as IPv6 becomes IPv4), or the 4 of another. */
+struct gg_address gg_address_from(const void *bytes, bool v6);
 struct gg_process {
 	uint64_t pid;   /* 0 = not known */
 	uint64_t start; /* milliseconds since 1970 */

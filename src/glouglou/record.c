@@ -46,14 +46,20 @@ const struct gg_record_type *gg_record_find(const struct gg_module *module, uint
 
 /* ---- reading ---- */
 
+struct gg_address gg_address_from(const void *bytes, bool v6)
+{
+	bool v4_as_v6 = v6 && memcmp(bytes, mapped, sizeof mapped) == 0;
+	struct gg_address address = { .v6 = v6 && !v4_as_v6 };
+	memcpy(address.bytes, (const uint8_t *)bytes + (v4_as_v6 ? sizeof mapped : 0), address.v6 ? 16 : 4);
+	return address;
+}
+
 static enum gg_bad address_read(struct reader *r, bool v6, struct gg_address *ret)
 {
 	const uint8_t *bytes;
 	if (reader_bytes(r, v6 ? 16 : 4, &bytes) < 0)
 		return GG_BAD_BODY;
-	bool v4 = !v6 || memcmp(bytes, mapped, sizeof mapped) == 0;
-	*ret = (struct gg_address){ .v6 = !v4 };
-	memcpy(ret->bytes, v6 && v4 ? bytes + sizeof mapped : bytes, v4 ? 4 : 16);
+	*ret = gg_address_from(bytes, v6);
 	return GG_OK;
 }
 

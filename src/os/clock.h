@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 uint64_t clock_monotonic_us(void); /* microseconds since some moment of this boot */
+int64_t clock_boot_s(void);        /* seconds since this boot, those asleep too */
 int64_t clock_wall_s(void);        /* seconds since 1970-01-01 UTC */
 /* RFC 3339 in UTC, "2026-11-22T00:39:34Z". */
 #define CLOCK_TEXT_SIZE 32

@@ -1,36 +1,17 @@
 #include "os/sources.h"
 
-#include <errno.h>
-
 #include "base/err.h"
 #include "base/test.h"
 #include "os/fd.h"
-#include "os/socket.h"
+#include "os/testing.h"
 
 static const uint8_t seed[16] = { 1 };
-
-/* The accepted end of a connection that comes from the address. */
-static int connection_from(const char *address, int *ret_client)
-{
-	struct socket_address bound;
-	assert_int_equal(socket_address_parse(str_from(address), 0, &bound), 0);
-	int listener = socket_listen(&bound), accepted;
-	assert_true(listener >= 0);
-	assert_int_equal(socket_local(listener, &bound), 0);
-	*ret_client = socket_connect(&bound);
-	assert_true(*ret_client >= 0);
-	while ((accepted = socket_accept(listener)) == -EAGAIN)
-		;
-	assert_true(accepted >= 0);
-	fd_close(listener);
-	return accepted;
-}
 
 static void test_limit(void **state)
 {
 	struct sources *sources = sources_new(seed, 2, (struct sources_limits){ .each = 1, .loopback = 2 });
 	struct source *first, *second, *more;
-	int client, fd = connection_from("127.0.0.1", &client);
+	int client, fd = test_connection_from("127.0.0.1", &client);
 	(void)state;
 	assert_int_equal(sources_take(sources, fd, &first), 0);
 	assert_int_equal(sources_take(sources, fd, &second), 0);
@@ -51,7 +32,7 @@ static void test_room(void **state)
 {
 	struct sources *sources = sources_new(seed, 1, (struct sources_limits){ 1, 1 });
 	struct source *first, *other;
-	int clients[2], fds[2] = { connection_from("127.0.0.1", &clients[0]), connection_from("::1", &clients[1]) };
+	int clients[2], fds[2] = { test_connection_from("127.0.0.1", &clients[0]), test_connection_from("::1", &clients[1]) };
 	(void)state;
 	assert_int_equal(sources_take(sources, fds[0], &first), 0);
 	assert_int_equal(sources_take(sources, fds[1], &other), -E_FULL);
@@ -79,7 +60,7 @@ static int take(void *ctx)
 
 static void test_memory(void **state)
 {
-	int client, fd = connection_from("127.0.0.1", &client);
+	int client, fd = test_connection_from("127.0.0.1", &client);
 	(void)state;
 	assert_true(test_each_fault(take, &fd) > 0);
 	fd_close(fd);

@@ -1,6 +1,7 @@
 /* probe/module.h: what a module of the probe has to offer, and what it gets.  A module is a folder in probe/modules/ and a .ggspec. */
 #ifndef PROBE_MODULE_H
 #define PROBE_MODULE_H
+#include "base/list.h"
 #include "gg_modules.h"
 #include "probe/probe.h"
 
@@ -16,6 +17,17 @@ struct probe_module {
 	void *(*close)(void *module); /* accepts NULL, returns NULL */
 };
 extern const struct probe_module probe_process, probe_network;
+
+/* The next that a keyframe has to name goes from `due` back into `all`.  NULL: all were named. */
+static inline struct list *probe_keyframe_take(struct list *due, struct list *all)
+{
+	struct list *node = due->next;
+	if (list_empty(due))
+		return NULL;
+	list_remove(node);
+	list_append(all, node);
+	return node;
+}
 
 struct io_loop *probe_loop(struct probe *probe);
 const struct probe_settings *probe_settings(const struct probe *probe);

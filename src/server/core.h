@@ -5,6 +5,7 @@
 #include "account/account.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "ca/approvals.h"
 #include "crypto/certificate.h"
 #include "fleet/query.h"
 #include "io/io.h"
@@ -51,6 +52,8 @@ struct core {
 	char address[128], domain[128];
 	int local_fd;
 	bool described;
+	murmesh_SignedTime time; /* of this minute */
+	bool has_time;
 };
 
 /* ---- role_core.c: jobs ---- */
@@ -154,8 +157,6 @@ int core_selection_begin(struct core_request *request, const char *text, enum co
 int core_selection_run(struct store_tx *tx, struct core_request *request, const struct user *user, struct core_rows *rows);
 /* In a job: one that is not retired and within the user's reach.  -E_NOT_FOUND. */
 int core_device_get(struct store_tx *tx, const struct user *user, const struct id *id, struct device *ret);
-/* In a job: a new one. */
-int core_device_make(struct store_tx *tx, const struct device *device, const struct device_platform *platform, struct device *ret);
 void core_device_fill(const struct core *core, const struct device *device, murmesh_Device *ret);
 bool core_device_row(const struct core_request *request, size_t *at, void *message);
 
@@ -191,16 +192,33 @@ void core_enrol_user(struct core *core, struct rpc_call *call, const struct id *
 /* ---- core_key.c ---- */
 int core_key_begin(struct core_request *request);
 int core_key_run(struct store_tx *tx, struct core_request *request);
+/* A new key, and the line that people give to machines; wipe both. */
+struct join_line;
+int core_line_make(const struct core *core, struct join_line *ret, char *ret_text);
 
 /* ---- core_approve.c ---- */
-struct approval;
-int core_approval_ask(struct store_tx *tx, struct approval *approval); /* in a job: it waits from now on */
+/* In a job: */
+int core_approval_ask(struct store_tx *tx, struct approval *approval);                              /* it waits from now on */
+int core_approval_device(struct store_tx *tx, const struct approval *approval, struct device *ret); /* a new one is let in */
+void core_approval_of_device(const struct device *device, enum approval_kind kind, struct approval *ret);
 int core_approvals_run(struct store_tx *tx, struct core_request *request);
 int core_approval_run(struct store_tx *tx, struct core_request *request);
 int core_approval_by_id_run(struct store_tx *tx, struct core_request *request); /* of the console */
 void core_approval_done(struct core_request *request);
 void core_approval_fill(const struct approval *approval, murmesh_Approval *ret);
 bool core_approval_seen(const struct approval *approval, const struct user *user); /* may he decide it? */
+
+/* ---- core_copy.c ---- */
+/* In a job: may who shows this number go on as the device (ca_continuity_check())?  -E_FROZEN with ret_asked (whose device is else left as it was):
+ * commit, and give it to core_copy_seen(). */
+int core_copy_check(struct store_tx *tx, const struct device *device, uint64_t shown, const char *address,
+                    struct approval *ret_asked);
+void core_copy_seen(struct core *core, const struct approval *asked);
+void core_copy_split(void *ctx, struct rpc_call *call, const void *request);
+
+/* ---- core_time.c ---- */
+void core_time_sign(struct core *core); /* every minute */
+void core_time_welcome(const struct core *core, murmesh_Welcome *welcome);
 
 /* ---- core_tunnel.c ---- */
 void core_tunnel_open(void *ctx, struct rpc_call *call, const void *request);
@@ -301,4 +319,7 @@ void core_policy_reload(void *ctx, struct rpc_call *call, const void *message); 
 int core_revoke_follow(void *ctx, struct rpc_call *call); /* Core.Revocations */
 /* On the loop, after certificates of these were revoked: so that link hears of it. */
 void core_revoke_tell(struct core *core);
+/* For an agent's link.  In a job: the keys of all users that are revoked and would else be good; on the loop: the next frame of them. */
+int core_revoked_users(struct store_tx *tx, struct core_rows *rows);
+bool core_revoked_frame(const struct core_rows *rows, size_t *at, murmesh_Frame *ret);
 #endif

@@ -1,7 +1,8 @@
-/* Machines that wait until somebody approves them (ca/approvals.h). */
+/* What waits until somebody approves it (ca/approvals.h). */
 #include "base/encode.h"
 #include "base/err.h"
 #include "ca/approvals.h"
+#include "ca/continuity.h"
 #include "os/clock.h"
 #include "server/core.h"
 
@@ -14,18 +15,48 @@ static void full_name_of(const struct approval *approval, char out[FLEET_FULL_NA
 	fleet_full_name(&device, out);
 }
 
+/* "" of a copy: it has the same key as the machine itself. */
+static void fingerprint_of(const struct approval *approval, char out[2 * HASH_SIZE + 1])
+{
+	out[0] = 0;
+	if (approval->kind != APPROVAL_COPY)
+		hex_encode(approval->key_hash, sizeof approval->key_hash, out);
+}
+
+/* For audit. */
+static void detail_of(const struct approval *approval, char *out, size_t size)
+{
+	char fingerprint[2 * HASH_SIZE + 1];
+	fingerprint_of(approval, fingerprint);
+	snprintf(out, size, "%s%s", fingerprint[0] ? "fingerprint " : "", fingerprint);
+}
+
 /* ---- the machine asks ---- */
+
+void core_approval_of_device(const struct device *device, enum approval_kind kind, struct approval *ret)
+{
+	*ret = (struct approval){ .device = device->id, .kind = kind, .number = device->token };
+	str_copy(str_from(device->name), ret->name, sizeof ret->name);
+	str_copy(str_from(device->group), ret->group, sizeof ret->group);
+	str_copy(str_from(device->os), ret->os, sizeof ret->os);
+	str_copy(str_from(device->arch), ret->arch, sizeof ret->arch);
+	str_copy(str_from(device->version), ret->version, sizeof ret->version);
+}
 
 int core_approval_ask(struct store_tx *tx, struct approval *approval)
 {
-	char full_name[FLEET_FULL_NAME], detail[192], fingerprint[2 * HASH_SIZE + 1];
+	static const char *const actions[] = { [APPROVAL_NEW] = "approval asked for",
+		                               [APPROVAL_RENEWAL] = "approval of a late renewal asked for",
+		                               [APPROVAL_COPY] = "two machines showed one identity" };
+	char full_name[FLEET_FULL_NAME], detail[192], fingerprint[96];
 	approval->asked = clock_wall_s();
 	approval->state = APPROVAL_WAITING;
 	full_name_of(approval, full_name);
-	hex_encode(approval->key_hash, sizeof approval->key_hash, fingerprint);
-	snprintf(detail, sizeof detail, "from %s, fingerprint %s", approval->address, fingerprint);
+	detail_of(approval, fingerprint, sizeof fingerprint);
+	snprintf(detail, sizeof detail, "%s%s%s%s", approval->address[0] ? "from " : "", approval->address,
+	         approval->address[0] && fingerprint[0] ? ", " : "", fingerprint);
 	int err = ca_approval_add(tx, approval);
-	return err < 0 ? err : core_audit(tx, full_name, "approval asked for", full_name, detail);
+	return err < 0 ? err : core_audit(tx, full_name, actions[approval->kind], full_name, detail);
 }
 
 /* ---- a user decides ---- */
@@ -34,7 +65,7 @@ void core_approval_fill(const struct approval *approval, murmesh_Approval *ret)
 {
 	*ret = (murmesh_Approval){ .asked = approval->asked };
 	memcpy(ret->device, approval->device.bytes, sizeof ret->device);
-	hex_encode(approval->key_hash, sizeof approval->key_hash, ret->fingerprint);
+	fingerprint_of(approval, ret->fingerprint);
 	str_copy(str_from(approval->name), ret->name, sizeof ret->name);
 	full_name_of(approval, ret->full_name);
 	str_copy(str_from(approval->group), ret->group, sizeof ret->group);
@@ -42,6 +73,7 @@ void core_approval_fill(const struct approval *approval, murmesh_Approval *ret)
 	str_copy(str_from(approval->arch), ret->arch, sizeof ret->arch);
 	str_copy(str_from(approval->version), ret->version, sizeof ret->version);
 	str_copy(str_from(approval->address), ret->address, sizeof ret->address);
+	str_copy(str_from(ca_approval_kind_name(approval->kind)), ret->kind, sizeof ret->kind);
 }
 
 bool core_approval_seen(const struct approval *approval, const struct user *user)
@@ -62,7 +94,7 @@ static bool is_meant(const struct approval *approval, struct str selector)
 	char full_name[FLEET_FULL_NAME], id[ID_TEXT_SIZE], fingerprint[2 * HASH_SIZE + 1];
 	full_name_of(approval, full_name);
 	id_format(&approval->device, id);
-	hex_encode(approval->key_hash, sizeof approval->key_hash, fingerprint);
+	fingerprint_of(approval, fingerprint);
 	return str_equal_nocase(selector, str_from(approval->name)) || str_equal_nocase(selector, str_from(full_name)) ||
 	       str_is(selector, id) || (selector.len >= FINGERPRINT_DIGITS && str_starts(str_from(fingerprint), selector));
 }
@@ -95,42 +127,67 @@ int core_approvals_run(struct store_tx *tx, struct core_request *request)
 	return err < 0 ? err : ca_approval_each(tx, on_row, &walk);
 }
 
-static int device_make(struct store_tx *tx, const struct approval *approval, struct device *ret)
+int core_approval_device(struct store_tx *tx, const struct approval *approval, struct device *ret)
 {
-	struct device device = { .id = approval->device, .token = approval->number };
+	struct device device = { .id = approval->device, .token = approval->number, .created = clock_wall_s() };
 	const struct device_platform platform = { .os = str_from(approval->os),
 		                                  .arch = str_from(approval->arch),
 		                                  .version = str_from(approval->version) };
 	str_copy(str_from(approval->name), device.name, sizeof device.name);
 	str_copy(str_from(approval->group), device.group, sizeof device.group);
-	return core_device_make(tx, &device, &platform, ret);
+	int err = fleet_device_add(tx, &device);
+	if (err == 0)
+		err = fleet_device_update(tx, &device.id, &platform);
+	return err < 0 ? err : fleet_device_get(tx, &device.id, ret);
 }
 
-/* Leaves the approval in rows, and behind it the device when there is one now. */
-static int decide(struct store_tx *tx, struct core_request *request, const struct user *user, struct approval *approval,
-                  bool approve)
+struct decision {
+	struct str selector;
+	bool approve, same;
+};
+
+static enum ca_copy copy_of(const struct decision *decision)
 {
-	char full_name[FLEET_FULL_NAME], detail[96], fingerprint[2 * HASH_SIZE + 1];
+	return decision->same ? CA_COPY_NONE : decision->approve ? CA_COPY_LET_IN : CA_COPY_SHUT_OUT;
+}
+
+static const char *action_of(const struct approval *approval, const struct decision *decision)
+{
+	static const char *const actions[][2] = { [APPROVAL_NEW] = { "rejected", "approved" },
+		                                  [APPROVAL_RENEWAL] = { "late renewal rejected", "late renewal approved" },
+		                                  [APPROVAL_COPY] = { "copy shut out", "copy let in as a machine of its own" } };
+	return decision->same ? "copy taken for the machine itself" : actions[approval->kind][decision->approve];
+}
+
+/* Leaves the approval in rows, and behind it the device when there is a new one. */
+static int decide(struct store_tx *tx, struct core_request *request, const struct user *user, struct approval *approval,
+                  const struct decision *decision)
+{
+	char full_name[FLEET_FULL_NAME], detail[96];
 	struct device device;
-	approval->state = approve ? APPROVAL_APPROVED : APPROVAL_REJECTED;
+	bool joins = approval->kind == APPROVAL_NEW && decision->approve;
+	approval->state = decision->approve || decision->same ? APPROVAL_APPROVED : APPROVAL_REJECTED;
 	core_approval_fill(approval, request->reply);
-	int err = ca_approval_decide(tx, &approval->device, approval->state);
+	int err = decision->same && approval->kind != APPROVAL_COPY ? -E_USAGE : 0;
+	if (err == 0)
+		err = ca_approval_decide(tx, &approval->device, approval->kind, approval->state);
 	if (err == 0)
 		err = core_rows_add(&request->rows, approval, sizeof *approval);
-	if (err == 0 && approve)
-		err = device_make(tx, approval, &device);
-	if (err == 0 && approve)
+	if (err == 0 && joins)
+		err = core_approval_device(tx, approval, &device);
+	if (err == 0 && joins)
 		err = core_rows_device(&request->rows, &device);
+	if (err == 0 && approval->kind == APPROVAL_COPY)
+		err = ca_continuity_decide(tx, &approval->device, copy_of(decision));
 	full_name_of(approval, full_name);
-	hex_encode(approval->key_hash, sizeof approval->key_hash, fingerprint);
-	snprintf(detail, sizeof detail, "fingerprint %s", fingerprint);
-	return err < 0 ? err : core_audit(tx, user->name, approve ? "approved" : "rejected", full_name, detail);
+	detail_of(approval, detail, sizeof detail);
+	return err < 0 ? err : core_audit(tx, user->name, action_of(approval, decision), full_name, detail);
 }
 
-static int selected_run(struct store_tx *tx, struct core_request *request, struct str selector, bool approve)
+static int selected_run(struct store_tx *tx, struct core_request *request, const struct decision *decision)
 {
 	struct user user;
-	struct walk walk = { .user = &user, .selector = selector };
+	struct walk walk = { .user = &user, .selector = decision->selector };
 	int err = core_caller_check(tx, &request->caller, ACCOUNT_KEY_NEW, &user);
 	if (err == 0)
 		err = ca_approval_each(tx, on_candidate, &walk);
@@ -140,13 +197,14 @@ static int selected_run(struct store_tx *tx, struct core_request *request, struc
 		snprintf(request->base.why, sizeof request->base.why, "%u machines with that name wait for approval", walk.n_found);
 		err = -E_AMBIGUOUS;
 	}
-	return err < 0 ? err : decide(tx, request, &user, &walk.found, approve);
+	return err < 0 ? err : decide(tx, request, &user, &walk.found, decision);
 }
 
 int core_approval_run(struct store_tx *tx, struct core_request *request)
 {
 	const murmesh_ApprovalDecision *message = request->message;
-	return selected_run(tx, request, str_from(message->selector), message->approve);
+	const struct decision decision = { str_from(message->selector), message->approve, message->same };
+	return selected_run(tx, request, &decision);
 }
 
 int core_approval_by_id_run(struct store_tx *tx, struct core_request *request)
@@ -154,7 +212,8 @@ int core_approval_by_id_run(struct store_tx *tx, struct core_request *request)
 	const murmesh_ConsoleApprovalDecision *message = request->message;
 	char text[ID_TEXT_SIZE];
 	hex_encode(message->device, sizeof message->device, text);
-	return selected_run(tx, request, str_from(text), message->approve);
+	const struct decision decision = { str_from(text), message->approve, message->same };
+	return selected_run(tx, request, &decision);
 }
 
 void core_approval_done(struct core_request *request)

@@ -248,6 +248,69 @@ static void test_slow_watch(void **state)
 	assert_int_equal(test_end_await(f), -E_FLOW);
 }
 
+/* ---- a database that does nothing ---- */
+
+struct gate {
+	struct store_job job;
+	struct io_loop *loop;
+	int ends[2];
+};
+
+static int gate_run(struct store_tx *tx, struct store_job *job)
+{
+	char c;
+	(void)tx;
+	return read(((struct gate *)job)->ends[0], &c, 1) == 1 ? 0 : -E_CLOSED;
+}
+
+static void gate_done(struct store_job *job, int err)
+{
+	assert_int_equal(err, 0);
+	io_loop_stop(((struct gate *)job)->loop);
+}
+
+static void gate_open(struct gate *gate)
+{
+	assert_int_equal(write(gate->ends[1], "x", 1), 1);
+}
+
+static void on_nobody_answered(void *ctx)
+{
+	gate_open(ctx);
+	fail_msg("nobody answered");
+}
+
+static void nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+/* Who waits for it is refused after a while; who comes then is refused at once, and is not left to the timer that refuses who waits. */
+static void test_slow_database(void **state)
+{
+	struct test_core *f = *state;
+	murmesh_SessionRequest me;
+	murmesh_PasswordLogin login = { .name = "root", .password = "correct horse" };
+	struct gate gate = { .job.run = gate_run, .job.done = gate_done, .loop = f->core.loop };
+	struct io_timer *watchdog = io_timer_new(f->core.loop, on_nobody_answered, &gate);
+	assert_int_equal(pipe(gate.ends), 0);
+	test_login_root(f, me.session);
+	io_timer_start(watchdog, 60000, 0);
+	assert_int_equal(store_submit(f->core.store, &gate.job), 0);
+	assert_int_equal(test_ask(f, &rpc_Console_Me, &me), -E_BUSY);
+	io_timer_free(f->core.patience);
+	f->core.patience = io_timer_new(f->core.loop, nothing, NULL);
+	assert_int_equal(test_ask(f, &rpc_Console_Me, &me), -E_BUSY);
+	assert_string_equal(f->why, "the database is slow at the moment");
+	assert_int_equal(test_ask(f, &rpc_Console_LoginByPassword, &login), -E_BUSY);
+	gate_open(&gate);
+	io_loop_run(f->core.loop);
+	assert_int_equal(test_ask(f, &rpc_Console_Me, &me), 0);
+	io_timer_free(watchdog);
+	close(gate.ends[0]);
+	close(gate.ends[1]);
+}
+
 /* ---- the audit log ---- */
 
 static int damage(struct store_tx *tx, void *ctx)
@@ -312,9 +375,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_core_setup, test_core_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_first_login), TEST(test_no_hash_role), TEST(test_step_up_and_password),        TEST(test_totp),
-		TEST(test_sessions),    TEST(test_watch),        TEST(test_watch_ends_with_its_session), TEST(test_slow_watch),
-		TEST(test_audit),
+		TEST(test_first_login),   TEST(test_no_hash_role), TEST(test_step_up_and_password),        TEST(test_totp),
+		TEST(test_sessions),      TEST(test_watch),        TEST(test_watch_ends_with_its_session), TEST(test_slow_watch),
+		TEST(test_slow_database), TEST(test_audit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

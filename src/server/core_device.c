@@ -97,16 +97,6 @@ int core_device_get(struct store_tx *tx, const struct user *user, const struct i
 	return 0;
 }
 
-int core_device_make(struct store_tx *tx, const struct device *device, const struct device_platform *platform, struct device *ret)
-{
-	struct device made = *device;
-	made.created = clock_wall_s();
-	int err = fleet_device_add(tx, &made);
-	if (err == 0)
-		err = fleet_device_update(tx, &made.id, platform);
-	return err < 0 ? err : fleet_device_get(tx, &made.id, ret);
-}
-
 /* ---- ListDevices ---- */
 
 void core_device_fill(const struct core *core, const struct device *device, murmesh_Device *ret)

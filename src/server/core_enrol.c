@@ -79,6 +79,7 @@ struct certificate_job {
 	struct certificate_record record;
 	struct device added;   /* a new one; else its id is zero */
 	bool pending;          /* it waits for approval */
+	int refused;           /* after something was kept about it */
 	struct approval asked; /* now; else its id is zero */
 	const char *action;    /* for audit */
 	char actor[128];
@@ -153,6 +154,10 @@ static void pending_done(struct certificate_job *job)
 static void decide_done(struct core_job *base)
 {
 	struct certificate_job *job = (struct certificate_job *)base;
+	if (job->refused) {
+		core_copy_seen(base->core, &job->asked);
+		return core_job_fail(base, job->refused, NULL);
+	}
 	if (job->pending)
 		return pending_done(job);
 	if (!id_is_zero(&job->added.id))
@@ -198,42 +203,12 @@ static void issue_for(struct certificate_job *job, murmesh_CertificateKind kind,
 	job->issue.names_count = kind == murmesh_CertificateKind_NODE;
 }
 
-static int proof_check(struct store_tx *tx, const murmesh_CheckedRequest *request, const struct enrolment *enrolment,
-                       const char *full_name)
+static int proof_check(const struct join_key *key, const murmesh_CheckedRequest *request, const char *full_name)
 {
-	struct join_key key;
 	uint8_t proof[HASH_SIZE];
-	int err = ca_join_key_get(tx, &enrolment->key, &key);
-	if (err < 0)
-		return err;
-	join_proof(key.secret_key, request->csr_hash, str_from(full_name), proof);
-	bool here = !key.network[0] || network_ranges_have(str_from(key.network), str_from(request->address));
-	mem_wipe(&key, sizeof key);
+	join_proof(key->secret_key, request->csr_hash, str_from(full_name), proof);
+	bool here = !key->network[0] || network_ranges_have(str_from(key->network), str_from(request->address));
 	return !hash_equal(proof, request->request.proof) ? -E_KEY_PROOF : here ? 0 : -E_KEY_NETWORK;
-}
-
-/* The group that the join key puts machines into (one of an older version that is no group any more: none), and whether they wait there. */
-static int key_terms(struct store_tx *tx, const struct enrolment *enrolment, char group[FLEET_GROUP_SIZE], bool *ret_approve)
-{
-	struct join_key key = { 0 };
-	int err = ca_join_key_get(tx, &enrolment->key, &key);
-	if (err == 0 && fleet_group_parse(str_from(key.group), group) < 0)
-		group[0] = 0;
-	*ret_approve = key.approve;
-	mem_wipe(&key, sizeof key);
-	return err;
-}
-
-static int device_make(struct store_tx *tx, struct certificate_job *job, const struct enrolment *enrolment, const char *group)
-{
-	const murmesh_CertificateRequest *request = &job->request.request;
-	struct device device = { .id = enrolment->device, .token = enrolment->number };
-	const struct device_platform platform = { .os = str_from(request->os),
-		                                  .arch = str_from(request->arch),
-		                                  .version = str_from(request->version) };
-	str_copy(str_from(enrolment->name), device.name, sizeof device.name);
-	str_copy(str_from(group), device.group, sizeof device.group);
-	return core_device_make(tx, &device, &platform, &job->added);
 }
 
 /* May this machine, which enrolled before, have another certificate? */
@@ -248,55 +223,54 @@ static int device_check(struct store_tx *tx, const struct id *id, struct device 
 	return err < 0 ? err : recent < CERTIFICATES_PER_DAY ? 0 : -E_LIMIT;
 }
 
-static int wait_begin(struct store_tx *tx, struct certificate_job *job, const struct enrolment *enrolment, const char *group)
+/* A new machine, into the group that its join key says (one of an older version that is no group any more: none). */
+static void new_fill(const struct certificate_job *job, const struct enrolment *enrolment, const struct join_key *key,
+                     struct approval *ret)
 {
 	const murmesh_CertificateRequest *request = &job->request.request;
-	struct approval approval = { .device = enrolment->device, .token = enrolment->token, .number = enrolment->number };
-	str_copy(str_from(enrolment->name), approval.name, sizeof approval.name);
-	str_copy(str_from(group), approval.group, sizeof approval.group);
-	str_copy(str_from(request->os), approval.os, sizeof approval.os);
-	str_copy(str_from(request->arch), approval.arch, sizeof approval.arch);
-	str_copy(str_from(request->version), approval.version, sizeof approval.version);
-	str_copy(str_from(job->request.address), approval.address, sizeof approval.address);
-	hash_sha256(job->request.key.bytes, job->request.key.size, approval.key_hash);
-	int err = core_approval_ask(tx, &approval);
-	job->asked = approval;
-	return err;
+	*ret = (struct approval){ .device = enrolment->device, .token = enrolment->token, .number = enrolment->number };
+	str_copy(str_from(enrolment->name), ret->name, sizeof ret->name);
+	if (fleet_group_parse(str_from(key->group), ret->group) < 0)
+		ret->group[0] = 0;
+	str_copy(str_from(request->os), ret->os, sizeof ret->os);
+	str_copy(str_from(request->arch), ret->arch, sizeof ret->arch);
+	str_copy(str_from(request->version), ret->version, sizeof ret->version);
+	str_copy(str_from(job->request.address), ret->address, sizeof ret->address);
+	hash_sha256(job->request.key.bytes, job->request.key.size, ret->key_hash);
 }
 
 /* It has asked before: how is it now?  One that nobody knows of any more does not get in. */
-static int wait_check(struct store_tx *tx, struct certificate_job *job, const struct enrolment *enrolment)
+static int wait_check(struct store_tx *tx, struct certificate_job *job, const struct id *device)
 {
 	struct approval approval;
-	int err = ca_approval_get(tx, &enrolment->device, &approval);
+	int err = ca_approval_get(tx, device, APPROVAL_NEW, &approval);
 	if (err < 0)
 		return err == -E_NOT_FOUND ? -E_REJECTED : err;
 	job->pending = approval.state == APPROVAL_WAITING;
 	return approval.state == APPROVAL_REJECTED ? -E_REJECTED : 0;
 }
 
-static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct id *token, struct enrolment *enrolment)
+static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct join_key *key, struct enrolment *enrolment)
 {
-	char group[FLEET_GROUP_SIZE];
+	struct approval new;
 	struct device device;
-	struct id id;
-	bool again, approve = false;
+	struct id id, token = enrolment->token;
+	bool again;
 	random_id(&id);
-	int err = ca_enrolment_complete(tx, token, job->request.csr_hash, &id, clock_wall_s(), enrolment, &again);
-	if (err == 0)
-		err = key_terms(tx, enrolment, group, &approve);
+	int err = ca_enrolment_complete(tx, &token, job->request.csr_hash, &id, clock_wall_s(), enrolment, &again);
 	if (err < 0)
 		return err;
-	if (approve && !again) {
+	new_fill(job, enrolment, key, &new);
+	if (key->approve && !again) {
 		job->pending = true;
-		return wait_begin(tx, job, enrolment, group);
+		err = core_approval_ask(tx, &new);
+		job->asked = new;
+		return err;
 	}
-	err = approve ? wait_check(tx, job, enrolment) : 0;
+	err = key->approve ? wait_check(tx, job, &enrolment->device) : 0;
 	if (err < 0 || job->pending)
 		return err;
-	if (again)
-		return device_check(tx, &enrolment->device, &device);
-	return device_make(tx, job, enrolment, group);
+	return again ? device_check(tx, &enrolment->device, &device) : core_approval_device(tx, &new, &job->added);
 }
 
 /* The management part's certificate comes after the machine's own. */
@@ -306,28 +280,86 @@ static int manager_decide(struct store_tx *tx, const struct enrolment *enrolment
 	return id_is_zero(&enrolment->device) ? -E_DENIED : device_check(tx, &enrolment->device, &device);
 }
 
+static void full_name_of(const struct enrolment *enrolment, char out[FLEET_FULL_NAME])
+{
+	struct device device = { .token = enrolment->number };
+	str_copy(str_from(enrolment->name), device.name, sizeof device.name);
+	fleet_full_name(&device, out);
+}
+
 static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
 {
 	const murmesh_CertificateRequest *request = &job->request.request;
 	struct enrolment enrolment;
+	struct join_key key;
 	struct id token;
-	char full_name[sizeof job->issue.common_name];
+	char full_name[FLEET_FULL_NAME];
 	memcpy(token.bytes, request->enrolment, sizeof token.bytes);
 	int err = ca_enrolment_get(tx, &token, &enrolment);
+	if (err == 0)
+		err = ca_join_key_get(tx, &enrolment.key, &key);
 	if (err < 0)
 		return err == -E_NOT_FOUND ? -E_KEY_UNKNOWN : err;
-	snprintf(full_name, sizeof full_name, "%s-%u", enrolment.name, (unsigned)enrolment.number);
-	err = proof_check(tx, &job->request, &enrolment, full_name);
+	full_name_of(&enrolment, full_name);
+	err = proof_check(&key, &job->request, full_name);
+	mem_wipe(key.secret_key, sizeof key.secret_key);
 	if (err == 0 && request->kind == murmesh_CertificateKind_NODE)
-		err = node_decide(tx, job, &token, &enrolment);
+		err = node_decide(tx, job, &key, &enrolment);
 	else if (err == 0)
 		err = request->kind == murmesh_CertificateKind_MANAGER ? manager_decide(tx, &enrolment) : -E_DENIED;
 	if (err < 0)
 		return err;
-	snprintf(full_name, sizeof full_name, "%s-%u", enrolment.name, (unsigned)enrolment.number);
+	full_name_of(&enrolment, full_name);
 	snprintf(job->actor, sizeof job->actor, "device %s", full_name);
 	issue_for(job, request->kind, &enrolment.device, full_name);
 	return 0;
+}
+
+/* ---- renewal ---- */
+
+/* Whose certificate expired long ago waits for a person, as a new machine does; approved, it is renewed once. */
+static int late_decide(struct store_tx *tx, struct certificate_job *job, const struct device *device)
+{
+	struct approval approval;
+	int err = ca_approval_get(tx, &device->id, APPROVAL_RENEWAL, &approval);
+	if (err == 0 && approval.state == APPROVAL_APPROVED)
+		return ca_approval_forget(tx, &device->id, APPROVAL_RENEWAL);
+	if (err == 0 && approval.state == APPROVAL_REJECTED)
+		return -E_REJECTED;
+	if (err < 0 && err != -E_NOT_FOUND)
+		return err;
+	job->pending = true;
+	if (err == 0)
+		return 0;
+	core_approval_of_device(device, APPROVAL_RENEWAL, &approval);
+	str_copy(str_from(job->request.address), approval.address, sizeof approval.address);
+	hash_sha256(job->request.key.bytes, job->request.key.size, approval.key_hash);
+	err = core_approval_ask(tx, &approval);
+	job->asked = approval;
+	return err;
+}
+
+/* It showed a certificate that has expired, and that it has the key of it. */
+static int expired_decide(struct store_tx *tx, struct certificate_job *job, const struct device *device)
+{
+	struct certificate_record record = { .kind = IDENTITY_NODE, .subject = device->id };
+	bool revoked, other;
+	hash_sha256(job->request.key.bytes, job->request.key.size, record.key_hash);
+	int err = ca_certificate_is_revoked(tx, record.serial, record.key_hash, &revoked);
+	if (err == 0 && revoked)
+		err = -E_REVOKED;
+	if (err == 0)
+		err = ca_certificate_has_other_key(tx, &record, &other);
+	if (err == 0 && other)
+		err = -E_DENIED;
+	if (err == 0)
+		err = core_copy_check(tx, device, job->request.continuation, job->request.address, &job->asked);
+	if (err == -E_FROZEN && !id_is_zero(&job->asked.device)) {
+		job->refused = err;
+		return 0;
+	}
+	job->action = "certificate renewed after it had expired";
+	return err == 0 && clock_wall_s() - job->request.expired > CA_RENEWAL_SECONDS ? late_decide(tx, job, device) : err;
 }
 
 static int renew_decide(struct store_tx *tx, struct certificate_job *job)
@@ -335,12 +367,21 @@ static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 	struct device device;
 	char full_name[FLEET_FULL_NAME];
 	int err = device_check(tx, &job->peer.id, &device);
-	if (err < 0)
+	if (err == 0 && job->request.expired)
+		err = expired_decide(tx, job, &device);
+	if (err < 0 || job->refused)
 		return err;
 	fleet_full_name(&device, full_name);
 	snprintf(job->actor, sizeof job->actor, "device %s", full_name);
-	issue_for(job, murmesh_CertificateKind_NODE, &device.id, full_name);
+	issue_for(job, job->request.kind, &device.id, full_name);
 	return 0;
+}
+
+static bool renewal_parse(struct certificate_job *job)
+{
+	return identity_parse(str_from(job->request.peer), &job->peer) == 0 && job->peer.kind == IDENTITY_NODE &&
+	       (job->request.kind == murmesh_CertificateKind_NODE ||
+	        (job->request.kind == murmesh_CertificateKind_MANAGER && !job->request.expired));
 }
 
 void core_enrol_certify(void *ctx, struct rpc_call *call, const void *message)
@@ -352,7 +393,7 @@ void core_enrol_certify(void *ctx, struct rpc_call *call, const void *message)
 	if (!job)
 		return;
 	job->request = *request;
-	if (peer.len && (identity_parse(peer, &job->peer) < 0 || job->peer.kind != IDENTITY_NODE))
+	if (peer.len && !renewal_parse(job))
 		return core_job_fail(&job->base, -E_DENIED, NULL);
 	core_job_submit(&job->base);
 }

@@ -52,19 +52,26 @@ static int key_limits(struct core_request *request, struct join_key *key)
 	return key->network[0] ? network_ranges_check(str_from(key->network)) : 0;
 }
 
+int core_line_make(const struct core *core, struct join_line *ret, char *ret_text)
+{
+	int err = line_address(core, ret);
+	if (err < 0)
+		return err;
+	random_id(&ret->key);
+	random_bytes(ret->secret, sizeof ret->secret);
+	return join_line_format(ret, ret_text);
+}
+
 int core_key_begin(struct core_request *request)
 {
 	struct join_line line;
 	murmesh_JoinKey *reply = request->reply;
-	int err = request->base.core->described ? line_address(request->base.core, &line) : -E_BUSY;
+	int err = request->base.core->described ? core_line_make(request->base.core, &line, reply->join) : -E_BUSY;
 	if (err < 0)
 		return err;
-	random_id(&line.key);
-	random_bytes(line.secret, sizeof line.secret);
 	memcpy(reply->key_id, line.key.bytes, sizeof reply->key_id);
-	err = join_line_format(&line, reply->join);
 	mem_wipe(&line, sizeof line);
-	return err;
+	return 0;
 }
 
 /* The secret is in the line only; the database keeps what checks its proofs. */

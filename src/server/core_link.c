@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "ca/continuity.h"
 #include "os/clock.h"
 #include "os/log.h"
 #include "server/core.h"
@@ -18,7 +19,7 @@ struct device_link {
 	unsigned hellos; /* jobs that still point here */
 	int64_t inventories_since;
 	unsigned inventories; /* of this minute */
-	bool registered;
+	bool registered, continued;
 };
 
 static void link_release(struct device_link *link)
@@ -33,6 +34,10 @@ struct hello_job {
 	struct id id;
 	struct device device; /* as it is afterwards */
 	murmesh_Hello hello;
+	uint64_t continuation;
+	struct core_rows revoked; /* keys of users */
+	struct approval asked;    /* about a copy */
+	bool frozen;
 };
 
 struct seen_job {
@@ -78,6 +83,14 @@ static int hello_run(struct store_tx *tx, struct core_job *job)
 	int err = fleet_device_get(tx, &hello->id, &hello->device);
 	if (err == -E_NOT_FOUND || (err == 0 && hello->device.retired))
 		return -E_REVOKED;
+	if (err == 0)
+		err = core_copy_check(tx, &hello->device, hello->hello.continuation, "", &hello->asked);
+	if (err == -E_FROZEN && !id_is_zero(&hello->asked.device)) {
+		hello->frozen = true;
+		return 0;
+	}
+	if (err == 0)
+		err = ca_continuity_next(tx, &hello->id, hello->hello.continuation, &hello->continuation);
 	const struct device_platform platform = { .os = str_from(hello->hello.os),
 		                                  .arch = str_from(hello->hello.arch),
 		                                  .version = str_from(hello->hello.version) };
@@ -85,7 +98,18 @@ static int hello_run(struct store_tx *tx, struct core_job *job)
 		err = fleet_device_update(tx, &hello->id, &platform);
 	if (err == 0)
 		err = fleet_device_seen(tx, &hello->id, clock_wall_s());
+	if (err == 0)
+		err = core_revoked_users(tx, &hello->revoked);
 	return err < 0 ? err : fleet_device_get(tx, &hello->id, &hello->device);
+}
+
+static int revoked_send(const struct hello_job *hello)
+{
+	static murmesh_Frame frame;
+	int err = 0;
+	for (size_t at = 0; err == 0 && core_revoked_frame(&hello->revoked, &at, &frame);)
+		err = rpc_call_send(hello->link->call, &frame);
+	return err;
 }
 
 /* The newest link of a device supersedes the older one: a machine that roams comes back before its old link is known to be dead. */
@@ -106,12 +130,20 @@ static void hello_done(struct core_job *job)
 	struct hello_job *hello = (struct hello_job *)job;
 	struct device_link *link = hello->link;
 	murmesh_Frame frame = { .which_body = murmesh_Frame_welcome_tag };
+	if (hello->frozen) {
+		core_copy_seen(job->core, &hello->asked);
+		return core_job_fail(job, -E_FROZEN, NULL);
+	}
 	int err = link->call ? link_register(link) : 0;
 	if (link->call && err == 0) {
+		frame.body.welcome.continuation = hello->continuation;
+		core_time_welcome(job->core, &frame.body.welcome);
 		str_copy(STR(MURMESH_VERSION), frame.body.welcome.version, sizeof frame.body.welcome.version);
 		frame.body.welcome.server_time = clock_wall_s();
 		core_policy_welcome(job->core, hello->hello.policy_version, &frame.body.welcome);
 		err = rpc_call_send(link->call, &frame);
+		if (err == 0)
+			err = revoked_send(hello);
 		core_watch_device(job->core, &hello->device, NULL);
 	}
 	if (err < 0)
@@ -121,7 +153,9 @@ static void hello_done(struct core_job *job)
 
 static void hello_ended(struct core_job *job)
 {
-	struct device_link *link = ((struct hello_job *)job)->link;
+	struct hello_job *hello = (struct hello_job *)job;
+	struct device_link *link = hello->link;
+	core_rows_done(&hello->revoked);
 	link->hellos--;
 	link_release(link);
 }
@@ -139,6 +173,41 @@ static void on_hello(struct device_link *link, const murmesh_Hello *message)
 	hello->id = link->device;
 	hello->hello = *message;
 	core_job_submit(&hello->base);
+}
+
+/* ---- the number of a welcome is kept ---- */
+
+struct kept_job {
+	struct store_job job;
+	struct id id;
+	uint64_t number;
+};
+
+static int kept_run(struct store_tx *tx, struct store_job *job)
+{
+	const struct kept_job *kept = (const struct kept_job *)job;
+	return ca_continuity_keep(tx, &kept->id, kept->number);
+}
+
+static void kept_done(struct store_job *job, int err)
+{
+	if (err < 0)
+		log_limited(LOG_WARNING, "a link's number was not kept: %s %s", err_text(err), job->detail);
+	mem_free(job);
+}
+
+static void on_continued(struct device_link *link, uint64_t number)
+{
+	struct kept_job *kept = link->registered && !link->continued ? mem_alloc(sizeof *kept) : NULL;
+	if (!kept)
+		return;
+	link->continued = true; /* once: each is a job */
+	kept->job.run = kept_run;
+	kept->job.done = kept_done;
+	kept->id = link->device;
+	kept->number = number;
+	if (store_submit(link->core->store, &kept->job) < 0)
+		mem_free(kept);
 }
 
 /* ---- inventories ---- */
@@ -236,6 +305,9 @@ static void on_message(void *ctx, const void *message)
 		break;
 	case murmesh_Frame_inventory_tag:
 		on_inventory(link, &frame->body.inventory);
+		break;
+	case murmesh_Frame_continued_tag:
+		on_continued(link, frame->body.continued.continuation);
 		break;
 	default: /* of a newer version */
 		break;

@@ -28,6 +28,7 @@ static const struct core_method methods[] = {
 	UNARY(Core_ComponentCertificate, LINK_ITSELF, core_enrol_component),
 	UNARY(Core_UserLogin, LINK_ITSELF, core_user_login),
 	OPEN(Core_Revocations, LINK_ITSELF, core_revoke_follow),
+	UNARY(CertificationManager_Split, NODE_PEER, core_copy_split),
 	OPEN(Core_CaChanges, LINK_ITSELF, core_policy_follow),
 	OPEN(MessageRouter_Link, NODE_PEER, core_link_open),
 	UNARY(Tunnels_Open, USER_PEER, core_tunnel_open),

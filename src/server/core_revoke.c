@@ -1,4 +1,5 @@
-/* Revoked certificates, for the link role: it refuses whoever shows one, and ends who has. */
+/* Revoked certificates, for the link role: it refuses whoever shows one, and ends who has; those of users for all agents too, which do the same with
+ * the legs that they serve, whoever brought these. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "ca/records.h"
@@ -13,9 +14,31 @@ struct follower {
 	size_t sent;
 };
 
-static int hash_add(void *ctx, const uint8_t key_hash[HASH_SIZE])
+static int hash_add(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
 {
+	(void)kind;
 	return core_rows_add(ctx, key_hash, HASH_SIZE);
+}
+
+static int user_hash_add(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
+{
+	return kind == IDENTITY_USER ? core_rows_add(ctx, key_hash, HASH_SIZE) : 0;
+}
+
+int core_revoked_users(struct store_tx *tx, struct core_rows *rows)
+{
+	return ca_certificate_each_revoked(tx, 0, clock_wall_s(), user_hash_add, rows);
+}
+
+bool core_revoked_frame(const struct core_rows *rows, size_t *at, murmesh_Frame *ret)
+{
+	*ret = (murmesh_Frame){ .which_body = murmesh_Frame_revoked_tag };
+	murmesh_RevokedKeys *revoked = &ret->body.revoked;
+	size_t most = sizeof revoked->key_hashes / sizeof *revoked->key_hashes;
+	while (revoked->key_hashes_count < most &&
+	       core_rows_next(rows, at, revoked->key_hashes[revoked->key_hashes_count], HASH_SIZE))
+		revoked->key_hashes_count++;
+	return revoked->key_hashes_count > 0;
 }
 
 static int follow_run(struct store_tx *tx, struct core_job *job)
@@ -94,13 +117,21 @@ int core_revoke_follow(void *ctx, struct rpc_call *call)
 struct tell_job {
 	struct store_job job;
 	struct core *core;
-	struct core_rows rows;
+	struct core_rows rows, users;
 };
+
+/* Of both the same rows: a worker's job has one walk. */
+static int recent_add(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
+{
+	struct tell_job *tell = ctx;
+	int err = hash_add(&tell->rows, kind, key_hash);
+	return err < 0 ? err : user_hash_add(&tell->users, kind, key_hash);
+}
 
 static int tell_run(struct store_tx *tx, struct store_job *job)
 {
 	int64_t now = clock_wall_s();
-	return ca_certificate_each_revoked(tx, now - RECENT_S, now, hash_add, &((struct tell_job *)job)->rows);
+	return ca_certificate_each_revoked(tx, now - RECENT_S, now, recent_add, job);
 }
 
 static void rows_tell(struct core *core, const struct core_rows *rows)
@@ -111,7 +142,7 @@ static void rows_tell(struct core *core, const struct core_rows *rows)
 		size_t from = 0;
 		int err = 0;
 		while (err == 0 && core_rows_next(rows, &from, key_hash, sizeof key_hash))
-			err = hash_add(&follower->rows, key_hash);
+			err = core_rows_add(&follower->rows, key_hash, HASH_SIZE);
 		if (err < 0)
 			rpc_call_finish(follower->base.call, err, NULL); /* it follows anew */
 		else
@@ -119,14 +150,24 @@ static void rows_tell(struct core *core, const struct core_rows *rows)
 	}
 }
 
+static void users_tell(struct core *core, const struct core_rows *rows)
+{
+	static murmesh_Frame frame;
+	for (size_t at = 0; core_revoked_frame(rows, &at, &frame);)
+		core_link_send_all(core, &frame);
+}
+
 static void tell_done(struct store_job *job, int err)
 {
 	struct tell_job *tell = (struct tell_job *)job;
 	if (err < 0)
 		log_limited(LOG_WARNING, "revoked certificates could not be told of: %s %s", err_text(err), job->detail);
-	else
+	else {
 		rows_tell(tell->core, &tell->rows);
+		users_tell(tell->core, &tell->users);
+	}
 	core_rows_done(&tell->rows);
+	core_rows_done(&tell->users);
 	mem_free(tell);
 }
 

@@ -87,6 +87,7 @@ static int watch_run(struct store_tx *tx, struct core_job *job)
 {
 	struct watch *watch = (struct watch *)job;
 	int err = core_caller_check(tx, &watch->caller, ACCOUNT_LIST, &watch->user);
+	watch->whole = true;
 	return err < 0 ? err : watch->kind->run(tx, watch);
 }
 
@@ -311,7 +312,6 @@ static int task_add(void *ctx, const struct task *task)
 
 static int tasks_run(struct store_tx *tx, struct watch *watch)
 {
-	watch->whole = true;
 	return task_list(tx, task_add, watch);
 }
 
@@ -362,7 +362,6 @@ static int approval_add(void *ctx, const struct approval *approval)
 
 static int approvals_run(struct store_tx *tx, struct watch *watch)
 {
-	watch->whole = true;
 	return ca_approval_each(tx, approval_add, watch);
 }
 
@@ -415,7 +414,7 @@ void core_watch_approval(struct core *core, const struct approval *approval)
 static int session_run(struct store_tx *tx, struct watch *watch)
 {
 	(void)tx;
-	watch->whole = true;
+	(void)watch;
 	return 0;
 }
 

@@ -1,8 +1,6 @@
 /* server/link_login.h: Login.Password at the link role: reads the CSR, asks core, and bounds what strangers can make the server work.
  *
- * At once 6 attempts are with core (whose argon2id takes 19 MiB and tens of milliseconds each), 4 of one address.  The answer to a failed one
- * waits a second, and until then counts for its address: so one address has at most 4 failures a second.  More: -E_BUSY, before anything
- * is computed. */
+ * 6 attempts at once, 4 of one address (account/attempts.h). */
 #ifndef SERVER_LINK_LOGIN_H
 #define SERVER_LINK_LOGIN_H
 #include "fleet.pb.h"

@@ -246,6 +246,7 @@ static void on_described(void *ctx, int err, const char *why, const void *respon
 	core->mesh = *(const murmesh_CertificateReply *)response;
 	memcpy(core->mesh_id.bytes, core->mesh.device_id, sizeof core->mesh_id.bytes);
 	core->described = true;
+	core_time_sign(core);
 	core_policy_described(core);
 	priv_child_ready(core->child);
 }
@@ -353,7 +354,7 @@ static int prune_run(struct store_tx *tx, struct store_job *job)
 	(void)job;
 	int err = ca_join_prune(tx, clock_wall_s());
 	if (err == 0)
-		err = ca_approval_prune(tx);
+		err = ca_approval_prune(tx, clock_wall_s());
 	if (err == 0)
 		err = ca_certificate_prune(tx, clock_wall_s());
 	if (err == 0)
@@ -383,6 +384,7 @@ static void on_housekeeping(void *ctx)
 static void on_minute(void *ctx)
 {
 	core_watch_check(ctx);
+	core_time_sign(ctx);
 }
 
 /* ---- the role ---- */

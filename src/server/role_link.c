@@ -25,6 +25,14 @@
 #define RETRY_MS      50
 #define LEAVE_MS      500 /* in which who is shut out hears why */
 
+#define FORMERS_MAX (sizeof((murmesh_CertificateReply *)0)->former / sizeof *((murmesh_CertificateReply *)0)->former)
+
+/* Whose certificates count. */
+struct issuers {
+	struct certificate *root, *intermediate, *formers[FORMERS_MAX];
+	size_t n_formers;
+};
+
 struct link_role {
 	struct priv_child *child;
 	struct io_loop *loop;
@@ -32,6 +40,8 @@ struct link_role {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
 	struct rpc_connection *core, *collect;
 	struct key *key;
+	struct issuers issuers;
+	struct id mesh;
 	struct tls_context *tls;                /* connections made under an older one keep it */
 	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
 	size_t n_clients, n_strangers;
@@ -114,13 +124,61 @@ static void on_request_certificate(void *ctx, struct rpc_call *call, const void 
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
+static int expired_verify(const struct link_role *role, const struct certificate *leaf, struct identity *ret)
+{
+	const struct issuers *issuers = &role->issuers;
+	int err = certificate_verify(leaf, issuers->intermediate, issuers->root, &role->mesh, 1u << IDENTITY_NODE,
+	                             CERTIFICATE_ANY_TIME, ret);
+	for (size_t i = 0; err == -E_CERTIFICATE && i < issuers->n_formers; i++)
+		err = certificate_verify(leaf, issuers->formers[i], issuers->root, &role->mesh, 1u << IDENTITY_NODE,
+		                         CERTIFICATE_ANY_TIME, ret);
+	return err;
+}
+
+/* A certificate that has expired, of this mesh: whose, and when.  That its key is there shows the request's signature. */
+static int expired_read(const struct link_role *role, const murmesh_RenewRequest *request, murmesh_CheckedRequest *checked)
+{
+	struct certificate *leaf = NULL;
+	struct certificate_info info;
+	struct identity identity;
+	uint8_t key[KEY_PUBLIC_MAX], key_hash[HASH_SIZE];
+	size_t key_len;
+	int err = certificate_read(request->leaf.bytes, request->leaf.size, &leaf);
+	if (err == 0)
+		err = certificate_inspect(leaf, &info);
+	if (err == 0)
+		err = expired_verify(role, leaf, &identity);
+	if (err == 0)
+		err = certificate_request_read(request->csr.bytes, request->csr.size, key, &key_len);
+	certificate_free(leaf);
+	if (err < 0)
+		return err;
+	hash_sha256(key, key_len, key_hash);
+	if (!hash_equal(key_hash, info.key_hash))
+		return -E_CERTIFICATE;
+	identity_format(&identity, checked->peer);
+	checked->expired = info.not_after;
+	checked->continuation = request->continuation;
+	return 0;
+}
+
 static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *message)
 {
 	static murmesh_CheckedRequest checked;
 	const murmesh_RenewRequest *request = message;
+	struct client *client = ctx;
+	const struct identity *peer = rpc_call_peer(call);
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
-	identity_format(rpc_call_peer(call), checked.peer);
-	certify(((struct client *)ctx)->role, call, request->csr.bytes, request->csr.size, &checked);
+	checked.kind = request->kind;
+	socket_peer_host(stream_fd(rpc_connection_stream(client->connection)), checked.address);
+	int err = peer ? 0 : expired_read(client->role, request, &checked);
+	if (err == 0 && peer && peer->kind != IDENTITY_NODE)
+		err = -E_DENIED;
+	if (err < 0)
+		return rpc_call_finish(call, err, NULL);
+	if (peer)
+		identity_format(peer, checked.peer);
+	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
 static void on_login(void *ctx, struct rpc_call *call, const void *message)
@@ -139,7 +197,8 @@ static int on_reports(void *ctx, struct rpc_call *call)
 static const struct rpc_service services[] = {
 	{ &rpc_CertificationManager_RequestToken, ANYONE, NULL, NULL },
 	{ &rpc_CertificationManager_RequestCertificate, ANYONE, on_request_certificate, NULL },
-	{ &rpc_CertificationManager_RenewCertificate, NODES, on_renew_certificate, NULL },
+	{ &rpc_CertificationManager_RenewCertificate, ANYONE, on_renew_certificate, NULL },
+	{ &rpc_CertificationManager_Split, NODES, NULL, NULL },
 	{ &rpc_Login_Password, ANYONE, on_login, NULL },
 	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
 	{ &rpc_Reports_Send, NODES, NULL, on_reports },
@@ -358,49 +417,67 @@ static void intake_update(struct link_role *role)
 
 /* ---- the own certificate ---- */
 
+static void issuers_free(struct issuers *issuers)
+{
+	certificate_free(issuers->root);
+	certificate_free(issuers->intermediate);
+	while (issuers->n_formers)
+		certificate_free(issuers->formers[--issuers->n_formers]);
+	*issuers = (struct issuers){ 0 };
+}
+
+static int issuers_read(const murmesh_CertificateReply *reply, struct issuers *ret)
+{
+	int err = certificate_read(reply->root.bytes, reply->root.size, &ret->root);
+	if (err == 0)
+		err = certificate_read(reply->intermediate.bytes, reply->intermediate.size, &ret->intermediate);
+	for (pb_size_t i = 0; err == 0 && i < reply->former_count; i++) {
+		err = certificate_read(reply->former[i].bytes, reply->former[i].size, &ret->formers[i]);
+		ret->n_formers += err == 0;
+	}
+	return err;
+}
+
 static int context_make(struct link_role *role, const murmesh_CertificateReply *reply)
 {
 	static const char *const alpn[] = { "h2", NULL };
-	struct certificate *leaf = NULL, *intermediate = NULL, *root = NULL, *formers[sizeof reply->former / sizeof *reply->former];
+	struct certificate *leaf = NULL;
+	struct issuers issuers = { 0 };
 	struct certificate_info info = { 0 };
 	struct tls_context *context = NULL;
-	size_t n_formers = 0;
 	int err = certificate_read(reply->leaf.bytes, reply->leaf.size, &leaf);
-	for (; err == 0 && n_formers < reply->former_count; n_formers += err == 0)
-		err = certificate_read(reply->former[n_formers].bytes, reply->former[n_formers].size, &formers[n_formers]);
 	if (err == 0)
-		err = certificate_read(reply->intermediate.bytes, reply->intermediate.size, &intermediate);
-	if (err == 0)
-		err = certificate_read(reply->root.bytes, reply->root.size, &root);
+		err = issuers_read(reply, &issuers);
 	if (err == 0)
 		err = certificate_inspect(leaf, &info);
 	if (err == 0) {
 		const struct tls_settings settings = { .server = true,
 			                               .verify = TLS_VERIFY_OPTIONAL,
 			                               .leaf = leaf,
-			                               .intermediate = intermediate,
-			                               .root = root,
+			                               .intermediate = issuers.intermediate,
+			                               .root = issuers.root,
 			                               .key = role->key,
 			                               .send_root = true,
-			                               .formers = (const struct certificate *const *)formers,
-			                               .n_formers = n_formers,
+			                               .formers = (const struct certificate *const *)issuers.formers,
+			                               .n_formers = issuers.n_formers,
 			                               .mesh = info.identity.mesh,
 			                               .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
 			                               .alpn = alpn };
 		err = tls_context_new(&settings, &context);
 	}
-	if (err == 0) {
-		tls_context_free(role->tls);
-		role->tls = context;
-		int64_t life_s = info.not_after - clock_wall_s();
-		io_timer_start(role->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
-	}
 	certificate_free(leaf);
-	certificate_free(intermediate);
-	certificate_free(root);
-	for (size_t i = 0; i < n_formers; i++)
-		certificate_free(formers[i]);
-	return err;
+	if (err < 0) {
+		issuers_free(&issuers);
+		return err;
+	}
+	tls_context_free(role->tls);
+	role->tls = context;
+	issuers_free(&role->issuers);
+	role->issuers = issuers;
+	role->mesh = info.identity.mesh;
+	int64_t life_s = info.not_after - clock_wall_s();
+	io_timer_start(role->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
+	return 0;
 }
 
 static void on_certificate(void *ctx, int err, const char *why, const void *response)
@@ -515,6 +592,7 @@ int server_link_main(struct priv_child *child)
 	io_timer_free(role.renewal);
 	io_timer_free(role.farewell);
 	tls_context_free(role.tls);
+	issuers_free(&role.issuers);
 	key_free(role.key);
 	fd_close(role.intake_fd);
 	return code;

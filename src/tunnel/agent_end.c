@@ -39,6 +39,7 @@ struct leg {
 	struct socket_address addresses[ADDRESSES];
 	size_t n_addresses, next_address;
 	uint16_t port;
+	uint8_t user_key[HASH_SIZE]; /* once the handshake is done */
 	bool resolving, gone;
 	int target_err; /* of the first address: that of a family which this machine does not have tells nothing */
 };
@@ -300,6 +301,11 @@ static void on_leg_readable(void *ctx)
 static void on_leg_ready(void *ctx)
 {
 	struct leg *leg = ctx;
+	memcpy(leg->user_key, tls_peer(stream_tls(leg->stream))->key_hash, sizeof leg->user_key);
+	if (leg->end->settings.revoked && leg->end->settings.revoked(leg->end->settings.ctx, leg->user_key)) {
+		leg->end->settings.refused(leg->end->settings.ctx, -E_REVOKED, leg->name);
+		return leg_free(leg);
+	}
 	if (str_is(tls_alpn(stream_tls(leg->stream)), "h2")) {
 		struct stream *stream = leg->stream;
 		struct agent_end *end = leg->end;
@@ -343,6 +349,15 @@ struct agent_end *agent_end_free(struct agent_end *end)
 	while (!list_empty(&end->legs))
 		leg_free(LIST_ENTRY(end->legs.next, struct leg, node));
 	return mem_free(end);
+}
+
+void agent_end_revoke(struct agent_end *end, const uint8_t key_hash[HASH_SIZE])
+{
+	LIST_EACH(at, &end->legs) {
+		struct leg *leg = LIST_ENTRY(at, struct leg, node);
+		if (memcmp(leg->user_key, key_hash, HASH_SIZE) == 0)
+			leg_free(leg);
+	}
 }
 
 size_t agent_end_legs(const struct agent_end *end)

@@ -24,14 +24,16 @@ struct agent_end_settings {
 	int (*resolve)(void *ctx, struct str host, agent_end_addresses done, void *done_ctx);
 	/* A leg with ALPN h2; takes the stream over. */
 	void (*rpc)(void *ctx, struct stream *stream);
-	void (*refused)(void *ctx, int err, const char *target); /* for the log; target: "" when there was none */
+	bool (*revoked)(void *ctx, const uint8_t key_hash[HASH_SIZE]); /* may no user with that key come?  NULL: all may */
+	void (*refused)(void *ctx, int err, const char *target);       /* for the log; target: "" when there was none */
 	void *ctx;
 };
 /* settings are copied, what they point to must outlive it. */
 struct agent_end *agent_end_new(struct io_loop *loop, const struct agent_end_settings *settings);
 /* New legs are met with these from here; open ones go on. */
 void agent_end_renew(struct agent_end *end, struct tls_context *tls, const struct trust *trust);
-struct agent_end *agent_end_free(struct agent_end *end); /* resets all legs */
+struct agent_end *agent_end_free(struct agent_end *end);                         /* resets all legs */
+void agent_end_revoke(struct agent_end *end, const uint8_t key_hash[HASH_SIZE]); /* resets those of users with that key */
 /* A leg: a socket that is being connected to a relay, and what to send there first (relay/relay.h). */
 int agent_end_leg(struct agent_end *end, int fd, struct str preamble);
 size_t agent_end_legs(const struct agent_end *end);

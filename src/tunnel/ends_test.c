@@ -214,6 +214,17 @@ static void on_refused(void *ctx, int err, const char *target)
 	snprintf(world->refused_target, sizeof world->refused_target, "%s", target);
 }
 
+static bool shut_out;
+
+static bool on_revoked(void *ctx, const uint8_t key_hash[HASH_SIZE])
+{
+	uint8_t user[HASH_SIZE];
+	(void)ctx;
+	assert_int_equal(key_public_hash(trust->user.key, user), 0);
+	assert_memory_equal(key_hash, user, HASH_SIZE);
+	return shut_out;
+}
+
 /* ---- a world ---- */
 
 static int listen_on(struct world *world, struct listener *listener, io_watch_cb cb)
@@ -238,6 +249,7 @@ static int world_open(struct world *world)
 		                                     .now = test_now,
 		                                     .resolve = on_resolve,
 		                                     .rpc = on_rpc,
+		                                     .revoked = on_revoked,
 		                                     .refused = on_refused,
 		                                     .ctx = world };
 	world->agent = agent_end_new(world->t.loop, &settings);
@@ -792,6 +804,31 @@ static void test_who_may_connect(void **state)
 	world_close(&world);
 }
 
+static void test_users_who_are_shut_out(void **state)
+{
+	(void)state;
+	struct world world;
+	uint8_t user[HASH_SIZE], other[HASH_SIZE] = { 1 };
+	assert_int_equal(key_public_hash(trust->user.key, user), 0);
+	world_connect(&world);
+	agent_end_revoke(world.agent, other);
+	assert_int_equal(agent_end_legs(world.agent), 1);
+	agent_end_revoke(world.agent, user);
+	assert_int_equal(agent_end_legs(world.agent), 0);
+	WAIT(&world.t, (world.far.eof || world.far.err) && (world.near.eof || world.near.err));
+	assert_int_equal(world.far.err, -ECONNRESET);
+	assert_true(world.near.err < 0);
+	world_close(&world);
+
+	shut_out = true;
+	stranger_connect(&world, client_tls);
+	WAIT(&world.t, world.refusals && agent_end_legs(world.agent) == 0);
+	assert_int_equal(world.refused_err, -E_REVOKED);
+	assert_int_equal(world.accepted, 0);
+	world_close(&world);
+	shut_out = false;
+}
+
 static void test_leg_that_never_connects(void **state)
 {
 	(void)state;
@@ -1021,6 +1058,7 @@ int main(void)
 		cmocka_unit_test(test_connect),
 		cmocka_unit_test(test_target_speaks_first),
 		cmocka_unit_test(test_breaks),
+		cmocka_unit_test(test_users_who_are_shut_out),
 		cmocka_unit_test(test_grants),
 		cmocka_unit_test(test_closed_target),
 		cmocka_unit_test(test_names),

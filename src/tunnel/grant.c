@@ -163,6 +163,21 @@ int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 	return users_check(trust, CONTEXT_USER_GRANT, signed_grant, ret->user, false);
 }
 
+int time_check(const struct trust *trust, const murmesh_SignedTime *time, int64_t *ret)
+{
+	murmesh_Time document;
+	int err = key_verify(trust->grant_key, CONTEXT_TIME, time->document.bytes, time->document.size, time->signature.bytes,
+	                     time->signature.size);
+	pb_istream_t in = pb_istream_from_buffer(time->document.bytes, time->document.size);
+	if (err == 0 && !pb_decode(&in, murmesh_Time_fields, &document))
+		err = -E_MESSAGE;
+	if (err == 0 && memcmp(document.mesh, trust->self.mesh.bytes, sizeof document.mesh) != 0)
+		err = -E_CERTIFICATE_FOREIGN;
+	if (err == 0)
+		*ret = document.seconds;
+	return err;
+}
+
 int target_format(struct str host, uint16_t port, char *out, size_t size)
 {
 	bool v6 = str_has(host, ':');

@@ -31,6 +31,9 @@ int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t po
 int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_order, const uint8_t *devices, size_t devices_len,
                 int64_t now, murmesh_Order *ret);
 
+/* The time that a server of this mesh signed, in seconds since 1970.  -E_SIGNATURE, -E_MESSAGE, -E_CERTIFICATE_FOREIGN. */
+int time_check(const struct trust *trust, const murmesh_SignedTime *time, int64_t *ret);
+
 /* "host:port" with [v6] in brackets; "" as host for the device itself.  Returns 0 or -E_TOO_LONG. */
 int target_format(struct str host, uint16_t port, char *out, size_t size);
 #endif

@@ -1,8 +1,8 @@
 /* web/api.h: one request of the API on its way: what it asks, the call of core, and its answer. */
 #ifndef WEB_API_H
 #define WEB_API_H
+#include "account/attempts.h"
 #include "services.h"
-#include "web/attempts.h"
 #include "web/http.h"
 #include "web/json.h"
 #include "web/routes.h"

@@ -9,6 +9,8 @@
 #define HTTP_CONNECTIONS_MAX 2000
 #define HTTP_PER_ADDRESS     200   /* IPv4 address or IPv6 /64 */
 #define HTTP_PER_LOOPBACK    1000  /* of each IPv4 loopback address: proxies, tunnels */
+#define HTTP_LOGINS          4     /* attempts with a password at once; core takes 10, those of link among them */
+#define HTTP_LOGINS_EACH     3     /* of one address */
 #define HTTP_REQUEST_MS      10000 /* for a head, and again for a body, however slowly its bytes come */
 #define HTTP_IDLE_MS         60000 /* between requests */
 #define HTTP_WORK_MS         40000 /* for the answer to be known */

@@ -295,25 +295,25 @@ static void test_attempts(void **state)
 {
 	struct test_web *f = *state;
 	static const char *const request = TEST_SEND("POST", "/api/login", "27") "{\"name\":\"a\",\"password\":\"b\"}";
-	struct test_client c[ATTEMPTS_PER_CLIENT + 1];
+	struct test_client c[HTTP_LOGINS_EACH + 1];
 	f->err = -E_LOGIN;
-	for (int i = 0; i < ATTEMPTS_PER_CLIENT + 1; i++)
+	for (int i = 0; i < HTTP_LOGINS_EACH + 1; i++)
 		assert_int_equal(test_client_open(f, &c[i]), 0);
-	for (int i = 0; i < ATTEMPTS_PER_CLIENT; i++)
+	for (int i = 0; i < HTTP_LOGINS_EACH; i++)
 		test_client_send(&c[i], request);
-	wanted = ATTEMPTS_PER_CLIENT;
+	wanted = HTTP_LOGINS_EACH;
 	test_web_run(f, asked_wanted);
-	assert_int_equal(ask(&c[ATTEMPTS_PER_CLIENT], request), 503);
-	for (int i = 0; i < ATTEMPTS_PER_CLIENT; i++)
+	assert_int_equal(ask(&c[HTTP_LOGINS_EACH], request), 503);
+	for (int i = 0; i < HTTP_LOGINS_EACH; i++)
 		assert_int_equal(ask(&c[i], ""), 401);
-	assert_int_equal(f->asked, ATTEMPTS_PER_CLIENT);
+	assert_int_equal(f->asked, HTTP_LOGINS_EACH);
 	f->err = 0;
 	assert_int_equal(ask(&c[0], request), 200);
 	f->err = -E_LOGIN; /* one still waits when the role ends */
 	test_client_send(&c[1], request);
-	wanted = ATTEMPTS_PER_CLIENT + 2;
+	wanted = HTTP_LOGINS_EACH + 2;
 	test_web_run(f, asked_wanted);
-	for (int i = 0; i < ATTEMPTS_PER_CLIENT + 1; i++)
+	for (int i = 0; i < HTTP_LOGINS_EACH + 1; i++)
 		test_client_close(&c[i]);
 }
 

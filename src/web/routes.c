@@ -37,7 +37,8 @@ BODY(body_key, FIELD("uses", FIELD_U32, murmesh_ConsoleKeyRequest, key.uses, .op
      FIELD("group", FIELD_TEXT, murmesh_ConsoleKeyRequest, key.group, .optional = true),
      FIELD("approve", FIELD_FLAG, murmesh_ConsoleKeyRequest, key.approve, .optional = true),
      FIELD("network", FIELD_TEXT, murmesh_ConsoleKeyRequest, key.network, .optional = true));
-BODY(body_decision, FIELD("approve", FIELD_FLAG, murmesh_ConsoleApprovalDecision, approve));
+BODY(body_decision, FIELD("approve", FIELD_FLAG, murmesh_ConsoleApprovalDecision, approve),
+     FIELD("same", FIELD_FLAG, murmesh_ConsoleApprovalDecision, same, .optional = true));
 
 #define CHANGE_GROUPS                                                                                                              \
 	FIELD("all_groups", FIELD_FLAG, murmesh_ConsoleUserChange, change.all_groups, .optional = true,                            \

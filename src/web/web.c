@@ -1,8 +1,8 @@
+#include "account/attempts.h"
 #include "base/mem.h"
 #include "os/fd.h"
 #include "os/random.h"
 #include "os/sources.h"
-#include "web/attempts.h"
 #include "web/guard.h"
 #include "web/http.h"
 #include "web/leg.h"
@@ -26,7 +26,7 @@ struct web *web_new(struct io_loop *loop, const struct web_settings *settings)
 	random_bytes(seed, sizeof seed);
 	json_object_seed(0);
 	web->sources = sources_new(seed, HTTP_CONNECTIONS_MAX, (struct sources_limits){ HTTP_PER_ADDRESS, HTTP_PER_LOOPBACK });
-	web->attempts = attempts_new(loop);
+	web->attempts = attempts_new(loop, (struct attempts_limits){ HTTP_LOGINS, HTTP_LOGINS_EACH });
 	web->again = io_timer_new(loop, watch_timer, web);
 	return web->sources && web->attempts && web->again ? web : web_free(web);
 }

@@ -216,14 +216,14 @@ def rogues(mesh, folder):
 
 
 def refused_names(mesh, folder):
-    """Names that a machine may not have; returns those that the server took all the same."""
+    """Names that a machine may not have; returns those that the server took all the same, of others it says why."""
     taken = []
     device = Device(mesh, folder, "namer")
     for text in texts():
         try:
             taken.append(device.token(cut(text, 64)).full_name)
-        except grpc.RpcError:
-            pass
+        except grpc.RpcError as refusal:
+            assert dict(refusal.trailing_metadata() or ()).get("murmesh-error") in ("E1002", "E1009"), text
     return taken
 
 

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -69,7 +68,7 @@ def main():
             until(lambda: mesh.device("atlas") and mesh.device("atlas")["online"], "atlas is online", 30)
             mesh.agents[0].stop()
             mesh.cli("run", "tag:web", "--", "uptime")
-            time.sleep(3)
+            until(lambda: not mesh.device("db01")["online"], "db01 is offline")
             given = {"url": mesh.info["url"], "chromium": shutil.which("chromium"), "pictures": str(pictures), "patience": 1, "seconds": 120,
                      "login": mesh.json("login-link")["login"], "device": mesh.device("atlas")["id"], "devices": len(OTHERS) + 2}
             return subprocess.run(["node", HERE / "scenarios/screenshots.mjs"], input=json.dumps(given), text=True).returncode

@@ -7,6 +7,7 @@ import pytest
 
 import rogue
 from harness import until
+from wire import Device, refusal
 
 HOST = socket.gethostname()
 
@@ -48,6 +49,15 @@ def test_device_changes(scenario, console):
 
 def test_approvals(scenario, lone_console):
     scenario("approvals", lone_console())
+
+
+def test_copies(scenario, console, tmp_path):
+    for name in "dolly", "polly":
+        device = Device(console, tmp_path, name).enrol()
+        old = device.link().continuation
+        device.link(device.link(old).continuation)
+        assert refusal(lambda: device.link(old))[1] == "E1250"
+    scenario("copies", console)
 
 
 def test_people(scenario, console):

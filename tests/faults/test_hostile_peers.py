@@ -16,7 +16,7 @@ from wire import Device, Peer, User, carry_out, connect, enrol, fleet, openssl, 
 
 DENIED, UNIMPLEMENTED = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED
 METHODS = {
-    "CertificationManager/RequestToken": "anyone", "CertificationManager/RequestCertificate": "anyone", "CertificationManager/RenewCertificate": "node",
+    "CertificationManager/RequestToken": "anyone", "CertificationManager/RequestCertificate": "anyone", "CertificationManager/RenewCertificate": "anyone", "CertificationManager/Split": "node",
     "MessageRouter/Link": "node", "Fleet/ListDevices": "user", "Fleet/NewKey": "user", "Tunnels/Open": "user", "Tunnels/Order": "user",
     "Core/ComponentCertificate": "none", "Core/Certify": "none", "Ca/Describe": "none", "Ca/Issue": "none", "Ca/Sign": "none", "Relay/Announce": "none",
     "Relay/ClosePair": "none", "Resolve/Lookup": "none", "Manager/Request": "none", "Manager/Install": "none", "Local/Login": "none",

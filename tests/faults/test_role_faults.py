@@ -26,8 +26,10 @@ def status_of(pid):
 # ---- what holds them ----
 
 def all_roles(mesh):
-    return {f"server {name}": pid for name, pid in mesh.server.roles().items()} | \
-           {f"agent {name}": pid for name, pid in mesh.web02.monitor.roles().items()}
+    found = {f"server {name}": pid for name, pid in mesh.server.roles().items()} | \
+            {f"agent {name}": pid for name, pid in mesh.web02.monitor.roles().items()}
+    assert len(found) == len(SERVER_ROLES) + len(AGENT_ROLES)
+    return found
 
 
 def test_titles(mesh):

@@ -5,7 +5,6 @@ import socket
 import ssl
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
@@ -239,7 +238,6 @@ def spinning(mesh):
     return [role for role, pid in pids.items() if cpu_seconds(pid, True) - before[role] > 0.25]
 
 
-@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="needs the kernel's CPU accounting")
 def test_without_descriptors(new_mesh):
     """Roles with 64 descriptors each: connections over that are closed at once, nobody spins, those that are there go on."""
     one = new_mesh(before=low_limit)

@@ -1,4 +1,5 @@
 """Who may what, and where: roles by group, by command line and console; what ends when somebody is shut out."""
+import hashlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import pytest
 from console import Browser, browser_of
 from harness import PROGRAMS, Echo, Mesh, Program, closed, refused, until
 from people import PASSWORD, Elsewhere, database, password_give
+from wire import Device, User
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,27 @@ def test_open_tunnels_end(office, log_in):
             until(lambda: closed(first), "her connection to end")
             second.sendall(b"b")
             assert second.recv(1) == b"b"
+
+
+def test_agents_hear_of_it(office, log_in, tmp_path):
+    """So that they refuse him whoever brings his legs: those that are linked at once, others when they come."""
+    root, user, device = log_in("root"), User(office, tmp_path), Device(office, tmp_path, "listener").enrol()
+    key, node = (hashlib.sha256(one.key.public()).digest() for one in (user, device))
+
+    def hears(frames):
+        told = []
+        while key not in told:
+            told += next(frames).revoked.key_hashes
+        return node not in told
+    with device.linked() as frames:
+        number = next(frames).welcome.continuation
+        good(root.cli("user", "disable", "local"))
+        assert hears(frames)
+    good(root.cli("user", "enable", "local"))
+    with device.linked(number) as frames:
+        assert next(frames).HasField("welcome")
+        assert hears(frames)
+    good(root.cli("delete", "listener", "--yes"))
 
 
 def test_revoked_stays_so_after_a_restart(office, log_in):

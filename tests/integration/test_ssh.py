@@ -15,16 +15,17 @@ from pathlib import Path
 import pytest
 
 from harness import PATIENCE, alive, children, die_with_tests, gone, refused, stat_of, title, until
+from shell import Shell
 
 
-class Terminal:
+class Terminal(Shell):
     """`murmesh ssh`, or another command, in a terminal."""
 
     def __init__(self, mesh, *words, command="ssh", columns=100, rows=30, term="xterm-256color"):
+        super().__init__()
         self.ours, self.theirs = os.openpty()
         self.resize(columns, rows)
         self.before = termios.tcgetattr(self.theirs)
-        self.said = bytearray()
         line = [mesh.programs / "murmesh", "--dir", mesh.directory, command, *words]
 
         def become_leader():
@@ -47,38 +48,8 @@ class Terminal:
         if select.select([self.ours], [], [], seconds)[0]:
             self.said += os.read(self.ours, 1 << 16)
 
-    def says(self, pattern, seconds=20):
-        """Waits for it; returns the match, and forgets all before its end."""
-        deadline = time.monotonic() + seconds * PATIENCE
-        pattern = re.compile(pattern if isinstance(pattern, bytes) else pattern.encode(), re.DOTALL)
-        while not (match := pattern.search(bytes(self.said))):
-            assert time.monotonic() < deadline, (pattern.pattern, bytes(self.said[-3000:]))
-            self.read(0.2)
-        del self.said[:match.end()]
-        return match
-
-    def all_until(self, end, seconds=60):
-        """All that it says before that text."""
-        deadline = time.monotonic() + seconds * PATIENCE
-        seen = 0
-        while (at := self.said.find(end, seen)) < 0:
-            assert time.monotonic() < deadline, bytes(self.said[-3000:])
-            seen = max(0, len(self.said) - len(end))
-            self.read(0.2)
-        text = bytes(self.said[:at])
-        del self.said[:at + len(end)]
-        return text
-
-    def run(self, command):
-        """One line; returns what it says.  The marks are not in the line's own echo."""
-        self.type(f"echo '<''<'; {command}; echo '>''>'\r")
-        return self.says("<<\r\n(.*)>>\r\n").group(1).decode().replace("\r\n", "\n").strip()
-
-    def ready(self):
-        """Once the shell is through with its profile."""
-        self.type("PS1='$ '; bind 'set enable-bracketed-paste off' 2>/dev/null\r")
-        assert self.run("echo ready") == "ready"
-        return self
+    def more(self):
+        self.read(0.2)
 
     def id(self):
         return int(self.run("echo $$"))

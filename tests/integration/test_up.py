@@ -138,7 +138,8 @@ def test_no_descriptor_is_inherited(new_mesh, tmp_path):
     with open(tmp_path / "secret", "w") as secret:
         os.set_inheritable(secret.fileno(), True)
         one = new_mesh(close_fds=False)
-    for monitor in (one.server, one.agent):
-        for pid in monitor.roles().values():
+    for monitor, names in ((one.server, SERVER_ROLES), (one.agent, AGENT_ROLES)):
+        roles = until(lambda: set(found := monitor.roles()) == names and found, "all roles")  # pylint: disable=cell-var-from-loop
+        for pid in roles.values():
             files = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
-            assert not any("secret" in name for name in files), (title(pid), files)
+            assert files and not any("secret" in name for name in files), (title(pid), files)

@@ -109,11 +109,11 @@ def test_offline_and_retry(fleet, browser):
 def test_cancel(fleet, browser, tmp_path):
     task = start(browser, "name:one or name:two", 2, "sh", "-c", f"echo $$ >> {tmp_path}/pids; exec sleep 1000")
     pids = until(lambda: (tmp_path / "pids").exists() and len(text := (tmp_path / "pids").read_text().split()) == 2 and text, "both run")
-    assert all(row["state"] == "running" for row in rows(browser, task).values())
+    assert {name: row["state"] for name, row in rows(browser, task).items()} == {"one": "running", "two": "running"}
     answer = browser.post(f"/api/tasks/{task['id']}/cancel")
     assert answer.status == 200 and answer.json["state"] == "cancelled"
     gone(map(int, pids), 10)
-    assert all(row["state"] == "cancelled" for row in through(browser, task).values())
+    assert {name: row["state"] for name, row in through(browser, task).items()} == {"one": "cancelled", "two": "cancelled"}
 
 
 def test_agent_dies_meanwhile(fleet, browser, tmp_path):

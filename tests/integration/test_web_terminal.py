@@ -3,25 +3,26 @@ import hashlib
 import os
 import re
 import signal
-import time
 
 import pytest
 
 from console import SECONDS, browser_of
 from harness import alive, gone, until
+from shell import Shell
 
 
-class Screen:
+class Screen(Shell):
     """One terminal's socket, with what came over it."""
 
     def __init__(self, browser, device, terminal=None, columns=100, rows=30, acks=True):
+        super().__init__()
         self.browser, self.device, self.acks = browser, device, acks
         body = {"columns": columns, "rows": rows} | ({"terminal": terminal} if terminal else {})
         browser.close()  # the server ends connections that rest
         answer = browser.post(f"/api/devices/{device}/terminals", body)
         assert answer.status == 200, answer
         self.socket = browser.socket(f"/ws/terminal?ticket={answer.json['ticket']}")
-        self.said, self.total, self.exit = bytearray(), 0, None
+        self.total, self.exit = 0, None
         self.over = False
 
     def next(self):
@@ -33,6 +34,9 @@ class Screen:
             if self.acks:
                 self.socket.send({"ack": self.total})
         return message
+
+    def more(self):
+        self.next()
 
     def opened(self):
         message = self.next()
@@ -47,34 +51,6 @@ class Screen:
 
     def type(self, text):
         self.socket.send_frame(2, text if isinstance(text, bytes) else text.encode())
-
-    def says(self, pattern):
-        pattern = re.compile(pattern.encode(), re.DOTALL)
-        deadline = time.monotonic() + SECONDS
-        while not (match := pattern.search(bytes(self.said))):
-            assert time.monotonic() < deadline, bytes(self.said[-2000:])
-            self.next()
-        del self.said[:match.end()]
-        return match
-
-    def all_until(self, end):
-        """All that it says before that text."""
-        seen = 0
-        while (at := self.said.find(end, seen)) < 0:
-            seen = max(0, len(self.said) - len(end))
-            self.next()
-        text = bytes(self.said[:at])
-        del self.said[:at + len(end)]
-        return text
-
-    def run(self, command):
-        self.type(f"echo '<''<'; {command}; echo '>''>'\r")
-        return self.says("<<\r\n(.*)>>\r\n").group(1).decode().replace("\r\n", "\n").strip()
-
-    def ready(self):
-        self.type("PS1='$ '; bind 'set enable-bracketed-paste off' 2>/dev/null\r")
-        assert self.run("echo ready") == "ready"
-        return self
 
     def ended(self):
         """Its exit, and how the socket was closed."""

@@ -42,4 +42,4 @@ def test_description():
             assert operation["x-audited"], (method, path)
             assert (method == "get") == operation["x-audited"].startswith("no: nothing"), (method, path)
             assert "requestBody" not in operation or method != "get"
-    assert len(set(names)) == len(names)
+    assert names and len(set(names)) == len(names)

@@ -106,6 +106,7 @@ export interface Approval {
 	os: string;
 	arch: string;
 	version: string;
+	kind: 'new' | 'renewal' | 'copy';
 	fingerprint: string;
 	address: string;
 	asked: number;
@@ -315,7 +316,7 @@ export function client(call: Call) {
 		approvals: () =>
 			call<Approval[]>('GET', '/api/approvals'),
 		/** Lets a machine in, or refuses it (administrator). */
-		decideApproval: (id: string, body: { approve: boolean }) =>
+		decideApproval: (id: string, body: { approve: boolean; same?: boolean }) =>
 			call<Approval>('POST', `/api/approvals/${id}`, body),
 		/** All users (administrator of all groups). */
 		users: () =>

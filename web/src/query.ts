@@ -101,8 +101,7 @@ function wildcard(parts: string[]): (value: string) => boolean {
 function bareWord(word: Value): Predicate {
 	const plain = word.quoted || !word.text.includes('*');
 	const wanted = lower(word.text);
-	if (plain && /^[0-9a-f]+$/.test(wanted)) return ({ text, device }) => text.includes(wanted) || device.id.startsWith(wanted);
-	if (plain && wanted && !wanted.includes('\n')) return ({ text }) => text.includes(wanted);
+	if (plain && !wanted.includes('\n')) return ({ text, device }) => text.includes(wanted) || device.id.startsWith(wanted);
 	const matches = matcher(word, plain ? 'substring' : 'exact');
 	const matchesId = matcher(word, 'prefix');
 	return ({ full, name, group, tags, os, device }) =>

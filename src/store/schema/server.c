@@ -188,6 +188,40 @@ static const char *const migrations[] = {
 	" state TEXT NOT NULL CHECK (state IN ('waiting', 'approved', 'rejected'))"
 	") STRICT, WITHOUT ROWID;"
 	"CREATE INDEX approvals_state ON approvals (state, asked);",
+
+	/* A device may wait more than once in its life. */
+	"DROP INDEX approvals_state;"
+	"ALTER TABLE approvals RENAME TO approvals_before;"
+	"CREATE TABLE approvals ("
+	" device BLOB NOT NULL CHECK (length(device) = 16),"
+	" kind TEXT NOT NULL CHECK (kind IN ('new', 'renewal', 'copy')),"
+	" token BLOB NOT NULL CHECK (length(token) = 16)," /* of the enrolment of a new one; else zeros */
+	" name TEXT NOT NULL,"
+	" number INTEGER NOT NULL,"
+	" group_name TEXT NOT NULL,"
+	" os TEXT NOT NULL,"
+	" arch TEXT NOT NULL,"
+	" version TEXT NOT NULL,"
+	" key_hash BLOB NOT NULL CHECK (length(key_hash) = 32),"
+	" address TEXT NOT NULL,"
+	" asked INTEGER NOT NULL,"
+	" state TEXT NOT NULL CHECK (state IN ('waiting', 'approved', 'rejected')),"
+	" PRIMARY KEY (device, kind)"
+	") STRICT, WITHOUT ROWID;"
+	"INSERT INTO approvals SELECT device, 'new', token, name, number, group_name, os, arch, version, key_hash, address, asked, state"
+	" FROM approvals_before;"
+	"DROP TABLE approvals_before;"
+	"CREATE INDEX approvals_state ON approvals (state, asked);"
+
+	/* src/ca/continuity.h */
+	"CREATE TABLE continuities ("
+	" device BLOB NOT NULL PRIMARY KEY REFERENCES devices (id) ON DELETE CASCADE,"
+	" acknowledged INTEGER NOT NULL,"
+	" issued INTEGER NOT NULL,"
+	" frozen INTEGER NOT NULL," /* since; 0 = not */
+	" copies_below INTEGER NOT NULL,"
+	" copies_let_in INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;",
 };
 
 const struct store_schema store_schema_server = {

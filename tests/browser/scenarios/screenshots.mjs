@@ -2,7 +2,7 @@
 import { enter, given, open, scenario, settled, until, visit } from '../lib.mjs';
 
 await scenario(async (browser) => {
-	const page = await open(browser, { width: 1280, height: 800 });
+	const page = await open(browser, { width: 1280, height: 800, reducedMotion: 'reduce' }); // nothing is on its way in a picture
 	const shoot = async (name) => {
 		await page.mouse.move(0, 0);
 		await page.screenshot({ path: `${given.pictures}/${name}.png` });
@@ -30,6 +30,5 @@ await scenario(async (browser) => {
 	await page.getByRole('table').getByRole('row').nth(6).waitFor();
 	await until(() => page.locator('canvas').evaluate((canvas) => Number(canvas.dataset.nodes) >= 12), 'nodes');
 	await settled(page);
-	await page.waitForTimeout(3000); // the picture comes to rest
 	await shoot('live');
 });

@@ -37,8 +37,8 @@ export function endApprovals(): void {
 	approvals.complete = false;
 }
 
-export async function decide(device: string, approve: boolean): Promise<Approval> {
-	const decided = await api.decideApproval(device, { approve });
+export async function decide(device: string, approve: boolean, same = false): Promise<Approval> {
+	const decided = await api.decideApproval(device, { approve, same });
 	byDevice.delete(device);
 	publish();
 	return decided;

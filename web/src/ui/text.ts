@@ -29,9 +29,8 @@ export function visibleLines(text: string): string {
 	return text.replace(/\r\n/g, '\n').split('\n').map((line) => line.split('\t').map(visible).join('\t')).join('\n');
 }
 
-const numbers = new Intl.NumberFormat('en');
-
-export const number = (value: number) => numbers.format(value);
+/** A whole number with commas.  What the browser has for it takes tens of milliseconds when it is first used. */
+export const number = (value: number) => String(value).replace(/\B(?=(\d{3})+$)/g, ',');
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 

@@ -11,19 +11,7 @@
 #include "os/fd.h"
 #include "probe/modules/network/network.h"
 
-/* include/net/tcp_states.h of the kernel */
-enum { ESTABLISHED = 1, CLOSE = 7, LISTEN = 10 };
-#define TCP_STATES (0xfffu & ~(1u << 6 | 1u << 7)) /* all but TIME_WAIT and CLOSE, which belong to no process */
-#define ROOM       32768                           /* the kernel makes its messages no longer */
-
-void diag_address(struct gg_address *address, uint8_t family, const uint32_t *words)
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	bool v4 = family == AF_INET || memcmp(words, mapped, sizeof mapped) == 0;
-	memset(address, 0, sizeof *address);
-	address->v6 = !v4;
-	memcpy(address->bytes, family == AF_INET6 && v4 ? words + 3 : words, v4 ? 4 : 16);
-}
+#define ROOM 32768 /* the kernel makes its messages no longer */
 
 static void info_read(struct str attributes, struct diag_socket *ret)
 {
@@ -52,16 +40,13 @@ bool diag_parse(struct str message, uint8_t protocol, struct diag_socket *ret)
 	if (row.idiag_family != AF_INET && row.idiag_family != AF_INET6)
 		return false;
 	memset(ret, 0, sizeof *ret);
-	ret->flow.protocol = protocol;
-	diag_address(&ret->flow.source, row.idiag_family, row.id.idiag_src);
-	diag_address(&ret->flow.destination, row.idiag_family, row.id.idiag_dst);
+	ret->flow.source = gg_address_from(row.id.idiag_src, row.idiag_family == AF_INET6);
+	ret->flow.destination = gg_address_from(row.id.idiag_dst, row.idiag_family == AF_INET6);
 	ret->flow.source_port = __builtin_bswap16(row.id.idiag_sport);
 	ret->flow.destination_port = __builtin_bswap16(row.id.idiag_dport);
 	ret->inode = row.idiag_inode;
-	ret->listening = protocol == PROTOCOL_TCP && row.idiag_state == LISTEN;
-	ret->bound = protocol == PROTOCOL_UDP && row.idiag_state == CLOSE;
 	info_read(str_skip(message, sizeof row), ret);
-	return ret->listening || ret->bound || ret->flow.source.v6 == ret->flow.destination.v6;
+	return socket_state_take(ret, protocol, row.idiag_state);
 }
 
 int diag_open(void)
@@ -82,7 +67,7 @@ static int request_send(int fd, uint8_t family, uint8_t protocol)
 		.request = { .sdiag_family = family,
 		             .sdiag_protocol = protocol,
 		             .idiag_ext = protocol == PROTOCOL_TCP ? 1u << (INET_DIAG_INFO - 1) : 0,
-		             .idiag_states = protocol == PROTOCOL_TCP ? TCP_STATES : 1u << ESTABLISHED | 1u << CLOSE },
+		             .idiag_states = socket_states(protocol) },
 	};
 	return send(fd, &request, sizeof request, 0) < 0 ? -errno : 0;
 }

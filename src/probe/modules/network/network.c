@@ -500,11 +500,9 @@ static void network_keyframe_begin(void *ctx)
 static bool network_keyframe_next(void *ctx)
 {
 	struct module *module = ctx;
-	struct list *place = module->due.next;
-	if (list_empty(&module->due))
+	struct list *place = probe_keyframe_take(&module->due, &module->all);
+	if (!place)
 		return false;
-	list_remove(place);
-	list_append(&module->all, place);
 	const struct flow *flow = LIST_ENTRY(place, struct flow, place);
 	uint64_t now_ns = probe_now_ns();
 	if (flow->state == FLOW_OPEN) {

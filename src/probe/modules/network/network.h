@@ -74,7 +74,7 @@ void ring_read(struct ring *ring, void (*packet)(void *ctx, const struct packet 
 uint64_t ring_drops(struct ring *ring); /* since the last call */
 struct ring *ring_close(struct ring *ring);
 
-/* ---- diag.c: the kernel's tables of sockets (linux/inet_diag.h) ---- */
+/* ---- socket.c: what the kernel says of one socket ---- */
 
 struct diag_socket {
 	struct gg_flow flow; /* source: this end; `incoming` is not set */
@@ -82,13 +82,17 @@ struct diag_socket {
 	bool listening; /* TCP */
 	bool bound;     /* UDP: has its own end only, and speaks with anybody */
 };
+uint32_t socket_states(uint8_t protocol); /* the states of those that belong to a process: 1 << TCP_ESTABLISHED ... */
+/* What this state makes of the socket, whose addresses are there.  False: it is none of ours. */
+bool socket_state_take(struct diag_socket *socket, uint8_t protocol, uint32_t state);
+
+/* ---- diag.c: the kernel's tables of sockets (linux/inet_diag.h) ---- */
+
 int diag_open(void); /* a descriptor, or a negative code */
 /* One message of the kernel; false: it describes no socket. */
 bool diag_parse(struct str message, uint8_t protocol, struct diag_socket *ret);
 /* Every TCP and UDP socket; those that listen first.  0 or a negative code. */
 int diag_each(int fd, void (*each)(void *ctx, const struct diag_socket *socket), void *ctx);
-/* As the kernel keeps it, in 1 or 4 words; IPv4 as IPv6 becomes IPv4. */
-void diag_address(struct gg_address *address, uint8_t family, const uint32_t *words);
 
 /* ---- tables.c: the same as text, without counts of bytes: /proc/net/{tcp,tcp6,udp,udp6} ---- */
 

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -10,8 +9,6 @@
 #include "os/fd.h"
 #include "probe/modules/network/network.h"
 
-/* include/net/tcp_states.h of the kernel */
-enum { ESTABLISHED = 1, TIME_WAIT = 6, CLOSE = 7, LISTEN = 10 };
 #define ROOM 8192 /* the kernel gives a page */
 
 static const struct {
@@ -62,7 +59,7 @@ static bool end_read(struct str text, struct gg_address *address, uint16_t *port
 	for (size_t i = 0; i < words_text.len / 8; i++)
 		if (!hex_read((struct str){ words_text.ptr + i * 8, 8 }, 8, &words[i]))
 			return false;
-	diag_address(address, words_text.len == 8 ? AF_INET : AF_INET6, words);
+	*address = gg_address_from(words, words_text.len == 32);
 	*port = (uint16_t)number;
 	return true;
 }
@@ -74,11 +71,6 @@ static struct str word_cut(struct str *line)
 	return str_cut(*line, ' ', line);
 }
 
-static bool state_wanted(uint8_t protocol, uint32_t state)
-{
-	return protocol == PROTOCOL_TCP ? state != TIME_WAIT && state != CLOSE : state == ESTABLISHED || state == CLOSE;
-}
-
 bool tables_parse(struct str line, uint8_t protocol, struct diag_socket *ret)
 {
 	uint32_t state;
@@ -86,16 +78,13 @@ bool tables_parse(struct str line, uint8_t protocol, struct diag_socket *ret)
 	word_cut(&line); /* its number */
 	if (!end_read(word_cut(&line), &ret->flow.source, &ret->flow.source_port) ||
 	    !end_read(word_cut(&line), &ret->flow.destination, &ret->flow.destination_port) ||
-	    !hex_read(word_cut(&line), 2, &state) || !state_wanted(protocol, state))
+	    !hex_read(word_cut(&line), 2, &state))
 		return false;
 	for (unsigned i = 0; i < 5; i++) /* queues, timer, repeats, user, probes */
 		word_cut(&line);
 	if (str_to_u64(word_cut(&line), UINT64_MAX, &ret->inode) < 0)
 		return false;
-	ret->flow.protocol = protocol;
-	ret->listening = protocol == PROTOCOL_TCP && state == LISTEN;
-	ret->bound = protocol == PROTOCOL_UDP && state == CLOSE;
-	return ret->listening || ret->bound || ret->flow.source.v6 == ret->flow.destination.v6;
+	return socket_state_take(ret, protocol, state);
 }
 
 /* ---- the files ---- */

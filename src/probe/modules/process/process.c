@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "io/io.h"
@@ -324,12 +323,9 @@ static void process_keyframe_begin(void *ctx)
 static bool process_keyframe_next(void *ctx)
 {
 	struct module *module = ctx;
-	struct list *node = module->due.next;
-	if (list_empty(&module->due))
-		return false;
-	list_remove(node);
-	list_append(&module->all, node);
-	write_exec(module, LIST_ENTRY(node, struct process, node), probe_now_ns());
+	struct list *node = probe_keyframe_take(&module->due, &module->all);
+	if (node)
+		write_exec(module, LIST_ENTRY(node, struct process, node), probe_now_ns());
 	return !list_empty(&module->due);
 }
 

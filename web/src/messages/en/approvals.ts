@@ -1,4 +1,6 @@
-const count = (n: number, one: string, many: string) => `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
+import { number } from '../../ui/text';
+
+const count = (n: number, one: string, many: string) => `${number(n)} ${n === 1 ? one : many}`;
 
 export const approvals = {
 	title: 'Waiting for approval',
@@ -12,6 +14,13 @@ export const approvals = {
 	reject: 'Reject',
 	approved: (name: string) => `${name} is approved`,
 	rejected: (name: string) => `${name} is rejected`,
+	late: 'Its certificate expired long ago: it was away for more than three months. Approve it when it should come back.',
+	copy:
+		'Two machines show this identity: somebody copied its disk, or it was put back to an earlier state. Neither works until you say what it is.',
+	copySplit: 'A copy: make it a machine of its own',
+	copySame: 'One machine, put back to an earlier state',
+	copyOut: 'Shut the copy out',
+	copyDone: (name: string) => `${name} goes on`,
 	empty: 'No machine waits',
 	emptyText: 'Machines wait here when their join line was made with approval:',
 };

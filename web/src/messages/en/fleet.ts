@@ -1,14 +1,15 @@
 import type { QueryFault } from '../../query';
+import { number } from '../../ui/text';
 
-const count = (n: number, one: string, many: string) => `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
+const count = (n: number, one: string, many: string) => `${number(n)} ${n === 1 ? one : many}`;
 const devices = (n: number) => count(n, 'device', 'devices');
 
 export const fleet = {
 	title: 'Fleet',
 	list: 'Devices',
 	devices,
-	summary: (shown: number, total: number) => (shown === total ? devices(total) : `${shown.toLocaleString('en')} of ${devices(total)}`),
-	online: (n: number) => `${n.toLocaleString('en')} online`,
+	summary: (shown: number, total: number) => (shown === total ? devices(total) : `${number(shown)} of ${devices(total)}`),
+	online: (n: number) => `${number(n)} online`,
 	loadingMore: 'still loading…',
 	held: 'The list has changed. Show the changes',
 	search: {
@@ -94,7 +95,7 @@ export const fleet = {
 		group: 'Group',
 		delete: 'Delete',
 		on: (n: number) => `On ${devices(n)}:`,
-		more: (n: number) => `and ${n.toLocaleString('en')} more`,
+		more: (n: number) => `and ${number(n)} more`,
 		parts: (n: number) => `In ${n} steps, because the devices were chosen one by one.`,
 		partsTasks: (n: number) => `As ${n} tasks, because the devices were chosen one by one. A query makes one task.`,
 		partly: (n: number) => `Done on ${devices(n)} before that.`,

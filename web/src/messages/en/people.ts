@@ -1,3 +1,5 @@
+import { number } from '../../ui/text';
+
 export const people = {
 	title: 'People',
 	add: 'Add someone',
@@ -86,10 +88,10 @@ export const people = {
 		filter: 'Filter',
 		placeholder: 'Name, device or action',
 		verify: 'Verify',
-		verified: (n: number) => `All ${n.toLocaleString('en')} records are as they were written.`,
+		verified: (n: number) => `All ${number(n)} records are as they were written.`,
 		changed: (sequence: number) => `Record ${sequence} is not as it was written. Keep a copy of the database.`,
 		export: 'Export as CSV',
-		exporting: (n: number) => `${n.toLocaleString('en')} records…`,
+		exporting: (n: number) => `${number(n)} records…`,
 		older: 'Older ones',
 		none: 'Nothing is like this',
 		noneText: 'No record matches the filter.',

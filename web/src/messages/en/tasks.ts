@@ -1,4 +1,6 @@
-const devices = (n: number) => `${n.toLocaleString('en')} ${n === 1 ? 'device' : 'devices'}`;
+import { number } from '../../ui/text';
+
+const devices = (n: number) => `${number(n)} ${n === 1 ? 'device' : 'devices'}`;
 
 export const tasks = {
 	title: 'Tasks',
@@ -16,7 +18,7 @@ export const tasks = {
 		failed: 'failed',
 	} as Record<string, string>,
 	counts: (done: number, failed: number, total: number) =>
-		`${done.toLocaleString('en')} of ${devices(total)} done${failed ? `, ${failed.toLocaleString('en')} failed` : ''}`,
+		`${number(done)} of ${devices(total)} done${failed ? `, ${number(failed)} failed` : ''}`,
 	by: 'by',
 	on: 'on',
 	took: (span: string) => `took ${span}`,
@@ -26,5 +28,5 @@ export const tasks = {
 	retried: 'Started again on those that failed',
 	code: (code: number) => `exit code ${code}`,
 	noOutput: 'no output',
-	more: (n: number) => `Show ${n.toLocaleString('en')} more`,
+	more: (n: number) => `Show ${number(n)} more`,
 };

@@ -1,4 +1,4 @@
-#include "web/attempts.h"
+#include "account/attempts.h"
 
 #include "base/err.h"
 #include "base/list.h"
@@ -17,6 +17,7 @@ struct attempt {
 
 struct attempts {
 	struct io_loop *loop;
+	struct attempts_limits limits;
 	struct io_timer *timer;
 	struct list asking, waiting; /* the oldest first */
 	size_t n_asking, n_waiting;
@@ -38,12 +39,13 @@ static void on_timer(void *ctx)
 	answer_until(attempts, io_loop_now_ms(attempts->loop));
 }
 
-struct attempts *attempts_new(struct io_loop *loop)
+struct attempts *attempts_new(struct io_loop *loop, struct attempts_limits limits)
 {
 	struct attempts *attempts = mem_alloc(sizeof *attempts);
 	if (!attempts)
 		return NULL;
 	attempts->loop = loop;
+	attempts->limits = limits;
 	list_init(&attempts->asking);
 	list_init(&attempts->waiting);
 	attempts->timer = io_timer_new(loop, on_timer, attempts);
@@ -59,20 +61,18 @@ struct attempts *attempts_free(struct attempts *attempts)
 	return mem_free(attempts);
 }
 
-static bool same_client(const struct list *node, const struct socket_source *from)
+static size_t of_client(const struct list *list, const struct socket_source *from)
 {
-	const struct attempt *attempt = (const struct attempt *)((const char *)node - offsetof(struct attempt, node));
-	return memcmp(attempt->from.key, from->key, sizeof from->key) == 0;
+	size_t n = 0;
+	LIST_EACH(at, list)
+		n += memcmp(LIST_ENTRY(at, struct attempt, node)->from.key, from->key, sizeof from->key) == 0;
+	return n;
 }
 
 static bool room(const struct attempts *attempts, const struct socket_source *from)
 {
-	size_t n = 0;
-	LIST_EACH(at, &attempts->asking)
-		n += same_client(at, from);
-	LIST_EACH(at, &attempts->waiting)
-		n += same_client(at, from);
-	return n < ATTEMPTS_PER_CLIENT && attempts->n_asking < ATTEMPTS_ASKING && attempts->n_waiting < ATTEMPTS_WAITING;
+	return of_client(&attempts->asking, from) + of_client(&attempts->waiting, from) < attempts->limits.each &&
+	       attempts->n_asking < attempts->limits.asking && attempts->n_waiting < ATTEMPTS_WAITING;
 }
 
 int attempt_take(struct attempts *attempts, int fd, struct attempt **ret)

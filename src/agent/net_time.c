@@ -1,0 +1,28 @@
+/* Trusted time.  Until a server of the mesh has told it, certificates count as in force; what is told then has to lie within the validity of the
+ * certificate of who tells it, and not before anything that was told earlier. */
+#include "agent/net.h"
+#include "base/err.h"
+#include "stream/stream.h"
+
+#define SLACK_S 300 /* servers of one mesh may differ */
+
+static const struct certificate_info *parent_of(const struct net_role *net)
+{
+	return tls_peer(stream_tls(rpc_connection_stream(net->parent)));
+}
+
+int net_time_check(const struct net_role *net)
+{
+	return parent_of(net)->not_after + SLACK_S < net->time_least ? -E_CERTIFICATE_EXPIRED : 0;
+}
+
+int net_time_learn(struct net_role *net, int64_t server_time)
+{
+	const struct certificate_info *parent = parent_of(net);
+	if (server_time < parent->not_before || server_time > parent->not_after || server_time + SLACK_S < net->time_least)
+		return -E_CERTIFICATE_EXPIRED;
+	trusted_time_set(server_time);
+	if (server_time > net->time_least)
+		net->time_least = server_time;
+	return 0;
+}
