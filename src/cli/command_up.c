@@ -153,7 +153,7 @@ static int keys_make(struct up *up, bool *ret_enrol, char *agent_line, size_t si
 
 static int announce(const struct up *up)
 {
-	char fingerprint[HEX_SIZE(32)], url[300], command[4096];
+	char fingerprint[HEX_SIZE(32)], url[300], command[4096], root_key[4096];
 	hex_encode(up->description.root_hash, sizeof up->description.root_hash, fingerprint);
 	program_command(command, sizeof command);
 	snprintf(url, sizeof url, "https://%s/", up->description.address);
@@ -171,11 +171,13 @@ static int announce(const struct up *up)
 	        "  mesh root    SHA-256 %s\n"
 	        "  next machine murmesh join %s\n"
 	        "  elsewhere    murmesh login %s#%s\n\n"
-	        "Try in another terminal: %s --dir %s ls\n"
-	        "The mesh root's key is %s/ca/root.key: keep a copy in a safe place; the server runs without it.\n"
-	        "Ctrl-C ends the server and this machine's agent.\n",
+	        "Try in another terminal: %s --dir %s ls\n",
 	        MURMESH_VERSION, up->directory, url, up->link.login, fingerprint, up->join.join, up->description.address,
-	        fingerprint, command, up->directory, up->directory);
+	        fingerprint, command, up->directory);
+	if (file_path(root_key, sizeof root_key, up->directory, "ca/root.key") == 0 && file_exists(root_key))
+		fprintf(up->cli->out, "The mesh root's key is %s: keep a copy in a safe place; the server runs without it.\n",
+		        root_key);
+	fprintf(up->cli->out, "Ctrl-C ends the server and this machine's agent.\n");
 	if (geteuid() != 0)
 		cli_note(up->cli,
 		         "note: as an ordinary user all parts share your user id; started as root each gets one of its own");

@@ -16,15 +16,45 @@ static const struct test_trust *trust(void)
 	return one;
 }
 
+/* The same device under a policy in mode "signed"; its approver's key signs nothing here. */
+static const struct trust *strict(void)
+{
+	static struct trust *one;
+	static murmesh_SignedDocument signed_policy;
+	if (one)
+		return one;
+	struct key *key = key_generate();
+	murmesh_Policy policy = test_policy(trust());
+	size_t len;
+	str_copy(STR("signed"), policy.mode, sizeof policy.mode);
+	policy.approvers_count = 1;
+	memcpy(policy.approvers[0].user, trust()->user.identity.id.bytes, sizeof policy.approvers[0].user);
+	if (key_public_write(key, policy.approvers[0].key.bytes, &len) < 0)
+		abort();
+	policy.approvers[0].key.size = (pb_size_t)len;
+	test_sign(trust()->mesh.root_key, CONTEXT_POLICY, murmesh_Policy_fields, &policy, &signed_policy);
+	if (trust_new(trust()->mesh.root, &signed_policy, &trust()->device.identity, &one) < 0)
+		abort();
+	key_free(key);
+	return one;
+}
+
 static murmesh_SignedDocument document;
 static murmesh_Grant grant;
 static murmesh_Order order;
 
-static int check(bool is_order, const uint8_t *devices, size_t devices_len)
+static int check_by(const struct trust *by, bool is_order, const uint8_t *devices, size_t devices_len)
 {
 	if (is_order)
-		return order_check(trust()->trust, &document, devices, devices_len, TEST_NOW, &order);
-	return grant_check(trust()->trust, &document, &trust()->user.identity, TEST_NOW, &grant);
+		return order_check(by, &document, devices, devices_len, TEST_NOW, &order);
+	return grant_check(by, &document, &trust()->user.identity, TEST_NOW, &grant);
+}
+
+/* Whatever users' signatures stand in a document: without the approver's key none passes where users sign. */
+static int check(bool is_order, const uint8_t *devices, size_t devices_len)
+{
+	assert(check_by(strict(), is_order, devices, devices_len) < 0);
+	return check_by(trust()->trust, is_order, devices, devices_len);
 }
 
 static void sign(bool is_order, const uint8_t *data, size_t size)
