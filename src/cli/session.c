@@ -64,7 +64,7 @@ int session_call(struct session *session, struct rpc_connection *connection, con
 		return -E_NO_MEMORY;
 	session->why[0] = 0;
 	*wait = (struct wait){ .session = session, .response = response, .size = size };
-	int err = rpc_unary(connection, method, request, CALL_MS, on_unary, wait);
+	int err = connection ? rpc_unary(connection, method, request, CALL_MS, on_unary, wait) : -E_CLOSED;
 	if (err == 0)
 		err = wait_for(wait);
 	if (!wait->left)

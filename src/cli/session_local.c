@@ -6,12 +6,16 @@
 #include "cli/session.h"
 #include "os/file.h"
 
+/* Its calls are told by its end. */
 static void on_local_closed(void *ctx, int err)
 {
-	(void)ctx;
-	(void)err; /* calls tell */
+	struct rpc_connection **local = ctx, *connection = *local;
+	(void)err;
+	*local = NULL;
+	rpc_connection_free(connection);
 }
 
+/* *ret becomes NULL when the server ends it. */
 static int local_open(struct io_loop *loop, const char *directory, struct rpc_connection **ret)
 {
 	static const struct rpc_connection_events events = { NULL, NULL, on_local_closed };
@@ -21,7 +25,7 @@ static int local_open(struct io_loop *loop, const char *directory, struct rpc_co
 	int fd = err < 0 ? err : socket_unix_connect(path);
 	if (fd < 0)
 		return fd == -EACCES ? -E_DENIED : -E_NO_SERVER;
-	*ret = rpc_connection_plain(loop, fd, &settings, &events, NULL);
+	*ret = rpc_connection_plain(loop, fd, &settings, &events, ret);
 	return *ret ? 0 : -E_NO_MEMORY;
 }
 

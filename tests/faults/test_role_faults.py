@@ -2,13 +2,16 @@
 import os
 import re
 import signal
+import socket
 import subprocess
+import tempfile
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from harness import AGENT_ROLES, IS_ROOT, PATIENCE, PROGRAMS, SANITIZED, SERVER_ROLES, Mesh, alive, family, gone, murmesh, title, until
+from harness import AGENT_ROLES, IS_ROOT, PATIENCE, PROGRAMS, SANITIZED, SERVER_ROLES, Mesh, alive, family, gone, murmesh, refused, title, until
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +219,20 @@ def test_others_cannot_use_the_server(new_mesh):
             parent.chmod(parent.stat().st_mode | 0o055)
         result = murmesh("ls", directory=one.directory, preexec_fn=lambda: (os.setgroups([]), os.setgid(65534), os.setuid(65534)))
         assert result.returncode in (4, 5) and "error:" in result.stderr, result
+
+
+def test_core_is_gone_before_it_has_answered(tmp_path):
+    """A command that has connected to core.sock does not wait for what cannot come."""
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path is short
+        os.mkdir(f"{folder}/run")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(f"{folder}/run/core.sock")
+            listener.listen()
+
+            def leave():
+                for _ in range(2):
+                    connection, _ = listener.accept()
+                    connection.recv(1)
+                    connection.close()
+            threading.Thread(target=leave, daemon=True).start()
+            refused(murmesh("ls", directory=folder, seconds=20), what="E1021")
