@@ -172,7 +172,8 @@ struct core_envelopes *core_link_envelopes(const struct core *core, const struct
 void core_link_end(struct core *core, const struct id *device, int err, const char *why);
 
 /* ---- core_envelope.c: messages to devices, and what they tell ---- */
-int core_router_open(struct core *core); /* before the filter; -errno, -E_... */
+/* Before the filter.  Where its disk does not work there is none: all but messages goes on. */
+void core_router_open(struct core *core);
 void core_router_free(struct core *core);
 struct route *core_route(struct core *core);
 void core_router_sync(struct core *core); /* something was given to the route */
@@ -186,7 +187,7 @@ void core_router_retire(struct core *core, const struct id *device);
 
 /* ---- core_message.c: the calls of users ---- */
 int core_message_send(void *ctx, struct rpc_call *call);
-void core_messages_go_on(struct core *core);                                          /* after a sync */
+void core_messages_go_on(struct core *core);                                   /* after a sync */
 void core_messages_told(struct core *core, const struct id *message, int err); /* one device has it, or will not get it */
 int core_queues_begin(struct core_request *request);
 bool core_queue_row(const struct core_request *request, size_t *at, void *message);
