@@ -11,8 +11,9 @@ static void test_moves_on(void **state)
 	while (clock_monotonic_us() == before)
 		;
 	assert_true(clock_monotonic_us() > before);
-	int64_t first = time(NULL), ours = clock_wall_s();
+	int64_t first = time(NULL), ours = clock_wall_s(), in_ms = clock_wall_ms();
 	assert_true(first <= ours && ours <= time(NULL) + 1);
+	assert_true(ours <= in_ms / 1000 && in_ms / 1000 <= time(NULL) + 1);
 }
 
 static void test_format(void **state)

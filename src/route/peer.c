@@ -20,7 +20,7 @@ struct peer {
 	struct list offered; /* came, and are not answered yet */
 	unsigned n_offered;
 	uint32_t answered; /* credit that goes back */
-	murmesh_Acknowledgement kept;
+	struct buf kept;   /* ids that are to be acknowledged */
 	int64_t now_ms;
 	bool failed;
 };
@@ -64,11 +64,14 @@ void peers_init(struct peers *peers, struct route *route)
 static void kept_send(struct peer *peer)
 {
 	static murmesh_Frame frame;
+	size_t len = buf_len(&peer->kept);
+	if (!len)
+		return;
 	frame = (murmesh_Frame){ .which_body = murmesh_Frame_acknowledgement_tag };
-	frame.body.acknowledgement = peer->kept;
-	peer->kept.kept.size = 0;
-	if (frame.body.acknowledgement.kept.size)
-		frame_send(peer, &frame);
+	memcpy(frame.body.acknowledgement.kept.bytes, buf_head(&peer->kept), len);
+	frame.body.acknowledgement.kept.size = (pb_size_t)len;
+	buf_done(&peer->kept); /* an idle link holds no memory */
+	frame_send(peer, &frame);
 }
 
 void peers_answer(struct peers *peers)
@@ -104,9 +107,10 @@ static void answer(struct peer *peer, const struct id *id, int err)
 		list_append(&peer->peers->answering, &peer->node);
 	if (err < 0)
 		return refuse(peer, id, err);
-	memcpy(peer->kept.kept.bytes + peer->kept.kept.size, id->bytes, sizeof id->bytes);
-	peer->kept.kept.size += sizeof id->bytes;
-	if (peer->kept.kept.size == KEPT_MAX)
+	err = buf_append(&peer->kept, id->bytes, sizeof id->bytes);
+	if (err < 0)
+		return fail(peer, err);
+	if (buf_len(&peer->kept) == KEPT_MAX)
 		kept_send(peer);
 }
 
@@ -248,6 +252,7 @@ int peer_new(struct peers *peers, const struct id *destination, const struct pee
 	list_init(&peer->node);
 	list_init(&peer->offered);
 	envelope_stream_init(&peer->in);
+	buf_init(&peer->kept, KEPT_MAX);
 	buf_init(&peer->out, PIECE_MAX + 4 + ENVELOPE_MAX);
 	int err = route_attach(peers->route, destination);
 	if (err == 0)
@@ -271,5 +276,6 @@ struct peer *peer_free(struct peer *peer)
 	route_detach(peer->peers->route, &peer->destination);
 	envelope_stream_done(&peer->in);
 	buf_done(&peer->out);
+	buf_done(&peer->kept);
 	return mem_free(peer);
 }

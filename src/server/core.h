@@ -185,7 +185,8 @@ struct core_envelopes *core_link_envelopes(const struct core *core, const struct
 void core_link_end(struct core *core, const struct id *device, int err, const char *why);
 
 /* ---- core_envelope.c: messages to devices, and what they tell ---- */
-int core_router_open(struct core *core); /* before the filter; -errno, -E_... */
+/* Before the filter.  Where its disk does not work there is none: all but messages goes on. */
+void core_router_open(struct core *core);
 void core_router_free(struct core *core);
 struct route *core_route(struct core *core);
 void core_router_sync(struct core *core); /* something was given to the route */

@@ -162,23 +162,25 @@ static int route_begin(struct core_router *router)
 	return err < 0 ? err : route_open(&settings, &events, router, clock_wall_ms(), &router->route);
 }
 
-int core_router_open(struct core *core)
+void core_router_open(struct core *core)
 {
 	struct core_router *router = core->router = mem_alloc(sizeof *router);
 	if (!router)
-		return -E_NO_MEMORY;
+		return;
 	router->core = core;
 	io_task_init(&router->soon, on_soon, router);
 	router->tick = io_timer_new(core->loop, on_tick, router);
 	int err = router->tick ? route_begin(router) : -E_NO_MEMORY;
 	if (err < 0) {
-		log_error("the messages' spool cannot be used: %s", err_text(err));
-		return err;
+		log_error("messages cannot be kept, and are not taken: %s", err_text(err));
+		return core_router_free(core);
 	}
 	struct retired_job retired = { .job = { .run = retired_run }, .route = router->route };
 	peers_init(&router->peers, router->route);
 	io_timer_start(router->tick, ROUTE_TICK_MS, ROUTE_TICK_MS);
-	return store_run(core->store, &retired.job);
+	err = store_run(core->store, &retired.job);
+	if (err < 0)
+		log_warning("messages to deleted devices wait until they expire: %s", err_text(err));
 }
 
 /* After the links, and after the database's thread. */

@@ -246,7 +246,7 @@ int core_message_send(void *ctx, struct rpc_call *call)
 	static const struct rpc_call_events events = { on_piece, on_half_closed, NULL, on_closed };
 	struct core *core = ctx;
 	if (!core->router)
-		return -E_UNSUPPORTED;
+		return -E_SPOOL;
 	if (core->n_messages >= MESSAGES_MAX)
 		return -E_BUSY;
 	struct message *message = core_job_new(core, call, sizeof *message);
@@ -270,7 +270,7 @@ int core_queues_begin(struct core_request *request)
 {
 	const murmesh_QueueRequest *message = request->message;
 	if (!request->base.core->router)
-		return -E_UNSUPPORTED;
+		return -E_SPOOL;
 	return core_selection_begin(request, message->selector, CORE_NAME_OR_QUERY);
 }
 

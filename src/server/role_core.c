@@ -419,9 +419,10 @@ static int start_inside(void *ctx)
 {
 	struct core *core = ctx;
 	int err = open_database(core);
-	if (err == 0)
-		err = core_router_open(core);
-	return err < 0 ? err : store_start_worker(core->store, core->loop);
+	if (err < 0)
+		return err;
+	core_router_open(core);
+	return store_start_worker(core->store, core->loop);
 }
 
 static void settings_read(struct core *core)
