@@ -249,22 +249,28 @@ void net_link_later(struct net_role *net, int err, const char *why)
 	net->pause_ms = net->pause_ms * 2 < PAUSE_MOST_MS ? net->pause_ms * 2 : PAUSE_MOST_MS;
 }
 
-/* The number comes to disk before its word goes back. */
-static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
+/* The number comes to disk before its word goes back; one that is not on disk is not shown either: after a restart it would be missing. */
+static int thread_go_on(struct net_role *net, uint64_t number)
 {
 	murmesh_Frame frame = { .which_body = murmesh_Frame_continued_tag };
+	uint64_t before = net->continuation;
+	net->continuation = number;
+	int err = net_thread_keep(net);
+	if (err < 0) {
+		net->continuation = before;
+		return err;
+	}
+	frame.body.continued.continuation = number;
+	return rpc_call_send(net->link, &frame);
+}
+
+static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
+{
 	int err = net_time_learn(net, welcome->server_time);
 	if (err < 0)
 		return err;
-	if (welcome->continuation) {
-		net->continuation = welcome->continuation;
-		err = net_thread_keep(net);
-		frame.body.continued.continuation = net->continuation;
-		if (err == 0)
-			err = rpc_call_send(net->link, &frame);
-		if (err < 0)
-			log_warning("what the next link begins with could not be kept: %s", err_text(err));
-	}
+	if (welcome->continuation && (err = thread_go_on(net, welcome->continuation)) < 0)
+		log_warning("what the next link begins with could not be kept: %s", err_text(err));
 	net->pause_ms = PAUSE_LEAST_MS;
 	net->has_line = false; /* it has served; who is taken out of the mesh later stays out */
 	mem_wipe(&net->line, sizeof net->line);

@@ -303,3 +303,26 @@ def test_a_wrong_clock_and_a_certificate_that_has_expired(mesh, machine, clock, 
     agent = machine("sundial", env=clock(-YEARS))
     online(agent, "sundial-1", 60)
     assert leaf_days(tmp_path, "sundial") == 6
+
+
+def test_a_full_disk_makes_no_copy(mesh, machine, tmp_path):
+    """The number of a welcome that cannot be kept is not shown at the next link."""
+    agent = machine("crammed", mesh.key())
+    online(agent, "crammed-1")
+    kept = tmp_path / "crammed" / "net" / "link"
+    before = kept.read_text()
+    kept.unlink()
+    kept.mkdir()  # what replaces it fails
+    log = len(agent.log())
+    roles = agent.monitor.roles()
+    mesh_link = mesh.server.roles()["link"]
+    os.kill(mesh_link, signal.SIGKILL)
+    until(lambda: "could not be kept" in agent.log()[log:], "it says so", 30)
+    until(lambda: mesh.device("crammed")["online"], "online all the same", 30)
+    kept.rmdir()
+    kept.write_text(before)
+    shutil.chown(kept, *((tmp_path / "crammed" / "net").stat().st_uid,) * 2)
+    os.kill(roles["net"], signal.SIGKILL)
+    log = len(agent.log())
+    until(lambda: "online as crammed-1" in agent.log()[log:], "it is online again", 30)
+    assert waiting(mesh, "crammed-1", "copy") is None
