@@ -39,6 +39,7 @@ test: deps-test console
 # The tests that kill, a thousand times each; `make test` has 25 of them.
 sim: all deps-test
 	@MURMESH_KILLS=1000 $(BUILD)/test_fleet_token_crash
+	@MURMESH_KILLS=1000 $(BUILD)/test_route_crash
 
 asan: deps-test console
 	@[ -e build-asan/build.ninja ] || $(MESON) build-asan -Db_sanitize=address,undefined

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/str.h"
 
 /* How many descriptors this process holds. */
 static inline size_t test_descriptors(void)
@@ -83,5 +84,13 @@ static inline int test_directory_remove(void **state)
 	int err = nftw(*state, test_remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	free(*state);
 	return err;
+}
+/* How often a test that kills does so: 25 times, or as `make sim` says (MURMESH_KILLS). */
+static inline uint64_t test_kills(void)
+{
+	const char *wanted = getenv("MURMESH_KILLS");
+	uint64_t kills = 25;
+	assert_true(!wanted || str_to_u64(str_from(wanted), 1000000, &kills) == 0);
+	return kills;
 }
 #endif

@@ -1,13 +1,11 @@
-/* Tokens are never repeated: a program that gives them out is killed after each, KILLS times, and goes on from what is on disk. */
+/* Tokens are never repeated: a program that gives them out is killed after each, and goes on from what is on disk. */
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 
+#include "base/test.h"
 #include "fleet/fleet.h"
 #include "os/fd.h"
 #include "store/testing.h"
-
-enum { KILLS = 25 }; /* MURMESH_KILLS: another number */
 
 static int64_t given;
 
@@ -38,13 +36,10 @@ static void test_never_repeated(void **state)
 {
 	static int64_t numbers[100000];
 	struct test_store *test = *state;
-	const char *wanted = getenv("MURMESH_KILLS");
-	uint64_t kills = KILLS;
 	int64_t last = 0;
 	size_t total = 0;
-	assert_true(!wanted || str_to_u64(str_from(wanted), 1000000, &kills) == 0);
 	test->store = store_free(test->store);
-	for (; kills > 0; kills--) {
+	for (uint64_t kills = test_kills(); kills > 0; kills--) {
 		int fds[2];
 		assert_int_equal(pipe(fds), 0);
 		pid_t child = fork();
