@@ -485,7 +485,7 @@ static void test_killed(void **state)
 	for (long round = 0; round < 25 || total < wanted; round++) {
 		struct seen_by_parent seen = { 0 };
 		unsigned kills = 0;
-		long steps = 1 + round % 100;
+		long steps = 1 + round % 40;
 		int code;
 		snprintf(directory, sizeof directory, "%s/%ld", (const char *)*state, round);
 		/* The same number of steps again and again, growing, until a life is long enough. */
