@@ -22,6 +22,7 @@
 	ROW(user)                                                                                                                  \
 	ROW(audit)                                                                                                                 \
 	ROW(policy)                                                                                                                \
+	ROW(ior)                                                                                                                   \
 	ROW(help)                                                                                                                  \
 	ROW(version)                                                                                                               \
 	ROW(explain)                                                                                                               \

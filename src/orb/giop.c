@@ -31,6 +31,7 @@ struct giop {
 	unsigned n_fragments;
 	struct buf out;
 	struct list requests;
+	uint64_t n_messages;
 	size_t n_requests;
 	int err;
 	bool feeding;
@@ -387,6 +388,7 @@ static int message_take(struct giop *giop, const uint8_t *bytes, size_t len)
 		                         .type = bytes[7],
 		                         .little = bytes[6] & FLAG_LITTLE,
 		                         .more = bytes[6] & FLAG_MORE };
+	giop->n_messages++;
 	if (message.type == FRAGMENT)
 		return fragment_take(giop, &message);
 	return message.more ? partial_begin(giop, &message) : message_run(giop, &message);
@@ -513,7 +515,9 @@ void giop_close(struct giop *giop)
 	if (giop->err < 0)
 		return;
 	requests_forget(giop);
+	giop->feeding = true;
 	header_only(giop, 2, CLOSE_CONNECTION);
+	giop->feeding = false;
 	giop->err = giop->err < 0 ? giop->err : -E_CLOSED;
 }
 
@@ -535,6 +539,11 @@ bool giop_crowded(const struct giop *giop)
 bool giop_partial(const struct giop *giop)
 {
 	return buf_len(&giop->in) || giop->n_fragments;
+}
+
+uint64_t giop_messages(const struct giop *giop)
+{
+	return giop->n_messages;
 }
 
 size_t giop_outstanding(const struct giop *giop)

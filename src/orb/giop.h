@@ -27,7 +27,7 @@ struct giop_request;
 
 struct giop_operation {
 	const char *name; /* "_get_NAME" of an attribute */
-	/* Answers, now or later. */
+	/* Answers, now or later; the arguments are there only until it returns. */
 	void (*run)(struct giop_request *request, struct cdr_reader *arguments);
 };
 struct giop_object {
@@ -41,9 +41,10 @@ struct giop_object {
 struct giop_settings {
 	const struct giop_object *objects; /* borrowed for ever */
 	size_t n_objects;
-	size_t message_max;      /* 0 = GIOP_MESSAGE_MAX */
-	unsigned access;         /* what the peer may */
-	void (*wake)(void *ctx); /* there is output, or giop_error(), that did not come from giop_feed() */
+	size_t message_max; /* 0 = GIOP_MESSAGE_MAX */
+	unsigned access;    /* what the peer may */
+	/* There is output, or giop_error(), that did not come from giop_feed() or giop_close(); may free the giop. */
+	void (*wake)(void *ctx);
 };
 struct giop *giop_new(const struct giop_settings *settings, void *ctx); /* NULL when memory is short */
 struct giop *
@@ -57,6 +58,7 @@ struct buf *giop_output(struct giop *giop); /* the owner consumes it */
 bool giop_crowded(const struct giop *giop); /* feed no more: output waits, or as many requests as may be */
 bool giop_partial(const struct giop *giop); /* a message has begun to come */
 size_t giop_outstanding(const struct giop *giop);
+uint64_t giop_messages(const struct giop *giop); /* that have come as a whole; a fragment is one */
 /* An orderly end (CloseConnection): requests that wait are not answered any more. */
 void giop_close(struct giop *giop);
 

@@ -11,6 +11,7 @@
 #include "os/log.h"
 #include "os/socket.h"
 #include "rpc/rpc.h"
+#include "server/certify.h"
 #include "server/link_login.h"
 #include "server/link_revoked.h"
 #include "server/server.h"
@@ -79,12 +80,8 @@ static void certify(struct link_role *role, struct rpc_call *call, const uint8_t
                     murmesh_CheckedRequest *checked)
 {
 	struct certify *certify = NULL;
-	size_t key_len;
-	int err = certificate_request_read(csr, csr_len, checked->key.bytes, &key_len);
+	int err = certify_csr(csr, csr_len, checked);
 	if (err == 0) {
-		checked->key.size = (pb_size_t)key_len;
-		checked->has_request = true;
-		hash_sha256(csr, csr_len, checked->csr_hash);
 		certify = mem_alloc(sizeof *certify);
 		err = certify ? 0 : -E_NO_MEMORY;
 	}
@@ -114,34 +111,6 @@ static void on_request_certificate(void *ctx, struct rpc_call *call, const void 
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
-/* A certificate that has expired, of this mesh: whose, and when.  That its key is there shows the request's signature. */
-static int expired_read(const struct link_role *role, const murmesh_RenewRequest *request, murmesh_CheckedRequest *checked)
-{
-	struct certificate *leaf = NULL;
-	struct certificate_info info;
-	struct identity identity;
-	uint8_t key[KEY_PUBLIC_MAX], key_hash[HASH_SIZE];
-	size_t key_len;
-	int err = certificate_read(request->leaf.bytes, request->leaf.size, &leaf);
-	if (err == 0)
-		err = certificate_inspect(leaf, &info);
-	if (err == 0)
-		err = certificate_verify(leaf, role->intermediate, role->root, &role->mesh, 1u << IDENTITY_NODE,
-		                         CERTIFICATE_ANY_TIME, &identity);
-	if (err == 0)
-		err = certificate_request_read(request->csr.bytes, request->csr.size, key, &key_len);
-	certificate_free(leaf);
-	if (err < 0)
-		return err;
-	hash_sha256(key, key_len, key_hash);
-	if (!hash_equal(key_hash, info.key_hash))
-		return -E_CERTIFICATE;
-	identity_format(&identity, checked->peer);
-	checked->expired = info.not_after;
-	checked->continuation = request->continuation;
-	return 0;
-}
-
 static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *message)
 {
 	static murmesh_CheckedRequest checked;
@@ -151,7 +120,8 @@ static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *m
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
 	checked.kind = request->kind;
 	socket_peer_host(stream_fd(rpc_connection_stream(client->connection)), checked.address);
-	int err = peer ? 0 : expired_read(client->role, request, &checked);
+	int err =
+	        peer ? 0 : certify_expired(request, client->role->intermediate, client->role->root, &client->role->mesh, &checked);
 	if (err == 0 && peer && peer->kind != IDENTITY_NODE)
 		err = -E_DENIED;
 	if (err < 0)
@@ -186,6 +156,7 @@ static const struct rpc_service services[] = {
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
 	{ &rpc_Fleet_ChangeDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_NewKey, USERS, NULL, NULL },
+	{ &rpc_Fleet_GetReference, USERS, NULL, NULL },
 	{ &rpc_Fleet_ListApprovals, USERS, NULL, NULL },
 	{ &rpc_Fleet_DecideApproval, USERS, NULL, NULL },
 	{ &rpc_People_ListUsers, USERS, NULL, NULL },
