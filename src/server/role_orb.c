@@ -79,7 +79,7 @@ static void intake_update(struct orb_role *role)
 
 /* ---- the own certificate ---- */
 
-/* A client that offers protocols by ALPN, but not this one, is refused; front has h2 pass to link before. */
+/* CORBA clients offer nothing by ALPN; who offers what is not this is refused here.  What offers h2 front passes to link. */
 static struct tls_context *context_new(const struct orb_role *role, const struct certificate *leaf,
                                        const struct certificate *intermediate, const struct certificate *root,
                                        const struct id *mesh)
