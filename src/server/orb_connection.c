@@ -90,6 +90,8 @@ static void on_readable(void *ctx)
 		if (n <= 0)
 			return connection_free(connection);
 		giop_feed(connection->giop, scratch, (size_t)n);
+		if (n < READ_SIZE)
+			break; /* stream_want() tells when there is more */
 	}
 	connection_update(connection);
 }
