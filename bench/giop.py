@@ -19,7 +19,7 @@ RULES = {**os.environ, "ORBclientTransportRule": "* ssl,tcp", "ORBserverTranspor
 
 def client_make(folder):
     subprocess.run(["omniidl", "-bcxx", ROOT / "proto/router.idl"], cwd=folder, check=True)
-    subprocess.run(["g++", "-O2", "-I.", "-o", "orb_client", ROOT / "tests/interop/orb_client.cc", "routerSK.cc", "-lomnisslTP4", "-lomniORB4",
+    subprocess.run(["g++", "-O2", "-I.", "-o", "orb_client", ROOT / "tests/interop/orb_client.cc", "routerSK.cc", "-lomnisslTP4", "-lomniDynamic4", "-lomniORB4",
                     "-lomnithread", "-lssl", "-lcrypto"], cwd=folder, check=True)
     return folder / "orb_client"
 

@@ -12,6 +12,7 @@ enum message_type { REQUEST, REPLY, CANCEL_REQUEST, LOCATE_REQUEST, LOCATE_REPLY
 enum { FLAG_LITTLE = 1, FLAG_MORE = 2 };
 enum { NO_EXCEPTION, USER_EXCEPTION, SYSTEM_EXCEPTION, NEEDS_ADDRESSING_MODE = 5 };
 enum { UNKNOWN_OBJECT, OBJECT_HERE };
+enum { CONTEXT_BIDIRECTIONAL = 5 };
 enum { COMPLETED_NO = 1, COMPLETED_MAYBE };
 
 struct message {
@@ -24,6 +25,13 @@ struct message {
 struct giop {
 	struct giop_settings settings;
 	void *ctx;
+	bool both_ways; /* bidirectional */
+	uint32_t last_call;
+	struct {
+		uint32_t id; /* 0 = free */
+		giop_call_done done;
+		void *ctx;
+	} calls[GIOP_CALLS_MAX];
 	struct buf in;        /* of a message that is not there as a whole */
 	struct buf partial;   /* of one in fragments: the message so far */
 	struct message first; /* its header */
@@ -198,14 +206,27 @@ static void request_run(struct giop_request *request, const struct giop_object *
 	giop_raise(request, GIOP_BAD_OPERATION);
 }
 
-/* Of the contexts none matters: code sets are those of the profile, and calls back go by what was asked for in a call. */
-static void contexts_skip(struct cdr_reader *r)
+/* Of the contexts one matters: the client can be called back.  At what addresses it says that it listens does not: what it names in a call is
+ * called over its own connection only. */
+static void contexts_read(struct cdr_reader *r, bool *ret_both_ways)
 {
 	uint32_t n = cdr_u32(r);
 	r->bad = r->bad || n > GIOP_CONTEXTS_MAX;
 	for (uint32_t i = 0; i < n && !r->bad; i++) {
-		cdr_u32(r);
+		*ret_both_ways |= cdr_u32(r) == CONTEXT_BIDIRECTIONAL;
 		cdr_sequence(r);
+	}
+}
+
+/* Less than the padding behind a head is no body. */
+static void body_begin(struct cdr_reader *r)
+{
+	if (r->bad || r->at == r->len)
+		return;
+	cdr_align(r, 8);
+	if (r->bad) {
+		r->bad = false;
+		r->at = r->len;
 	}
 }
 
@@ -220,13 +241,13 @@ static struct str target_read(struct cdr_reader *r, bool *ret_other)
 
 struct request_head {
 	uint32_t id;
-	bool answer, other_address;
+	bool answer, other_address, both_ways;
 	struct str key, operation;
 };
 
 static void head_read_1_0(struct cdr_reader *r, struct request_head *ret)
 {
-	contexts_skip(r);
+	contexts_read(r, &ret->both_ways);
 	ret->id = cdr_u32(r);
 	ret->answer = cdr_u8(r) != 0;
 	ret->key = cdr_sequence(r);
@@ -243,14 +264,8 @@ static void head_read_1_2(struct cdr_reader *r, struct request_head *ret)
 	if (ret->other_address)
 		return;
 	ret->operation = cdr_string(r);
-	contexts_skip(r);
-	if (!r->bad && r->at < r->len) {
-		cdr_align(r, 8);
-		if (r->bad) { /* less than that: no body */
-			r->bad = false;
-			r->at = r->len;
-		}
-	}
+	contexts_read(r, &ret->both_ways);
+	body_begin(r);
 }
 
 static struct cdr_reader message_reader(const struct message *message)
@@ -273,6 +288,7 @@ static int on_request(struct giop *giop, const struct message *message)
 	(message->minor == 0 ? head_read_1_0 : head_read_1_2)(&r, &head);
 	if (r.bad || !id_good(giop, message, head.id))
 		return -E_PROTOCOL;
+	giop->both_ways |= message->minor > 0 && head.both_ways;
 	struct giop_request *request = mem_alloc(sizeof *request);
 	if (!request)
 		return -E_NO_MEMORY;
@@ -328,6 +344,50 @@ static int on_cancel(struct giop *giop, const struct message *message)
 	return r.bad ? -E_PROTOCOL : 0;
 }
 
+/* ---- calls back ---- */
+
+int giop_call(struct giop *giop, struct str key, const char *operation, struct str arguments, giop_call_done done, void *ctx)
+{
+	size_t i = 0;
+	if (giop->err < 0 || !giop->both_ways)
+		return giop->err < 0 ? giop->err : -E_UNSUPPORTED;
+	while (i < GIOP_CALLS_MAX && giop->calls[i].id)
+		i++;
+	if (i == GIOP_CALLS_MAX)
+		return -E_LIMIT;
+	giop->last_call = giop->last_call ? giop->last_call + 2 : 1; /* odd, as all of the side that accepted */
+	giop->calls[i].id = giop->last_call;
+	giop->calls[i].done = done;
+	giop->calls[i].ctx = ctx;
+	struct cdr_writer w = message_begin(giop, 2, true, REQUEST);
+	cdr_put_u32(&w, giop->last_call);
+	cdr_put_bytes(&w, STR("\3\0\0\0\0\0\0\0")); /* an answer is wanted; addressed by its key */
+	cdr_put_sequence(&w, key);
+	cdr_put_string(&w, str_from(operation));
+	cdr_put_u32(&w, 0); /* contexts */
+	if (arguments.len)
+		cdr_put_align(&w, 8);
+	cdr_put_bytes(&w, arguments);
+	message_end(giop, &w);
+	return 0;
+}
+
+static int on_reply(struct giop *giop, const struct message *message)
+{
+	struct cdr_reader r = message_reader(message);
+	uint32_t id = cdr_u32(&r), status = cdr_u32(&r);
+	bool ignored = false;
+	contexts_read(&r, &ignored);
+	body_begin(&r);
+	for (size_t i = 0; i < GIOP_CALLS_MAX && !r.bad && id && message->minor == 2; i++)
+		if (giop->calls[i].id == id) {
+			giop->calls[i].id = 0;
+			giop->calls[i].done(giop->calls[i].ctx, status <= USER_EXCEPTION ? (int)status : 2, &r);
+			return giop->err;
+		}
+	return -E_PROTOCOL;
+}
+
 static int on_end(struct giop *giop, const struct message *message)
 {
 	(void)giop, (void)message;
@@ -339,10 +399,15 @@ static int on_end(struct giop *giop, const struct message *message)
 static int message_run(struct giop *giop, const struct message *message)
 {
 	static int (*const run[])(struct giop *, const struct message *) = {
-		[REQUEST] = on_request,      [CANCEL_REQUEST] = on_cancel, [LOCATE_REQUEST] = on_locate,
-		[CLOSE_CONNECTION] = on_end, [MESSAGE_ERROR] = on_end,     [FRAGMENT] = NULL,
+		[REQUEST] = on_request,
+		[REPLY] = on_reply,
+		[CANCEL_REQUEST] = on_cancel,
+		[LOCATE_REQUEST] = on_locate,
+		[CLOSE_CONNECTION] = on_end,
+		[MESSAGE_ERROR] = on_end,
+		[FRAGMENT] = NULL,
 	};
-	return run[message->type] ? run[message->type](giop, message) : -E_PROTOCOL; /* a reply: nothing was asked */
+	return run[message->type] ? run[message->type](giop, message) : -E_PROTOCOL;
 }
 
 /* All but the last end at a multiple of 8, so that what is put together is aligned as it was. */
@@ -357,7 +422,7 @@ static int partial_begin(struct giop *giop, const struct message *message)
 {
 	struct cdr_reader r = message_reader(message);
 	giop->partial_id = cdr_u32(&r);
-	if (giop->n_fragments || r.bad || (message->type != REQUEST && message->type != LOCATE_REQUEST))
+	if (giop->n_fragments || r.bad || (message->type != REQUEST && message->type != REPLY && message->type != LOCATE_REQUEST))
 		return -E_PROTOCOL;
 	giop->first = *message;
 	return partial_append(giop, message, 0);
@@ -504,6 +569,10 @@ struct giop *giop_free(struct giop *giop)
 	if (!giop)
 		return NULL;
 	requests_forget(giop);
+	giop->err = -E_CLOSED;
+	for (size_t i = 0; i < GIOP_CALLS_MAX; i++)
+		if (giop->calls[i].id)
+			giop->calls[i].done(giop->calls[i].ctx, -E_CLOSED, NULL);
 	buf_done(&giop->in);
 	buf_done(&giop->partial);
 	buf_done(&giop->out);

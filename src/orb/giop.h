@@ -20,6 +20,7 @@
 #define GIOP_CONTEXTS_MAX  8
 #define GIOP_FRAGMENTS_MAX 16 /* of one message, the first included */
 #define GIOP_OUTSTANDING   64
+#define GIOP_CALLS_MAX     16                 /* back to the client, at a time */
 #define GIOP_CROWDED       ((size_t)64 << 10) /* bytes of output that wait: read no more until they are gone */
 
 struct giop;
@@ -61,6 +62,12 @@ size_t giop_outstanding(const struct giop *giop);
 uint64_t giop_messages(const struct giop *giop); /* that have come as a whole; a fragment is one */
 /* An orderly end (CloseConnection): requests that wait are not answered any more. */
 void giop_close(struct giop *giop);
+
+/* Bidirectional GIOP (9.8), once the client has offered it: calls an object of its own over this connection.  arguments: CDR, little-endian, as
+ * written from the start of a buffer.  done comes once: status 0 with the result (which is there only inside), 1 or 2: an exception, less than 0: the
+ * connection has ended (also inside giop_call(), when `wake` frees the giop).  -E_UNSUPPORTED: not offered, -E_LIMIT, giop_error(). */
+typedef void (*giop_call_done)(void *ctx, int status, struct cdr_reader *result);
+int giop_call(struct giop *giop, struct str key, const char *operation, struct str arguments, giop_call_done done, void *ctx);
 
 /* ---- operations ---- */
 

@@ -2,8 +2,19 @@
 
 #include "base/test.h"
 
+#include "base/encode.h"
 #include "base/err.h"
+#include "orb/ior.h"
 #include "orb/test_giop.h"
+
+/* What omniORB 4.2.5 sent for reaches() with an object of its own: code sets, the offer to be called back, and old memory between. */
+#define STOCK_REQUEST                                                                                                              \
+	"47494f5001020100fc00000004000000030000000000000006000000526f757465721c34080000007265616368657300"                         \
+	"02000000010000000c000000010000000100010009010100050000001800000001000000010000000a0000003132372e"                         \
+	"302e302e3100dfa71900000049444c3a6d75726d6573682f52656365697665723a312e30007e00000100000000000000"                         \
+	"74000000010102000a0000003132372e302e302e3100000013000000ff626f7468fe56db026b01005d9e000000000000"                         \
+	"0300000000000000080000000100000000545441010000001c0000000100000001000100010000000100010509010100"                         \
+	"01000000090101001400000008000000010066006600dfa7"
 
 #define HELLO_LITTLE "\6\0\0\0hello\0"
 #define HELLO_BIG    "\0\0\0\6hello\0"
@@ -365,6 +376,119 @@ static void test_outstanding(void **state)
 	expect_text(next(f), 0, "a");
 	assert_false(giop_crowded(f->test.giop));
 	end(f); /* and the others, after the connection */
+}
+
+/* ---- calls back ---- */
+
+struct back {
+	int n, status;
+	uint32_t value;
+	bool bad;
+};
+
+static void on_back(void *ctx, int status, struct cdr_reader *result)
+{
+	struct back *back = ctx;
+	back->n++;
+	back->status = status;
+	back->value = result ? cdr_u32(result) : 0;
+	back->bad = !result || result->bad;
+}
+
+static void offer(struct fixture *f)
+{
+	struct test_message message = echo(2);
+	message.contexts = 1;
+	message.context = 5;
+	put(f, message);
+	assert_int_equal(send(f), 0);
+	expect_text(next(f), 2, "hello");
+}
+
+static void put_reply(struct fixture *f, uint32_t id, uint32_t status, struct str body)
+{
+	uint8_t bytes[64] = { (uint8_t)id, 0, 0, 0, (uint8_t)status };
+	memcpy(bytes + 12, body.ptr, body.len);
+	put(f, (struct test_message){ .minor = 2, .type = 1, .little = true, .body = { (char *)bytes, 12 + body.len } });
+}
+
+static int call_back(struct fixture *f, struct back *back)
+{
+	return giop_call(f->test.giop, STR("theirs"), "ask", STR("\1\2"), on_back, back);
+}
+
+static void test_calls_back(void **state)
+{
+	(void)state;
+	static const char sent[] = "GIOP\1\2\1\0\x26\0\0\0"
+	                           "\1\0\0\0\3\0\0\0\0\0\0\0\6\0\0\0theirs\0\0\4\0\0\0ask\0\0\0\0\0\1\2";
+	struct fixture *f = begin();
+	struct back back = { 0 };
+	assert_int_equal(call_back(f, &back), -E_UNSUPPORTED);
+	offer(f);
+	assert_int_equal(call_back(f, &back), 0);
+	assert_int_equal(f->test.n_woken, 1);
+	assert_int_equal(buf_len(giop_output(f->test.giop)), sizeof sent - 1);
+	assert_memory_equal(buf_head(giop_output(f->test.giop)), sent, sizeof sent - 1);
+	put_reply(f, 1, 0, STR("\7\0\0\0"));
+	assert_int_equal(send(f), 0);
+	assert_true(back.n == 1 && back.status == 0 && back.value == 7 && !back.bad);
+	for (uint32_t status = 1; status <= 3; status++) { /* exceptions, and being sent elsewhere, where nobody goes */
+		assert_int_equal(call_back(f, &back), 0);
+		put_reply(f, 1 + 2 * status, status, STR(""));
+		assert_int_equal(send(f), 0);
+		assert_int_equal(back.status, status == 1 ? 1 : 2);
+	}
+	put_reply(f, 1, 0, STR("")); /* answered already */
+	assert_int_equal(send(f), -E_PROTOCOL);
+	assert_int_equal(back.n, 4);
+	assert_int_equal(call_back(f, &back), -E_PROTOCOL);
+	end(f);
+}
+
+static struct ior named;
+
+static void name_object(struct giop_request *request, struct cdr_reader *arguments)
+{
+	assert_int_equal(ior_read_cdr(arguments, &named), 0);
+	assert_int_equal(arguments->at, arguments->len);
+	cdr_put_u8(giop_reply(request), 1);
+	giop_reply_end(request);
+}
+
+static void test_stock_request(void **state)
+{
+	(void)state;
+	static const struct giop_operation operation = { "reaches", name_object };
+	static const struct giop_object object = { "Router", "IDL:murmesh/Router:1.0", 0, &operation, 1 };
+	const struct giop_settings settings = { .objects = &object, .n_objects = 1 };
+	uint8_t bytes[300];
+	struct back back = { 0 };
+	ssize_t len = hex_decode(STR(STOCK_REQUEST), bytes, sizeof bytes);
+	assert_int_equal(len, 264);
+	struct fixture f = { .test.giop = giop_new(&settings, NULL) };
+	assert_int_equal(giop_feed(f.test.giop, bytes, (size_t)len), 0);
+	struct answer answer = next(&f);
+	assert_true(answer.type == 1 && answer.id == 4 && answer.status == 0 && cdr_u8(&answer.body) == 1);
+	assert_string_equal(named.type, "IDL:murmesh/Receiver:1.0");
+	assert_true(named.address.port == 0 && named.tls_port == 42975 && named.key_len == 19);
+	assert_int_equal(giop_call(f.test.giop, STR("x"), "y", STR(""), on_back, &back), 0);
+	giop_free(f.test.giop);
+	assert_int_equal(back.n, 1);
+}
+
+static void test_calls_back_end(void **state)
+{
+	(void)state;
+	struct fixture *f = begin();
+	struct back back = { 0 };
+	offer(f);
+	for (int i = 0; i < GIOP_CALLS_MAX; i++)
+		assert_int_equal(call_back(f, &back), 0);
+	assert_int_equal(call_back(f, &back), -E_LIMIT);
+	end(f);
+	assert_int_equal(back.n, GIOP_CALLS_MAX);
+	assert_int_equal(back.status, -E_CLOSED);
 }
 
 /* ---- what is no GIOP, or not ours ---- */
@@ -754,6 +878,9 @@ int main(void)
 		cmocka_unit_test(test_later_in_another_order),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_outstanding),
+		cmocka_unit_test(test_calls_back),
+		cmocka_unit_test(test_calls_back_end),
+		cmocka_unit_test(test_stock_request),
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_bad_headers),
 		cmocka_unit_test(test_closed_by_the_peer),

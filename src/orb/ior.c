@@ -167,19 +167,18 @@ static bool profile_read(struct str data, struct ior *ior)
 	return !r.bad;
 }
 
-static int bytes_read(struct str bytes, struct ior *ret)
+int ior_read_cdr(struct cdr_reader *r, struct ior *ret)
 {
 	struct ior ior = { .n_others = 0 };
-	struct cdr_reader r = cdr_reader_encapsulation(bytes);
 	bool found = false;
-	text_read(&r, ior.type, sizeof ior.type);
-	uint32_t n = cdr_u32(&r);
-	for (uint32_t i = 0; i < n && !r.bad && !found; i++) {
-		uint32_t tag = cdr_u32(&r);
-		struct str data = cdr_sequence(&r);
-		found = tag == PROFILE_IIOP && !r.bad && profile_read(data, &ior);
+	text_read(r, ior.type, sizeof ior.type);
+	uint32_t n = cdr_u32(r);
+	for (uint32_t i = 0; i < n && !r->bad; i++) {
+		uint32_t tag = cdr_u32(r);
+		struct str data = cdr_sequence(r);
+		found = found || (tag == PROFILE_IIOP && !r->bad && profile_read(data, &ior));
 	}
-	if (!found)
+	if (!found || r->bad)
 		return -E_IOR;
 	*ret = ior;
 	return 0;
@@ -195,7 +194,8 @@ int ior_read(struct str text, struct ior *ret)
 	if (!bytes)
 		return -E_NO_MEMORY;
 	ssize_t len = hex_decode(str_skip(text, 4), bytes, IOR_BYTES_MAX);
-	int err = len < 0 ? -E_IOR : bytes_read((struct str){ (char *)bytes, (size_t)len }, ret);
+	struct cdr_reader r = cdr_reader_encapsulation((struct str){ (char *)bytes, len < 0 ? 0 : (size_t)len });
+	int err = ior_read_cdr(&r, ret);
 	mem_free(bytes);
 	return err;
 }

@@ -34,6 +34,9 @@ struct ior {
 
 /* Appends the text, without a line end.  -E_NO_MEMORY, -E_TOO_LONG. */
 int ior_write(const struct ior *ior, struct buf *out);
+struct cdr_reader;
+/* One among other data, of which all is read; *ret is written when it can be used.  -E_IOR: also the reference to nothing. */
+int ior_read_cdr(struct cdr_reader *r, struct ior *ret);
 /* Blanks and line ends behind the text are allowed; unknown profiles and components are skipped, as are other names beyond IOR_OTHERS_MAX.
  * -E_IOR: it is none, has no IIOP 1.x profile that can be read, or has parts longer than there is room for. */
 int ior_read(struct str text, struct ior *ret);

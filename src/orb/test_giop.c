@@ -105,7 +105,7 @@ static void contexts_put(struct cdr_writer *w, const struct test_message *m)
 	pad(w, 4, m->padding);
 	cdr_put_u32(w, m->contexts);
 	for (uint32_t i = 0; i < m->contexts; i++) {
-		cdr_put_u32(w, 1);
+		cdr_put_u32(w, m->context ? m->context : 1);
 		cdr_put_sequence(w, STR("\1\0\0\0\1\0\1\0\x09\1\1\0"));
 	}
 }

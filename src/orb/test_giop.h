@@ -22,10 +22,10 @@ void test_giop_end(struct test_giop *test);
 struct test_message {
 	unsigned minor, type;
 	bool little, more, oneway;
-	uint8_t padding; /* what stands where nobody looks */
-	uint32_t id, contexts;
-	const char *key, *operation; /* of requests */
-	struct str body;             /* of requests behind the header, of others all */
+	uint8_t padding;                /* what stands where nobody looks */
+	uint32_t id, contexts, context; /* how many, and of what kind: 0 = 1 */
+	const char *key, *operation;    /* of requests */
+	struct str body;                /* of requests behind the header, of others all */
 	uint16_t disposition;
 };
 void test_message_put(struct buf *out, const struct test_message *message);

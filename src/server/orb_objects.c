@@ -228,6 +228,26 @@ static void echo(struct giop_request *request, struct cdr_reader *r)
 	giop_reply_end(request);
 }
 
+static void reached(void *ctx, int status, struct cdr_reader *result)
+{
+	struct giop_request *request = ctx;
+	bool gone = status != 0 || cdr_u8(result) || result->bad;
+	cdr_put_u8(giop_reply(request), !gone);
+	giop_reply_end(request);
+}
+
+static void reaches(struct giop_request *request, struct cdr_reader *r)
+{
+	const struct orb_connection *connection = giop_request_context(request);
+	struct ior ior;
+	int err = ior_read_cdr(r, &ior);
+	if (err < 0)
+		return giop_raise(request, r->bad ? GIOP_MARSHAL : GIOP_BAD_PARAM);
+	struct str key = { (const char *)ior.key, ior.key_len };
+	if (giop_call(connection->giop, key, "_non_existent", STR(""), reached, request) < 0)
+		reached(request, -E_UNSUPPORTED, NULL);
+}
+
 /* Until the store of envelopes is there. */
 static void not_yet(struct giop_request *request, struct cdr_reader *r)
 {
@@ -241,7 +261,7 @@ static const struct giop_operation manager[] = {
 	{ "renew_certificate", renew_certificate },
 };
 static const struct giop_operation router[] = {
-	{ "_get_version", get_version }, { "_get_mesh", get_mesh }, { "echo", echo },
+	{ "_get_version", get_version }, { "_get_mesh", get_mesh }, { "echo", echo }, { "reaches", reaches },
 	{ "submit", not_yet },           { "poll", not_yet },       { "subscribe", not_yet },
 };
 const struct giop_object orb_objects[ORB_OBJECTS] = {

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include <omniORB4/CORBA.h>
+// wants that one first
+#include <omniORB4/BiDirPolicy.h>
 #include <omniORB4/sslContext.h>
 #include <time.h>
 
@@ -77,10 +79,37 @@ class Echo : public POA_murmesh::Router {
 	char *version() { return CORBA::string_dup("stock"); }
 	char *mesh() { return CORBA::string_dup(""); }
 	char *echo(const char *text) { return CORBA::string_dup(text); }
+	CORBA::Boolean reaches(murmesh::Receiver_ptr called) { return !called->_non_existent(); }
 	void submit(const murmesh::Envelope &) { throw CORBA::NO_IMPLEMENT(); }
 	murmesh::Envelopes *poll(CORBA::ULong) { throw CORBA::NO_IMPLEMENT(); }
 	void subscribe(murmesh::Receiver_ptr) { throw CORBA::NO_IMPLEMENT(); }
 };
+
+class Called : public POA_murmesh::Receiver {
+	void take(const murmesh::Envelope &) {}
+};
+
+// Its object may be called over connections that it has made itself.
+static murmesh::Receiver_ptr receiver_make(CORBA::ORB_ptr orb, bool gone)
+{
+	CORBA::Object_var root_object = orb->resolve_initial_references("RootPOA");
+	PortableServer::POA_var root = PortableServer::POA::_narrow(root_object);
+	CORBA::PolicyList policies(1);
+	CORBA::Any value;
+	policies.length(1);
+	value <<= BiDirPolicy::BOTH;
+	policies[0] = orb->create_policy(BiDirPolicy::BIDIRECTIONAL_POLICY_TYPE, value);
+	PortableServer::POAManager_var manager = root->the_POAManager();
+	PortableServer::POA_var poa = root->create_POA("both", manager, policies);
+	PortableServer::Servant_var<Called> servant = new Called;
+	PortableServer::ObjectId_var id = poa->activate_object(servant);
+	manager->activate();
+	CORBA::Object_var object = poa->id_to_reference(id);
+	murmesh::Receiver_ptr receiver = murmesh::Receiver::_unchecked_narrow(object);
+	if (gone)
+		poa->deactivate_object(id);
+	return receiver;
+}
 
 static void serve(CORBA::ORB_ptr orb)
 {
@@ -127,7 +156,11 @@ static void run(CORBA::ORB_ptr orb, const string &reference, char **words, int n
 	else if (what == "large" && n > 1) {
 		string text(std::stoul(words[1]), 'y');
 		printf("%d\n", text == (const char *)CORBA::String_var(router->echo(text.c_str())));
-	} else if (what == "poll")
+	} else if (what == "reaches" || what == "reaches_gone")
+		printf("%d\n", router->reaches(murmesh::Receiver_var(receiver_make(orb, what == "reaches_gone"))));
+	else if (what == "reaches_nil")
+		printf("%d\n", router->reaches(murmesh::Receiver::_nil()));
+	else if (what == "poll")
 		murmesh::Envelopes_var(router->poll(1));
 	else if (what == "token" && n > 2) {
 		murmesh::Token_var token = manager->request_token(from_hex(words[1]), words[2]);

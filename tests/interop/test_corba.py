@@ -19,7 +19,7 @@ def omni(tmp_path_factory):
     for tool in ("omniidl", "g++", "catior"):
         assert shutil.which(tool), f"{tool} is not installed (packaging/packages-test.txt)"
     subprocess.run(["omniidl", "-bcxx", ROOT / "proto/router.idl"], cwd=folder, check=True)
-    subprocess.run(["g++", "-I.", "-o", "orb_client", ROOT / "tests/interop/orb_client.cc", "routerSK.cc", "-lomnisslTP4", "-lomniORB4", "-lomnithread",
+    subprocess.run(["g++", "-I.", "-o", "orb_client", ROOT / "tests/interop/orb_client.cc", "routerSK.cc", "-lomnisslTP4", "-lomniDynamic4", "-lomniORB4", "-lomnithread",
                     "-lssl", "-lcrypto"], cwd=folder, check=True)
     return folder / "orb_client"
 
@@ -28,11 +28,11 @@ class Client:
     def __init__(self, program, mesh, key="-"):
         self.program, self.mesh, self.key = program, mesh, key
 
-    def __call__(self, reference, *words, trust=None):
+    def __call__(self, reference, *words, rule="* ssl,tcp"):
         """Exit code and lines."""
-        root = trust or self.mesh.directory / "ca/root.crt"
+        root = self.mesh.directory / "ca/root.crt"
         done = subprocess.run(list(map(str, [self.program, reference, root, self.key, *words])), capture_output=True, text=True, timeout=SECONDS,
-                              env={"ORBclientTransportRule": "* ssl,tcp", "PATH": "/usr/bin"})
+                              env={"ORBclientTransportRule": rule, "PATH": "/usr/bin"})
         return done.returncode, done.stdout.splitlines()
 
     def fields(self, reference, *words):
@@ -116,6 +116,17 @@ def test_enrolment_by_corba(mesh, node):
     assert node(location(mesh), "large", 500000) == (0, ["1"])  # in fragments
     assert node(location(mesh), "poll") == (1, ["NO_IMPLEMENT 0"])
     assert node.got["name"] in mesh.devices()
+
+
+BOTH_WAYS = ["-ORBofferBiDirectionalGIOP", "1", "-ORBendPoint", "giop:ssl:127.0.0.1:0"]
+
+
+def test_calls_back(mesh, node):
+    """Over the client's own connection, when it offers that."""
+    assert node(location(mesh), "reaches", *BOTH_WAYS, rule="* bidir,ssl") == (0, ["1"])
+    assert node(location(mesh), "reaches_gone", *BOTH_WAYS, rule="* bidir,ssl") == (0, ["0"])
+    assert node(location(mesh), "reaches") == (0, ["0"])
+    assert node(location(mesh), "reaches_nil") == (1, ["BAD_PARAM 0"])
 
 
 def test_renewal(mesh, node, tmp_path):
