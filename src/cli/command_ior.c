@@ -24,7 +24,7 @@ static int run(const struct cli *cli)
 
 static const struct cli_example examples[] = {
 	{ "murmesh ior", "the server's object reference, for CORBA clients" },
-	{ "catior $(murmesh ior)", "what stands in it" },
+	{ "murmesh ior --json", "for a script" },
 	{ 0 },
 };
 
