@@ -111,7 +111,7 @@ class Monitor:
         return {text[len(prefix):]: pid for pid, text in titles.items() if text.startswith(prefix)}
 
 
-SERVER_ROLES = {"front", "link", "core", "ca", "relay", "resolve", "hash", "web", "collect", "viz"}
+SERVER_ROLES = {"front", "link", "core", "ca", "relay", "resolve", "hash", "web", "collect", "viz", "orb"}
 AGENT_ROLES = {"net", "resolve", "exec", "probe"}
 
 

@@ -17,7 +17,8 @@
 struct up {
 	const struct cli *cli;
 	char directory[4096], agent_directory[4096];
-	char status[512]; /* the last status line of a child */
+	char status[512];  /* the last status line of a child */
+	unsigned ior, tls; /* ports of CORBA clients; 0 = not open */
 	pid_t server, agent;
 	struct io_loop *loop;
 	bool stopping, failed;
@@ -77,6 +78,9 @@ static int server_start(struct up *up)
 	if (err == 0)
 		err = status_read(up, status[0]);
 	fd_close(status[0]);
+	const char *orb = err == 0 ? strstr(up->status, " ior=") : NULL;
+	if (orb && sscanf(orb, " ior=%u tls=%u", &up->ior, &up->tls) != 2)
+		up->ior = up->tls = 0;
 	return err;
 }
 
@@ -151,6 +155,16 @@ static int keys_make(struct up *up, bool *ret_enrol, char *agent_line, size_t si
 	return err == 0 ? session_login_link(up->directory, &up->link) : err;
 }
 
+static json_t *ports_json(const struct up *up)
+{
+	json_t *ports = json_pack("{s:i}", "front", (int)up->description.front_port);
+	if (up->ior)
+		json_object_set_new(ports, "ior", json_integer(up->ior));
+	if (up->tls)
+		json_object_set_new(ports, "tls", json_integer(up->tls));
+	return ports;
+}
+
 static int announce(const struct up *up)
 {
 	char fingerprint[HEX_SIZE(32)], url[300], command[4096], root_key[4096];
@@ -158,9 +172,9 @@ static int announce(const struct up *up)
 	program_command(command, sizeof command);
 	snprintf(url, sizeof url, "https://%s/", up->description.address);
 	if (cli_format(up->cli) >= CLI_JSON) {
-		int err = cli_json_line(up->cli, json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:i}}", "url", url, "login",
-		                                           up->link.login, "fingerprint", fingerprint, "join", up->join.join, "dir",
-		                                           up->directory, "ports", "front", (int)up->description.front_port));
+		int err = cli_json_line(up->cli, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "url", url, "login", up->link.login,
+		                                           "fingerprint", fingerprint, "join", up->join.join, "dir", up->directory,
+		                                           "ports", ports_json(up)));
 		fflush(up->cli->out);
 		return err;
 	}

@@ -25,7 +25,7 @@ struct core {
 	struct priv_child *child;
 	struct io_loop *loop;
 	struct store *store;
-	struct rpc_connection *link, *ca, *relay, *web, *hash, *viz;
+	struct rpc_connection *link, *orb, *ca, *relay, *web, *hash, *viz;
 	struct io_watch *local;       /* core.sock */
 	struct io_timer *local_retry; /* accepting there stopped for lack of descriptors */
 	struct list locals;           /* connections on it */
@@ -256,8 +256,13 @@ void core_pair_keep(struct core *core, const uint8_t name[16], const struct id *
 /* Ends the tunnels of a user (NULL: of all), to a device (NULL: to any). */
 void core_pairs_close(struct core *core, const struct id *user, const struct id *device);
 
-/* ---- core_network.c: what comes through the link role; core_console.c: what the web role may call ---- */
+/* ---- core_reference.c: GetReference, of the server for CORBA clients ---- */
+int core_reference_begin(struct core_request *request);
+int core_reference_run(struct store_tx *tx, struct core_request *request);
+
+/* ---- core_network.c: what comes through the link role, and from the orb role; core_console.c: what the web role may call ---- */
 int core_network_open(void *ctx, struct rpc_call *call);
+int core_orb_open(void *ctx, struct rpc_call *call);
 int core_console_open(void *ctx, struct rpc_call *call);
 
 /* ---- core_login.c, core_session.c ---- */

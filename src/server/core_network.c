@@ -37,6 +37,7 @@ static const struct core_method methods[] = {
 	RUN(Fleet_GetDevice, DeviceName, NULL, core_device_named_run, core_device_done, NULL),
 	RUN(Fleet_ChangeDevices, DeviceChange, core_change_begin, core_change_run, core_change_done, NULL),
 	RUN(Fleet_NewKey, KeyRequest, core_key_begin, core_key_run, NULL, NULL),
+	RUN(Fleet_GetReference, DeviceName, core_reference_begin, core_reference_run, NULL, NULL),
 	RUN(Fleet_ListApprovals, ApprovalList, NULL, core_approvals_run, NULL, NULL),
 	RUN(Fleet_DecideApproval, ApprovalDecision, NULL, core_approval_run, core_approval_done, NULL),
 	OPEN(Messages_Send, USER_PEER, core_message_send),
@@ -63,4 +64,20 @@ int core_network_open(void *ctx, struct rpc_call *call)
 	if (!row)
 		return -E_UNSUPPORTED;
 	return may_call(row->service.access, rpc_call_peer(call), &core->mesh_id) ? core_serve(core, call, row, false) : -E_DENIED;
+}
+
+/* The orb role's own, for CORBA clients: it names nobody. */
+static const struct core_method orb_methods[] = {
+	UNARY(CertificationManager_RequestToken, LINK_ITSELF, core_enrol_token),
+	UNARY(Core_Certify, LINK_ITSELF, core_enrol_certify),
+	UNARY(Core_ComponentCertificate, LINK_ITSELF, core_enrol_component),
+	OPEN(Core_Revocations, LINK_ITSELF, core_revoke_follow),
+	OPEN(Core_CaChanges, LINK_ITSELF, core_policy_follow),
+};
+
+int core_orb_open(void *ctx, struct rpc_call *call)
+{
+	const struct core_method *row =
+	        core_method_find(orb_methods, sizeof orb_methods / sizeof *orb_methods, rpc_call_path(call));
+	return row ? core_serve(ctx, call, row, false) : -E_UNSUPPORTED;
 }

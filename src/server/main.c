@@ -29,6 +29,7 @@ static const struct priv_role roles[] = {
 	{ "viz", server_viz_main, 0, NULL, false },
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
 	{ "web", server_web_main, PRIV_ALLOW_SOCKETPAIR, NULL, false },
+	{ "orb", server_orb_main, PRIV_ALLOW_ACCEPT, NULL, false }, /* last, as are its edges: can be left away */
 };
 
 static const struct priv_edge edges[] = {
@@ -36,7 +37,7 @@ static const struct priv_edge edges[] = {
 	{ "web", "relay", PRIV_EDGE_PASS },  { "link", "core", PRIV_EDGE_RPC },    { "core", "ca", PRIV_EDGE_RPC },
 	{ "core", "relay", PRIV_EDGE_RPC },  { "core", "hash", PRIV_EDGE_RPC },    { "core", "viz", PRIV_EDGE_RPC },
 	{ "web", "core", PRIV_EDGE_RPC },    { "web", "viz", PRIV_EDGE_RPC },      { "link", "collect", PRIV_EDGE_RPC },
-	{ "viz", "collect", PRIV_EDGE_RPC },
+	{ "viz", "collect", PRIV_EDGE_RPC }, { "front", "orb", PRIV_EDGE_PASS },   { "orb", "core", PRIV_EDGE_RPC },
 };
 
 static const struct conf_option conf_options[] = {
@@ -47,6 +48,13 @@ static const struct conf_option conf_options[] = {
 	{ "Server", "RoleUid", CONF_UNSIGNED, "61100", "user id of the first role, when started as root; the others follow", 1000,
 	  2000000000 },
 	{ "Web", "AppDomain", CONF_ADDRESS, NULL, "name that browsers reach the console by, beside the server's address", 0, 0 },
+	{ "Router", "ORB", CONF_BOOLEAN, "yes", "serve CORBA clients", 0, 0 },
+	{ "Router", "IORPort", CONF_PORT, NULL,
+	  "port that gives out the object reference (else 8192, when it is free); 0 takes a free one", 0, 0 },
+	{ "Router", "TLSPort", CONF_PORT, NULL, "port of CORBA clients, by TLS (else 8194, when it is free); 0 takes a free one", 0,
+	  0 },
+	{ "Router", "IIOPPort", CONF_PORT, NULL,
+	  "port of CORBA clients in clear, who can only enrol there (else not open); 0 takes a free one", 0, 0 },
 	{ "Server", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
 };
 static const struct conf_table conf_table = { "Server", conf_options, sizeof conf_options / sizeof *conf_options };
@@ -60,9 +68,14 @@ struct options {
 struct server {
 	struct daemon daemon;
 	struct options options;
-	char address[300], settings[1024];
+	char address[300], settings[2048];
 	uint16_t port;
 	int front, core;
+	struct listener {
+		int fd; /* -1 = not open */
+		uint16_t port;
+	} ior, tls, iiop;
+	bool orb;
 };
 
 static int usage(void)
@@ -105,7 +118,7 @@ static int options_parse(int argc, char **argv, struct options *options)
 	return options->directory && optind == argc ? 0 : -E_USAGE;
 }
 
-static int listen_front(uint16_t port, uint16_t *ret_port)
+static int listen_on(uint16_t port, uint16_t *ret_port)
 {
 	struct socket_address address;
 	int fd = socket_address_parse(STR("::"), port, &address) == 0 ? socket_listen(&address) : -1;
@@ -169,13 +182,17 @@ static void address_make(struct server *server)
 static void settings_make(struct server *server)
 {
 	struct stat status;
-	char domain[300];
+	char domain[300], machine[300];
 	address_make(server);
+	if (host_address(machine, sizeof machine) < 0)
+		machine[0] = 0;
 	address_text(server->daemon.conf, "Web", "AppDomain", domain);
 	if (stat(server->daemon.directory, &status) < 0)
 		status.st_uid = geteuid();
-	snprintf(server->settings, sizeof server->settings, "front_port=%u\naddress=%s\ndomain=%s\nowner=%u\n", server->port,
-	         server->address, domain, (unsigned)status.st_uid);
+	snprintf(server->settings, sizeof server->settings,
+	         "front_port=%u\naddress=%s\ndomain=%s\nmachine=%s\nowner=%u\nior_port=%u\ntls_port=%u\niiop_port=%u\n",
+	         server->port, server->address, domain, machine, (unsigned)status.st_uid, server->ior.port, server->tls.port,
+	         server->iiop.port);
 }
 
 static void on_ready(void *ctx)
@@ -185,7 +202,8 @@ static void on_ready(void *ctx)
 	log_info("ready on port %u; other machines reach this server as %s", server->port, server->address);
 	if (server->options.status_fd < 0)
 		return;
-	int len = snprintf(line, sizeof line, "ready %u %s\n", server->port, server->address);
+	int len = snprintf(line, sizeof line, "ready %u %s ior=%u tls=%u\n", server->port, server->address, server->ior.port,
+	                   server->tls.port);
 	fd_write_all(server->options.status_fd, line, (size_t)len);
 }
 
@@ -200,6 +218,37 @@ static int check_ca(const struct server *server)
 	return err < 0 ? daemon_fail(DAEMON_DATA, err, "the server did not start", NULL) : 0;
 }
 
+/* A port that nobody has asked for by its number may be taken: it is then done without. */
+static int listen_orb(const struct server *server, const char *key, uint16_t usual, struct listener *ret)
+{
+	const struct conf *conf = server->daemon.conf;
+	bool configured = conf_is_set(conf, "Router", key);
+	uint16_t port = configured ? conf_port(conf, "Router", key) : usual;
+	char what[64];
+	if (!configured && !usual)
+		return 0;
+	if (server->options.port == 0)
+		port = 0;
+	ret->fd = listen_on(port, &ret->port);
+	snprintf(what, sizeof what, "%s %u cannot be opened", key, port);
+	if (ret->fd < 0 && configured)
+		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);
+	if (ret->fd < 0)
+		log_warning("%s: CORBA clients have to do without it", what);
+	return 0;
+}
+
+static int prepare_orb(struct server *server)
+{
+	server->ior.fd = server->tls.fd = server->iiop.fd = -1;
+	server->orb = conf_boolean(server->daemon.conf, "Router", "ORB");
+	int code = server->orb ? listen_orb(server, "TLSPort", 8194, &server->tls) : 0;
+	if (server->orb && !code)
+		code = listen_orb(server, "IIOPPort", 0, &server->iiop);
+	server->orb = server->orb && (server->tls.fd >= 0 || server->iiop.fd >= 0);
+	return server->orb && !code ? listen_orb(server, "IORPort", 8192, &server->ior) : code;
+}
+
 static int prepare(struct server *server)
 {
 	int code = daemon_prepare(&server->daemon, "murmesh-server", server->options.directory, &conf_table);
@@ -211,9 +260,12 @@ static int prepare(struct server *server)
 	        server->options.port >= 0 ? (uint16_t)server->options.port : conf_port(server->daemon.conf, "Server", "Port");
 	char what[64];
 	snprintf(what, sizeof what, "the server's port %u cannot be opened", port);
-	server->front = listen_front(port, &server->port);
+	server->front = listen_on(port, &server->port);
 	if (server->front < 0)
 		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);
+	code = prepare_orb(server);
+	if (code)
+		return code;
 	server->core = listen_core(server->daemon.directory);
 	if (server->core < 0)
 		return daemon_fail(DAEMON_CANNOT_CREATE, server->core, "core.sock cannot be opened", NULL);
@@ -244,8 +296,18 @@ int main(int argc, char **argv)
 	int code = prepare(&server);
 	if (code)
 		return code;
-	const struct priv_descriptor descriptors[] = { { "front", "front", server.front }, { "core.sock", "core", server.core } };
+	struct priv_descriptor descriptors[5] = { { "front", "front", server.front }, { "core.sock", "core", server.core } };
+	size_t n_descriptors = 2;
+	if (server.tls.fd >= 0)
+		descriptors[n_descriptors++] = (struct priv_descriptor){ "tls", "front", server.tls.fd };
+	if (server.ior.fd >= 0)
+		descriptors[n_descriptors++] = (struct priv_descriptor){ "ior", "orb", server.ior.fd };
+	if (server.iiop.fd >= 0)
+		descriptors[n_descriptors++] = (struct priv_descriptor){ "iiop", "orb", server.iiop.fd };
+	if (!server.orb) {
+		program.n_roles -= 1;
+		program.n_edges -= 2;
+	}
 	program.first_uid = (uid_t)conf_unsigned(server.daemon.conf, "Server", "RoleUid");
-	return daemon_run(&server.daemon, &program, str_from(server.settings), descriptors,
-	                  sizeof descriptors / sizeof *descriptors, &events, &server);
+	return daemon_run(&server.daemon, &program, str_from(server.settings), descriptors, n_descriptors, &events, &server);
 }

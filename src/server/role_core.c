@@ -271,6 +271,12 @@ static void on_link_closed(void *ctx, int err)
 	connection_drop(&((struct core *)ctx)->link);
 }
 
+static void on_orb_closed(void *ctx, int err)
+{
+	(void)err;
+	connection_drop(&((struct core *)ctx)->orb);
+}
+
 static void on_ca_closed(void *ctx, int err)
 {
 	(void)err;
@@ -305,6 +311,7 @@ static void on_hash_closed(void *ctx, int err)
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
 	static const struct rpc_connection_events link_events = { core_network_open, NULL, on_link_closed };
+	static const struct rpc_connection_events orb_events = { core_orb_open, NULL, on_orb_closed };
 	static const struct rpc_connection_events ca_events = { NULL, NULL, on_ca_closed };
 	static const struct rpc_connection_events relay_events = { NULL, NULL, on_relay_closed };
 	static const struct rpc_connection_events web_events = { core_console_open, NULL, on_web_closed };
@@ -314,12 +321,16 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings serve = { .server = true,
 		                                              .trusted_metadata = true,
 		                                              .max_streams = DEVICES_MAX };
+	static const struct rpc_connection_settings orb = { .server = true, .max_streams = 4096 };
 	static const struct rpc_connection_settings call = { .server = false };
 	struct core *core = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-from:link")) {
 		connection_drop(&core->link);
 		core->link = rpc_connection_plain(core->loop, fd, &serve, &link_events, core);
+	} else if (str_is(what, "rpc-from:orb")) {
+		connection_drop(&core->orb);
+		core->orb = rpc_connection_plain(core->loop, fd, &orb, &orb_events, core);
 	} else if (str_is(what, "rpc-to:ca")) {
 		connection_drop(&core->ca);
 		core->ca = rpc_connection_plain(core->loop, fd, &call, &ca_events, core);
@@ -470,6 +481,7 @@ int server_core_main(struct priv_child *child)
 		on_local_closed(LIST_ENTRY(at, struct local, node), 0);
 	connection_drop(&core.web);
 	connection_drop(&core.link);
+	connection_drop(&core.orb);
 	connection_drop(&core.hash);
 	connection_drop(&core.ca);
 	connection_drop(&core.relay);

@@ -1,4 +1,4 @@
-/* The front role: accepts on the front port, looks at the first bytes, hands the descriptor to the role it is for. */
+/* The front role: accepts on the front port and on that of CORBA clients, looks at the first bytes, hands the descriptor to the role it is for. */
 #include "base/err.h"
 #include "front/front.h"
 #include "os/fd.h"
@@ -9,8 +9,22 @@ struct front_role {
 	struct priv_child *child;
 	struct front_settings settings;
 	struct front *front;
-	int listener;
+	struct front *tls; /* TLSPort: without h2 it is for orb; NULL: not open */
+	int listener, tls_listener, orb;
 };
+
+/* There h2 is for link, as on the front port; TLS without it for orb, and nothing else is served. */
+static void tls_begin(struct front_role *role)
+{
+	struct front_settings settings = front_settings_default;
+	if (role->tls || role->tls_listener < 0 || role->orb < 0 || role->settings.targets[FRONT_LINK] < 0)
+		return;
+	settings.targets[FRONT_LINK] = role->settings.targets[FRONT_LINK];
+	settings.targets[FRONT_WEB] = role->orb;
+	role->tls = front_new(priv_child_loop(role->child), role->tls_listener, &settings);
+	if (!role->tls)
+		log_error("the port of CORBA clients is not served: %s", err_text(-E_NO_MEMORY));
+}
 
 /* The monitor hands out the listener and the packet sockets once, at the start: the front begins when all are there. */
 static void on_descriptor(void *ctx, const char *name, int fd)
@@ -25,8 +39,13 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		role->settings.targets[FRONT_RELAY] = fd;
 	else if (str_is(what, "pass-to:web"))
 		role->settings.targets[FRONT_WEB] = fd;
+	else if (str_is(what, "pass-to:orb"))
+		role->orb = fd;
+	else if (str_is(what, "tls"))
+		role->tls_listener = fd;
 	else
 		fd_close(fd);
+	tls_begin(role);
 	if (role->front || role->listener < 0 || role->settings.targets[FRONT_LINK] < 0 ||
 	    role->settings.targets[FRONT_RELAY] < 0 || role->settings.targets[FRONT_WEB] < 0)
 		return;
@@ -40,14 +59,19 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 int server_front_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
-	struct front_role role = { .child = child, .settings = front_settings_default, .listener = -1 };
+	struct front_role role = {
+		.child = child, .settings = front_settings_default, .listener = -1, .tls_listener = -1, .orb = -1
+	};
 	fd_limit_raise();
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
 		return 77;
 	int code = priv_child_run(child);
 	front_free(role.front);
+	front_free(role.tls);
 	fd_close(role.listener);
+	fd_close(role.tls_listener);
+	fd_close(role.orb);
 	for (size_t i = 0; i < FRONT_KINDS; i++)
 		fd_close(role.settings.targets[i]);
 	return code;

@@ -12,6 +12,7 @@
 #include "os/socket.h"
 #include "rpc/rpc.h"
 #include "server/ca_changes.h"
+#include "server/certify.h"
 #include "server/link_login.h"
 #include "server/link_revoked.h"
 #include "server/server.h"
@@ -24,14 +25,6 @@
 #define CALLS_MAX     4      /* at once, of all but users */
 #define RETRY_MS      50
 #define LEAVE_MS      500 /* in which who is shut out hears why */
-
-#define FORMERS_MAX (sizeof((murmesh_CertificateReply *)0)->former / sizeof *((murmesh_CertificateReply *)0)->former)
-
-/* Whose certificates count. */
-struct issuers {
-	struct certificate *root, *intermediate, *formers[FORMERS_MAX];
-	size_t n_formers;
-};
 
 struct link_role {
 	struct priv_child *child;
@@ -89,12 +82,8 @@ static void certify(struct link_role *role, struct rpc_call *call, const uint8_t
                     murmesh_CheckedRequest *checked)
 {
 	struct certify *certify = NULL;
-	size_t key_len;
-	int err = certificate_request_read(csr, csr_len, checked->key.bytes, &key_len);
+	int err = certify_csr(csr, csr_len, checked);
 	if (err == 0) {
-		checked->key.size = (pb_size_t)key_len;
-		checked->has_request = true;
-		hash_sha256(csr, csr_len, checked->csr_hash);
 		certify = mem_alloc(sizeof *certify);
 		err = certify ? 0 : -E_NO_MEMORY;
 	}
@@ -124,44 +113,6 @@ static void on_request_certificate(void *ctx, struct rpc_call *call, const void 
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
-static int expired_verify(const struct link_role *role, const struct certificate *leaf, struct identity *ret)
-{
-	const struct issuers *issuers = &role->issuers;
-	int err = certificate_verify(leaf, issuers->intermediate, issuers->root, &role->mesh, 1u << IDENTITY_NODE,
-	                             CERTIFICATE_ANY_TIME, ret);
-	for (size_t i = 0; err == -E_CERTIFICATE && i < issuers->n_formers; i++)
-		err = certificate_verify(leaf, issuers->formers[i], issuers->root, &role->mesh, 1u << IDENTITY_NODE,
-		                         CERTIFICATE_ANY_TIME, ret);
-	return err;
-}
-
-/* A certificate that has expired, of this mesh: whose, and when.  That its key is there shows the request's signature. */
-static int expired_read(const struct link_role *role, const murmesh_RenewRequest *request, murmesh_CheckedRequest *checked)
-{
-	struct certificate *leaf = NULL;
-	struct certificate_info info;
-	struct identity identity;
-	uint8_t key[KEY_PUBLIC_MAX], key_hash[HASH_SIZE];
-	size_t key_len;
-	int err = certificate_read(request->leaf.bytes, request->leaf.size, &leaf);
-	if (err == 0)
-		err = certificate_inspect(leaf, &info);
-	if (err == 0)
-		err = expired_verify(role, leaf, &identity);
-	if (err == 0)
-		err = certificate_request_read(request->csr.bytes, request->csr.size, key, &key_len);
-	certificate_free(leaf);
-	if (err < 0)
-		return err;
-	hash_sha256(key, key_len, key_hash);
-	if (!hash_equal(key_hash, info.key_hash))
-		return -E_CERTIFICATE;
-	identity_format(&identity, checked->peer);
-	checked->expired = info.not_after;
-	checked->continuation = request->continuation;
-	return 0;
-}
-
 static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *message)
 {
 	static murmesh_CheckedRequest checked;
@@ -171,7 +122,7 @@ static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *m
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
 	checked.kind = request->kind;
 	socket_peer_host(stream_fd(rpc_connection_stream(client->connection)), checked.address);
-	int err = peer ? 0 : expired_read(client->role, request, &checked);
+	int err = peer ? 0 : certify_expired(request, &client->role->issuers, &client->role->mesh, &checked);
 	if (err == 0 && peer && peer->kind != IDENTITY_NODE)
 		err = -E_DENIED;
 	if (err < 0)
@@ -206,6 +157,7 @@ static const struct rpc_service services[] = {
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
 	{ &rpc_Fleet_ChangeDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_NewKey, USERS, NULL, NULL },
+	{ &rpc_Fleet_GetReference, USERS, NULL, NULL },
 	{ &rpc_Fleet_ListApprovals, USERS, NULL, NULL },
 	{ &rpc_Fleet_DecideApproval, USERS, NULL, NULL },
 	{ &rpc_Messages_Send, USERS, NULL, NULL },
@@ -419,27 +371,6 @@ static void intake_update(struct link_role *role)
 
 /* ---- the own certificate ---- */
 
-static void issuers_free(struct issuers *issuers)
-{
-	certificate_free(issuers->root);
-	certificate_free(issuers->intermediate);
-	while (issuers->n_formers)
-		certificate_free(issuers->formers[--issuers->n_formers]);
-	*issuers = (struct issuers){ 0 };
-}
-
-static int issuers_read(const murmesh_CertificateReply *reply, struct issuers *ret)
-{
-	int err = certificate_read(reply->root.bytes, reply->root.size, &ret->root);
-	if (err == 0)
-		err = certificate_read(reply->intermediate.bytes, reply->intermediate.size, &ret->intermediate);
-	for (pb_size_t i = 0; err == 0 && i < reply->former_count; i++) {
-		err = certificate_read(reply->former[i].bytes, reply->former[i].size, &ret->formers[i]);
-		ret->n_formers += err == 0;
-	}
-	return err;
-}
-
 static int context_make(struct link_role *role, const murmesh_CertificateReply *reply)
 {
 	static const char *const alpn[] = { "h2", NULL };
@@ -456,12 +387,12 @@ static int context_make(struct link_role *role, const murmesh_CertificateReply *
 		const struct tls_settings settings = { .server = true,
 			                               .verify = TLS_VERIFY_OPTIONAL,
 			                               .leaf = leaf,
-			                               .intermediate = issuers.intermediate,
+			                               .intermediate = issuers.intermediates[0],
 			                               .root = issuers.root,
 			                               .key = role->key,
 			                               .send_root = true,
-			                               .formers = (const struct certificate *const *)issuers.formers,
-			                               .n_formers = issuers.n_formers,
+			                               .formers = (const struct certificate *const *)issuers.intermediates + 1,
+			                               .n_formers = issuers.n_intermediates - 1,
 			                               .mesh = info.identity.mesh,
 			                               .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
 			                               .alpn = alpn };

@@ -7,6 +7,8 @@
  * front_port   the port people connect to
  * address      host:port that other machines reach this server by
  * domain       host[:port] that browsers reach the console by beside it; "" = none
+ * machine      the machine's own address, as it finds it out; "" = none
+ * ior_port, tls_port, iiop_port  of CORBA (orb); 0 = not open
  * owner        uid of the directory's owner: may use core.sock beside root and group murmesh */
 
 int server_front_main(struct priv_child *child);
@@ -18,4 +20,5 @@ int server_relay_main(struct priv_child *child);
 int server_web_main(struct priv_child *child);
 int server_collect_main(struct priv_child *child);
 int server_viz_main(struct priv_child *child);
+int server_orb_main(struct priv_child *child);
 #endif

@@ -1,0 +1,62 @@
+/* server/orb.h: what the files of the orb role share: CORBA clients, who are answered out of core by the same calls as those of link. */
+#ifndef SERVER_ORB_H
+#define SERVER_ORB_H
+#include "base/list.h"
+#include "crypto/certificate.h"
+#include "orb/giop.h"
+#include "orb/ior.h"
+#include "server/ca_changes.h"
+#include "server/certify.h"
+
+struct io_loop;
+struct link_revoked;
+struct rpc_connection;
+struct stream;
+struct tls_context;
+
+struct orb_role {
+	struct priv_child *child;
+	struct io_loop *loop;
+	struct io_watch *intake, *references, *clear; /* the front's packet socket; listeners of IORPort and IIOPPort */
+	int intake_fd, references_fd, clear_fd;
+	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
+	struct io_timer *sweep;   /* of connections; runs while there are some */
+	struct rpc_connection *core;
+	struct key *key;
+	struct issuers issuers;
+	struct ca_changes *changes;
+	struct id mesh;
+	struct tls_context *tls; /* connections made under an older one keep it */
+	struct link_revoked *revoked;
+	struct sources *sources;
+	struct list connections; /* the oldest first */
+	size_t n_connections, n_strangers;
+	struct buf reference; /* the line that IORPort gives out */
+};
+
+/* ---- orb_connection.c ---- */
+struct orb_connection {
+	struct list node;
+	struct orb_role *role;
+	struct stream *stream;
+	struct giop *giop; /* NULL during the handshake */
+	struct source *source;
+	const struct certificate_info *peer; /* NULL: a stranger */
+	uint64_t until_ms;                   /* it has to be gone by then; 0 = it may stay */
+	uint64_t stuck_ms;                   /* since then it sends one message, or takes nothing of what is for it; 0 = neither */
+	uint64_t n_messages;                 /* that had come when this was looked at last */
+};
+void orb_connection_add(struct orb_role *role, int fd, struct tls_context *tls); /* NULL: in clear; takes fd */
+void orb_connections_sweep(void *role);
+void orb_connections_revoke(void *role, const uint8_t key_hash[HASH_SIZE]);
+void orb_connections_free(struct orb_role *role);
+
+/* ---- orb_objects.c: the interfaces of proto/router.idl ---- */
+enum { ORB_TRUSTED = 1 }; /* access of those with a certificate of the mesh */
+#define ORB_OBJECTS 2
+extern const struct giop_object orb_objects[ORB_OBJECTS];
+
+/* ---- orb_reference.c ---- */
+/* The server's own object reference, out of the settings that the monitor hands out.  -E_NO_ORB: no port is open for it. */
+int orb_reference(struct str settings, struct ior *ret);
+#endif

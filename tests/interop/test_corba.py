@@ -1,0 +1,237 @@
+"""A stock omniORB client of proto/router.idl: reads our object references, enrols, calls, and is refused where it should be."""
+import shutil
+import socket
+import ssl
+import subprocess
+import types
+
+import pytest
+import wire
+from harness import PATIENCE, ROOT, closed, murmesh, refused, until
+
+SECONDS = 20 * PATIENCE
+
+
+@pytest.fixture(scope="session")
+def omni(tmp_path_factory):
+    """The client, made from the IDL as anybody would."""
+    folder = tmp_path_factory.mktemp("omni")
+    for tool in ("omniidl", "g++", "catior"):
+        assert shutil.which(tool), f"{tool} is not installed (packaging/packages-test.txt)"
+    subprocess.run(["omniidl", "-bcxx", ROOT / "proto/router.idl"], cwd=folder, check=True)
+    subprocess.run(["g++", "-I.", "-o", "orb_client", ROOT / "tests/interop/orb_client.cc", "routerSK.cc", "-lomnisslTP4", "-lomniDynamic4", "-lomniORB4", "-lomnithread",
+                    "-lssl", "-lcrypto"], cwd=folder, check=True)
+    return folder / "orb_client"
+
+
+class Client:
+    def __init__(self, program, mesh, key="-"):
+        self.program, self.mesh, self.key = program, mesh, key
+
+    def __call__(self, reference, *words, rule="* ssl,tcp"):
+        """Exit code and lines."""
+        root = self.mesh.directory / "ca/root.crt"
+        done = subprocess.run(list(map(str, [self.program, reference, root, self.key, *words])), capture_output=True, text=True, timeout=SECONDS,
+                              env={"ORBclientTransportRule": rule, "PATH": "/usr/bin"})
+        return done.returncode, done.stdout.splitlines()
+
+    def fields(self, reference, *words):
+        code, lines = self(reference, *words)
+        assert code == 0, lines
+        return dict((line.split(" ", 1) + [""])[:2] for line in lines)
+
+
+def location(mesh, key="Router"):
+    return f"corbaloc:ssliop:1.2@127.0.0.1:{mesh.info['ports']['tls']}/{key}"
+
+
+@pytest.fixture
+def stranger(omni, mesh):
+    return Client(omni, mesh)
+
+
+def ask_certificate(client, mesh, device, csr_path):
+    """Token, proof and request: the fields of the answer."""
+    manager = location(mesh, "CertificationManager")
+    token = client.fields(manager, "token", device.secret[:16].hex(), device.name)
+    csr = device.key.request()
+    csr_path.write_bytes(csr)
+    proof = device.proof(types.SimpleNamespace(full_name=token["name"]), csr)
+    return client.fields(manager, "certificate", token["enrolment"], csr_path, proof.hex())
+
+
+def enrol(client, mesh, folder, name):
+    device = wire.Device(mesh, folder, name)
+    got = ask_certificate(client, mesh, device, folder / "csr.der")
+    assert got["status"] == "0" and got["name"].startswith(f"{name}-"), got
+    pem = folder / f"{name}.pem"
+    pem.write_text(device.key.path.read_text() + wire.pem(bytes.fromhex(got["leaf"])) + wire.pem(bytes.fromhex(got["intermediate"])))
+    return Client(client.program, mesh, pem), got
+
+
+@pytest.fixture(scope="module")
+def node(omni, mesh, tmp_path_factory):
+    """Enrolled by CORBA alone."""
+    client, got = enrol(Client(omni, mesh), mesh, tmp_path_factory.mktemp("node"), "corba01")
+    client.got = got
+    return client
+
+
+def reference_of(mesh):
+    return mesh.cli("ior").stdout.strip()
+
+
+def test_reference(mesh, omni):
+    ior = reference_of(mesh)
+    with socket.create_connection(("127.0.0.1", mesh.info["ports"]["ior"]), SECONDS) as connection:
+        line = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+    assert line == ior + "\n"
+    assert mesh.json("ior") == {"ior": ior}
+    text = subprocess.run(["catior", ior], capture_output=True, text=True, check=True).stdout
+    assert 'Type ID: "IDL:murmesh/Router:1.0"' in text and 'IIOP 1.2 127.0.0.1 0 "Router"' in text
+    assert f"TAG_SSL_SEC_TRANS port = {mesh.info['ports']['tls']} " in text
+    refused(mesh.cli("ior", "web02"), what="no relay")
+    refused(mesh.cli("ior", "nobody-there"), code=3)
+
+
+def test_a_stranger_reaches_the_certification_manager_only(mesh, stranger):
+    manager = location(mesh, "CertificationManager")
+    assert stranger(manager, "is_a") == (0, ["0 1"])
+    assert stranger(manager, "non_existent") == (0, ["0"])
+    assert stranger(location(mesh), "version") == (1, ["NO_PERMISSION 0"])
+    assert stranger(location(mesh), "echo", "x") == (1, ["NO_PERMISSION 0"])
+    assert stranger(reference_of(mesh), "echo", "x") == (1, ["NO_PERMISSION 0"])
+    code, lines = stranger(manager, "token", "00" * 16, "web77")
+    assert code == 1 and lines[0].startswith("Refused 1210 "), lines
+    assert stranger(manager, "token", "00" * 15, "web77") == (1, ["BAD_PARAM 0"])
+    assert stranger(manager, "token", "00" * 16, "x" * 64) == (1, ["BAD_PARAM 0"])
+    assert stranger(manager, "token", "00" * 16, "x" * 20000)[1][0].split()[0] in ("COMM_FAILURE", "TRANSIENT", "MARSHAL")  # 16 KiB
+
+
+def test_enrolment_by_corba(mesh, node):
+    assert node(reference_of(mesh), "version") == (0, [mesh.cli("version").stdout.split()[1], (mesh.directory / "ca/mesh").read_text().strip()])
+    assert node(location(mesh), "is_a") == (0, ["1 0"])
+    assert node(location(mesh), "narrow") == (0, ["1"])
+    assert node(reference_of(mesh), "echo", "héllo") == (0, ["héllo"])
+    assert node(location(mesh), "large", 500000) == (0, ["1"])  # in fragments
+    assert node(location(mesh), "poll") == (1, ["NO_IMPLEMENT 0"])
+    assert node.got["name"] in mesh.devices()
+
+
+BOTH_WAYS = ["-ORBofferBiDirectionalGIOP", "1", "-ORBendPoint", "giop:ssl:127.0.0.1:0"]
+
+
+def test_calls_back(mesh, node):
+    """Over the client's own connection, when it offers that."""
+    assert node(location(mesh), "reaches", *BOTH_WAYS, rule="* bidir,ssl") == (0, ["1"])
+    assert node(location(mesh), "reaches_gone", *BOTH_WAYS, rule="* bidir,ssl") == (0, ["0"])
+    assert node(location(mesh), "reaches") == (0, ["0"])
+    assert node(location(mesh), "reaches_nil") == (1, ["BAD_PARAM 0"])
+
+
+def test_renewal(mesh, node, tmp_path):
+    wire.openssl("req", "-new", "-key", node.key, "-subj", "/CN=x", "-outform", "DER", "-out", tmp_path / "csr")
+    got = node.fields(location(mesh, "CertificationManager"), "renew", tmp_path / "csr")
+    assert got["device"] == node.got["device"] and got["leaf"] != node.got["leaf"]
+
+
+def test_wrong_key_and_operation(mesh, node):
+    assert node(location(mesh, "Nothing"), "echo", "x")[1][0].split()[0] == "OBJECT_NOT_EXIST"
+    assert node(location(mesh, "CertificationManager"), "echo", "x") == (1, ["BAD_OPERATION 0"])
+    assert node(location(mesh), "token", "00" * 16, "x") == (1, ["BAD_OPERATION 0"])
+
+
+def test_giop_1_0(mesh, node):
+    """corbaloc without a version."""
+    assert node(location(mesh).replace("1.2@", ""), "echo", "old") == (0, ["old"])
+
+
+def test_certificate_of_another_mesh(mesh, new_mesh, node, tmp_path):
+    other = new_mesh()
+    assert Client(node.program, other, node.key)(location(other), "echo", "x")[0] == 1  # our node is not one of theirs
+    assert node(location(other), "echo", "x")[0] == 1  # and does not believe them
+
+
+def test_revoked(mesh, stranger, tmp_path):
+    client, got = enrol(stranger, mesh, tmp_path, "corba02")
+    assert client(location(mesh), "echo", "x")[0] == 0
+    tls = connect(mesh, client.key)
+    tls.sendall(locate(2))
+    assert tls.recv(100)[7] == 4
+    assert mesh.cli("delete", got["name"], "--yes").returncode == 0
+    until(lambda: closed(tls), "the end of a revoked one's connection")
+    assert client(location(mesh), "echo", "x")[0] == 1
+
+
+# ---- bytes that omniORB would not send ----
+
+def connect(mesh, key=None, alpn=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(mesh.directory / "ca/root.crt")
+    if alpn:
+        context.set_alpn_protocols([alpn])
+    if key:
+        context.load_cert_chain(key)
+    plain = socket.create_connection(("127.0.0.1", mesh.info["ports"]["tls"]), SECONDS)
+    return context.wrap_socket(plain)
+
+
+def locate(number, key=b"Router", minor=2, order="little"):
+    body = number.to_bytes(4, order) + (b"\0\0\xee\xee" if minor == 2 else b"") + len(key).to_bytes(4, order) + key
+    return b"GIOP\1" + bytes([minor, order == "little", 3]) + len(body).to_bytes(4, order) + body
+
+
+@pytest.mark.parametrize("bad", [b"GET / HTTP/1.1\r\n\r\n", b"GIOP\1\3\1\3\0\0\0\0", b"GIOP\1\1\1\3\0\0\0\0", locate(3), b"GIOP\1\2\1\7\4\0\0\0\2\0\0\0",
+                                 b"GIOP\1\2\1\0\0\0\x30\0"])
+def test_framing_errors(mesh, bad):
+    """MessageError and the end."""
+    with connect(mesh) as tls:
+        tls.sendall(locate(2, order="big") + bad)
+        answer = b"".join(iter(lambda: tls.recv(4096), b""))
+    assert answer[:8] == b"GIOP\1\2\0\4" and answer[20:24] == bytes([71, 73, 79, 80]), answer
+    assert answer[20:] == b"GIOP\1\2\1\6\0\0\0\0"
+
+
+def test_application_protocols(mesh):
+    """None is GIOP, h2 goes to link, others nowhere."""
+    with connect(mesh) as tls:
+        tls.sendall(locate(2))
+        assert tls.recv(100)[7] == 4
+    with connect(mesh, alpn="h2") as tls:
+        assert tls.selected_alpn_protocol() == "h2"
+    with pytest.raises(OSError):
+        connect(mesh, alpn="http/1.1").recv(1)
+
+
+# ---- configuration ----
+
+def configured(new_mesh, tmp_path, text, **options):
+    (tmp_path / "one").mkdir(mode=0o700)
+    (tmp_path / "one/murmesh-server.ini").write_text(text)
+    return new_mesh(name="one", **options)
+
+
+def test_switched_off(new_mesh, tmp_path):
+    one = configured(new_mesh, tmp_path, "[Router]\nORB = no\n")
+    assert set(one.info["ports"]) == {"front"} and "orb" not in one.server.roles()
+    refused(one.cli("ior"), what="E1702")
+    assert one.cli("ls").returncode == 0
+
+
+def test_in_clear(omni, new_mesh, tmp_path):
+    one = configured(new_mesh, tmp_path, "[Router]\nIIOPPort = 0\n")
+    text = subprocess.run(["catior", reference_of(one)], capture_output=True, text=True, check=True).stdout
+    port = text.split('"Router"')[0].split()[-1]
+    client = Client(omni, one)
+    assert client(f"corbaloc::127.0.0.1:{port}/CertificationManager", "is_a") == (0, ["0 1"])
+    assert client(f"corbaloc::1.2@127.0.0.1:{port}/Router", "echo", "x") == (1, ["NO_PERMISSION 0"])
+
+
+def test_a_port_that_is_taken(new_mesh, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "two").mkdir(mode=0o700)
+        (tmp_path / "two/murmesh-server.ini").write_text(f"[Server]\nPort = 0\n[Router]\nTLSPort = {port}\n")
+        result = murmesh("up", "--address", "127.0.0.1", directory=tmp_path / "two")
+        refused(result, what=str(port))
