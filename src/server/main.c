@@ -70,6 +70,7 @@ struct server {
 	struct options options;
 	char address[300], settings[2048];
 	uint16_t port;
+	bool any_port; /* a free one was asked for: then also for what is not configured */
 	int front, core;
 	struct listener {
 		int fd; /* -1 = not open */
@@ -227,7 +228,7 @@ static int listen_orb(const struct server *server, const char *key, uint16_t usu
 	char what[64];
 	if (!configured && !usual)
 		return 0;
-	if (server->options.port == 0)
+	if (server->options.port == 0 || (server->any_port && !configured))
 		port = 0;
 	ret->fd = listen_on(port, &ret->port);
 	snprintf(what, sizeof what, "%s %u cannot be opened", key, port);
@@ -260,6 +261,7 @@ static int prepare(struct server *server)
 	        server->options.port >= 0 ? (uint16_t)server->options.port : conf_port(server->daemon.conf, "Server", "Port");
 	char what[64];
 	snprintf(what, sizeof what, "the server's port %u cannot be opened", port);
+	server->any_port = port == 0;
 	server->front = listen_on(port, &server->port);
 	if (server->front < 0)
 		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);

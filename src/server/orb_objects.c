@@ -261,7 +261,7 @@ static const struct giop_operation manager[] = {
 	{ "renew_certificate", renew_certificate },
 };
 static const struct giop_operation router[] = {
-	{ "_get_version", get_version }, { "_get_mesh", get_mesh }, { "echo", echo }, { "reaches", reaches },
+	{ "_get_version", get_version }, { "_get_mesh", get_mesh }, { "echo", echo },         { "reaches", reaches },
 	{ "submit", not_yet },           { "poll", not_yet },       { "subscribe", not_yet },
 };
 const struct giop_object orb_objects[ORB_OBJECTS] = {

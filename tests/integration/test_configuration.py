@@ -62,7 +62,7 @@ def start(directory, *options):
     """A server that is ready; its address as it says it."""
     process = subprocess.Popen([SERVER, "--dir", str(directory), "--status-fd", "1", *options], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
-    word, port, address = process.stdout.readline().split()
+    word, port, address, *_ = process.stdout.readline().split()
     assert word == "ready"
     return process, int(port), address
 

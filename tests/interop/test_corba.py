@@ -7,7 +7,7 @@ import types
 
 import pytest
 import wire
-from harness import PATIENCE, ROOT, closed, murmesh, refused, until
+from harness import IS_ROOT, PATIENCE, ROOT, closed, murmesh, refused, until
 
 SECONDS = 20 * PATIENCE
 
@@ -235,3 +235,23 @@ def test_a_port_that_is_taken(new_mesh, tmp_path):
         (tmp_path / "two/murmesh-server.ini").write_text(f"[Server]\nPort = 0\n[Router]\nTLSPort = {port}\n")
         result = murmesh("up", "--address", "127.0.0.1", directory=tmp_path / "two")
         refused(result, what=str(port))
+
+
+TAKER = """
+import os, socket, subprocess, sys
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+for port in (8192, 8194):
+    listener = socket.create_server(("0.0.0.0", port))
+    listener.set_inheritable(True)
+    listener.detach()
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root makes a network of its own")
+def test_usual_ports_that_are_taken(new_mesh):
+    """A warning, and all else works.  In a network where nobody else is."""
+    one = new_mesh(port=18443, wrap=("unshare", "-n", "/usr/bin/python3", "-c", TAKER))
+    assert one.info["ports"] == {"front": 18443}
+    assert "TLSPort 8194 cannot be opened" in one.log()
+    assert "orb" not in one.server.roles()
