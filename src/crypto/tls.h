@@ -41,8 +41,8 @@ struct tls_settings {
 	uint8_t pin[HASH_SIZE];
 	/* NULL-terminated, preferred first: a client offers them, a server selects from them; NULL = none. */
 	const char *const *alpn;
-	bool alpn_optional;   /* server: a client that offers none is let in; one that offers only others is refused always */
-	size_t read_ahead;    /* bytes taken from the transport at once; 0 = 32 KiB; legs: 256 KiB */
+	bool alpn_optional; /* server: a client that offers none is let in; one that offers only others is refused always */
+	size_t read_ahead;  /* bytes taken from the transport at once; 0 = 32 KiB; legs: 256 KiB */
 	/* Trusted time in seconds; NULL = the wall clock.  TLS_TIME_UNKNOWN: a peer's certificates count as in force, and what it says the time is
 	 * can be held against them (tls_peer()). */
 	int64_t (*now)(void);
