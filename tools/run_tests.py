@@ -2,6 +2,7 @@
 """Runs the tests of a build folder: unit tests and fuzz corpora by Meson, then pytest.  The last line is "N passed, M failed"."""
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,9 @@ def pytest(build, *words):
 
 def main():
     build = sys.argv[1]
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # tests die of these, which `nohup` and `&` have all below ignore
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     passed, failed = meson(build)
     if len(sys.argv) < 3:
         ignored = [f"--ignore={path}" for path in ALONE]
