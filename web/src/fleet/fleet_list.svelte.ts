@@ -28,6 +28,8 @@ export class FleetList {
 	error = $state<QueryError | null>(null);
 	sort = $state<Sort>(parseSort(here.query.get('sort') ?? ''));
 	order = $state.raw<Entry[]>([]);
+	/** How many devices there were when it was made. */
+	total = $state(0);
 	facets = $state.raw<Facets>(NO_FACETS);
 	/** A new order waits because it would move the row under the cursor. */
 	held = $state(false);
@@ -71,6 +73,7 @@ export class FleetList {
 
 	/** The fleet has changed. */
 	changed(): void {
+		if (this.total === 0) return this.refresh(false); // somebody waits for the first row
 		this.#timer ??= setTimeout(() => {
 			this.#timer = undefined;
 			this.refresh(false);
@@ -146,6 +149,7 @@ export class FleetList {
 
 	#apply(order: Entry[], live = false): void {
 		this.order = order;
+		this.total = fleet.entries.length;
 		this.held = false;
 		this.selection.keep((id) => fleet.byId.has(id));
 		this.#countFacets(live);
