@@ -15,7 +15,7 @@
 #define POLL_MS   1000  /* without packets */
 #define TURN_US   500   /* of reading tables; the loop's other work goes between */
 #define SAY_MS    1000  /* between two DATA of a flow */
-#define NAME_MS   500   /* a flow waits for its owner at most so long before it is announced */
+#define NAME_MS   1000  /* a flow waits for its owner at most so long before it is announced: longer than until the next question */
 #define TOLD_MS   3000  /* an ended flow stays so long: packets that come late are not another one */
 #define OWNERS_MS 500   /* between two questions for owners: each is a walk through all processes */
 #define CHECK_MS  60000 /* with packets: flows of sockets that are gone end */
