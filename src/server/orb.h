@@ -5,8 +5,7 @@
 #include "crypto/certificate.h"
 #include "orb/giop.h"
 #include "orb/ior.h"
-#include "server/ca_changes.h"
-#include "server/certify.h"
+#include "server/component.h"
 
 struct io_loop;
 struct link_revoked;
@@ -19,14 +18,9 @@ struct orb_role {
 	struct io_loop *loop;
 	struct io_watch *intake, *references, *clear; /* the front's packet socket; listeners of IORPort and IIOPPort */
 	int intake_fd, references_fd, clear_fd;
-	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
-	struct io_timer *sweep;   /* of connections; runs while there are some */
+	struct io_timer *sweep; /* of connections; runs while there are some */
 	struct rpc_connection *core;
-	struct key *key;
-	struct issuers issuers;
-	struct ca_changes *changes;
-	struct id mesh;
-	struct tls_context *tls; /* connections made under an older one keep it */
+	struct component *component;
 	struct link_revoked *revoked;
 	struct sources *sources;
 	struct list connections; /* the oldest first */

@@ -174,7 +174,7 @@ static int renewal_check(const struct orb_connection *connection, const murmesh_
 {
 	const struct orb_role *role = connection->role;
 	if (!connection->peer)
-		return certify_expired(renewal, &role->issuers, &role->mesh, checked);
+		return certify_expired(renewal, component_issuers(role->component), component_mesh(role->component), checked);
 	if (connection->peer->identity.kind != IDENTITY_NODE)
 		return -E_DENIED;
 	identity_format(&connection->peer->identity, checked->peer);
@@ -214,7 +214,7 @@ static void get_mesh(struct giop_request *request, struct cdr_reader *r)
 	const struct orb_connection *connection = giop_request_context(request);
 	char text[ID_TEXT_SIZE];
 	(void)r;
-	id_format(&connection->role->mesh, text);
+	id_format(component_mesh(connection->role->component), text);
 	cdr_put_string(giop_reply(request), str_from(text));
 	giop_reply_end(request);
 }

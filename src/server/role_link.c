@@ -11,8 +11,8 @@
 #include "os/log.h"
 #include "os/socket.h"
 #include "rpc/rpc.h"
-#include "server/ca_changes.h"
 #include "server/certify.h"
+#include "server/component.h"
 #include "server/link_login.h"
 #include "server/link_revoked.h"
 #include "server/server.h"
@@ -29,19 +29,14 @@
 struct link_role {
 	struct priv_child *child;
 	struct io_loop *loop;
-	struct io_watch *intake;  /* the front's packet socket */
-	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
+	struct io_watch *intake; /* the front's packet socket */
 	struct rpc_connection *core, *collect;
-	struct key *key;
-	struct issuers issuers;
-	struct id mesh;
-	struct tls_context *tls;                /* connections made under an older one keep it */
+	struct component *component;
 	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
 	size_t n_clients, n_strangers;
 	struct io_timer *farewell; /* of strangers */
 	struct link_logins *logins;
 	struct link_revoked *revoked;
-	struct ca_changes *changes;
 	struct list leaving; /* clients whose certificate was revoked, the oldest first */
 	struct io_timer *leave;
 	int intake_fd;
@@ -122,7 +117,9 @@ static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *m
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
 	checked.kind = request->kind;
 	socket_peer_host(stream_fd(rpc_connection_stream(client->connection)), checked.address);
-	int err = peer ? 0 : certify_expired(request, &client->role->issuers, &client->role->mesh, &checked);
+	int err = peer ? 0
+	               : certify_expired(request, component_issuers(client->role->component),
+	                                 component_mesh(client->role->component), &checked);
 	if (err == 0 && peer && peer->kind != IDENTITY_NODE)
 		err = -E_DENIED;
 	if (err < 0)
@@ -325,7 +322,7 @@ static void client_add(struct link_role *role, int fd)
 	static const struct rpc_connection_settings settings = {
 		.server = true, .max_streams = 100, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS
 	};
-	const struct stream_settings tls = { .fd = fd, .tls = role->tls };
+	const struct stream_settings tls = { .fd = fd, .tls = component_tls(role->component) };
 	static const struct stream_events none;
 	if (client_room(role) < 0) {
 		fd_close(fd);
@@ -366,80 +363,14 @@ static void on_intake(void *ctx, unsigned events)
 static void intake_update(struct link_role *role)
 {
 	if (role->intake)
-		io_watch_set(role->intake, role->tls ? IO_READABLE : 0);
+		io_watch_set(role->intake, component_tls(role->component) ? IO_READABLE : 0);
 }
 
-/* ---- the own certificate ---- */
-
-static int context_make(struct link_role *role, const murmesh_CertificateReply *reply)
-{
-	static const char *const alpn[] = { "h2", NULL };
-	struct certificate *leaf = NULL;
-	struct issuers issuers = { 0 };
-	struct certificate_info info = { 0 };
-	struct tls_context *context = NULL;
-	int err = certificate_read(reply->leaf.bytes, reply->leaf.size, &leaf);
-	if (err == 0)
-		err = issuers_read(reply, &issuers);
-	if (err == 0)
-		err = certificate_inspect(leaf, &info);
-	if (err == 0) {
-		const struct tls_settings settings = { .server = true,
-			                               .verify = TLS_VERIFY_OPTIONAL,
-			                               .leaf = leaf,
-			                               .intermediate = issuers.intermediates[0],
-			                               .root = issuers.root,
-			                               .key = role->key,
-			                               .send_root = true,
-			                               .formers = (const struct certificate *const *)issuers.intermediates + 1,
-			                               .n_formers = issuers.n_intermediates - 1,
-			                               .mesh = info.identity.mesh,
-			                               .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
-			                               .alpn = alpn };
-		err = tls_context_new(&settings, &context);
-	}
-	certificate_free(leaf);
-	if (err < 0) {
-		issuers_free(&issuers);
-		return err;
-	}
-	tls_context_free(role->tls);
-	role->tls = context;
-	issuers_free(&role->issuers);
-	role->issuers = issuers;
-	role->mesh = info.identity.mesh;
-	int64_t life_s = info.not_after - clock_wall_s();
-	io_timer_start(role->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
-	return 0;
-}
-
-static void on_certificate(void *ctx, int err, const char *why, const void *response)
+static void on_renewed(void *ctx)
 {
 	struct link_role *role = ctx;
-	if (err == 0)
-		err = context_make(role, response);
-	if (err < 0) {
-		if (err != -E_BUSY) /* core waits for ca */
-			log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
-		io_timer_start(role->renewal, RETRY_MS, 0);
-		return;
-	}
 	intake_update(role);
 	priv_child_ready(role->child);
-}
-
-static void certificate_ask(void *ctx)
-{
-	struct link_role *role = ctx;
-	murmesh_PublicKey key = murmesh_PublicKey_init_zero;
-	size_t len;
-	int err = role->core ? key_public_write(role->key, key.key.bytes, &len) : -E_CLOSED;
-	if (err == 0) {
-		key.key.size = (pb_size_t)len;
-		err = rpc_unary(role->core, &rpc_Core_ComponentCertificate, &key, 10000, on_certificate, role);
-	}
-	if (err < 0)
-		io_timer_start(role->renewal, RETRY_MS, 0);
 }
 
 /* ---- the role ---- */
@@ -473,9 +404,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 			on_core_closed(role, 0);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
 		link_revoked_follow(role->revoked);
-		ca_changes_follow(role->changes);
-		if (!role->tls)
-			certificate_ask(role);
+		component_follow(role->component);
 	} else if (str_is(str_from(name), "rpc-to:collect")) {
 		if (role->collect)
 			on_collect_closed(role, 0);
@@ -491,6 +420,10 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 int server_link_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
+	static const char *const alpn[] = { "h2", NULL };
+	static const struct tls_settings how = { .verify = TLS_VERIFY_OPTIONAL,
+		                                 .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
+		                                 .alpn = alpn };
 	struct link_role role = { .child = child, .loop = priv_child_loop(child), .intake_fd = -1 };
 	tls_warm_up();
 	list_init(&role.arriving);
@@ -498,14 +431,12 @@ int server_link_main(struct priv_child *child)
 	list_init(&role.known);
 	list_init(&role.leaving);
 	fd_limit_raise();
-	role.key = key_generate();
-	role.renewal = io_timer_new(role.loop, certificate_ask, &role);
+	role.component = component_new(role.loop, &role.core, &how, on_renewed, &role);
 	role.farewell = io_timer_new(role.loop, on_farewell, &role);
 	role.logins = link_logins_new(role.loop);
 	role.leave = io_timer_new(role.loop, on_leave, &role);
 	role.revoked = link_revoked_new(role.loop, &role.core, on_revoked, &role);
-	role.changes = ca_changes_new(role.loop, &role.core, certificate_ask, &role);
-	if (!role.key || !role.renewal || !role.farewell || !role.logins || !role.leave || !role.revoked || !role.changes)
+	if (!role.component || !role.farewell || !role.logins || !role.leave || !role.revoked)
 		return 75;
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
@@ -517,16 +448,12 @@ int server_link_main(struct priv_child *child)
 	clients_free(&role.leaving);
 	rpc_connection_free(role.core);
 	link_revoked_free(role.revoked);
-	ca_changes_free(role.changes);
+	component_free(role.component);
 	io_timer_free(role.leave);
 	rpc_connection_free(role.collect);
 	link_logins_free(role.logins);
 	io_watch_free(role.intake);
-	io_timer_free(role.renewal);
 	io_timer_free(role.farewell);
-	tls_context_free(role.tls);
-	issuers_free(&role.issuers);
-	key_free(role.key);
 	fd_close(role.intake_fd);
 	return code;
 }

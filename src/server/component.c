@@ -1,0 +1,135 @@
+#include "server/component.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "io/io.h"
+#include "os/clock.h"
+#include "os/log.h"
+#include "rpc/rpc.h"
+#include "server/ca_changes.h"
+
+#define RETRY_MS 50
+
+struct component {
+	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
+	struct ca_changes *changes;
+	struct rpc_connection *const *core;
+	struct tls_settings how;
+	struct key *key;
+	struct tls_context *tls;
+	struct issuers issuers;
+	struct id mesh;
+	void (*renewed)(void *ctx);
+	void *ctx;
+};
+
+static int context_make(struct component *component, const murmesh_CertificateReply *reply)
+{
+	struct tls_settings settings = component->how;
+	struct certificate *leaf = NULL;
+	struct issuers issuers = { 0 };
+	struct certificate_info info = { 0 };
+	struct tls_context *context = NULL;
+	int err = certificate_read(reply->leaf.bytes, reply->leaf.size, &leaf);
+	if (err == 0)
+		err = issuers_read(reply, &issuers);
+	if (err == 0)
+		err = certificate_inspect(leaf, &info);
+	if (err == 0) {
+		settings.leaf = leaf;
+		settings.intermediate = issuers.intermediates[0];
+		settings.root = issuers.root;
+		settings.key = component->key;
+		settings.formers = (const struct certificate *const *)issuers.intermediates + 1;
+		settings.n_formers = issuers.n_intermediates - 1;
+		settings.mesh = info.identity.mesh;
+		err = tls_context_new(&settings, &context);
+	}
+	certificate_free(leaf);
+	if (err < 0) {
+		issuers_free(&issuers);
+		return err;
+	}
+	tls_context_free(component->tls);
+	component->tls = context;
+	issuers_free(&component->issuers);
+	component->issuers = issuers;
+	component->mesh = info.identity.mesh;
+	int64_t life_s = info.not_after - clock_wall_s();
+	io_timer_start(component->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
+	return 0;
+}
+
+static void on_certificate(void *ctx, int err, const char *why, const void *response)
+{
+	struct component *component = ctx;
+	if (err == 0)
+		err = context_make(component, response);
+	if (err == 0)
+		return component->renewed(component->ctx);
+	if (err != -E_BUSY) /* core waits for ca */
+		log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
+	io_timer_start(component->renewal, RETRY_MS, 0);
+}
+
+static void ask(void *ctx)
+{
+	struct component *component = ctx;
+	murmesh_PublicKey key = murmesh_PublicKey_init_zero;
+	size_t len;
+	int err = *component->core ? key_public_write(component->key, key.key.bytes, &len) : -E_CLOSED;
+	if (err == 0) {
+		key.key.size = (pb_size_t)len;
+		err = rpc_unary(*component->core, &rpc_Core_ComponentCertificate, &key, 10000, on_certificate, component);
+	}
+	if (err < 0)
+		io_timer_start(component->renewal, RETRY_MS, 0);
+}
+
+struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, const struct tls_settings *how,
+                                void (*renewed)(void *ctx), void *ctx)
+{
+	struct component *component = mem_alloc(sizeof *component);
+	if (!component)
+		return NULL;
+	*component = (struct component){ .core = core, .how = *how, .renewed = renewed, .ctx = ctx };
+	component->how.server = component->how.send_root = true;
+	component->key = key_generate();
+	component->renewal = io_timer_new(loop, ask, component);
+	component->changes = ca_changes_new(loop, core, ask, component);
+	return component->key && component->renewal && component->changes ? component : component_free(component);
+}
+
+struct component *component_free(struct component *component)
+{
+	if (!component)
+		return NULL;
+	ca_changes_free(component->changes);
+	io_timer_free(component->renewal);
+	tls_context_free(component->tls);
+	issuers_free(&component->issuers);
+	key_free(component->key);
+	return mem_free(component);
+}
+
+void component_follow(struct component *component)
+{
+	ca_changes_follow(component->changes);
+	if (!component->tls)
+		ask(component);
+}
+
+struct tls_context *component_tls(const struct component *component)
+{
+	return component->tls;
+}
+
+const struct issuers *component_issuers(const struct component *component)
+{
+	return &component->issuers;
+}
+
+const struct id *component_mesh(const struct component *component)
+{
+	return &component->mesh;
+}

@@ -1,0 +1,23 @@
+/* server/component.h: the certificate of a role that meets others over TLS: asked of core with a key that lives as long as the role, again after two
+ * thirds of its life, and when the certification manager has another intermediate.  It comes with those whose certificates count (certify.h). */
+#ifndef SERVER_COMPONENT_H
+#define SERVER_COMPONENT_H
+#include "base/id.h"
+#include "crypto/tls.h"
+#include "server/certify.h"
+
+struct component;
+struct io_loop;
+struct rpc_connection;
+
+/* core: where the role keeps its connection to core; borrowed, as is ctx.  how: verify, kinds and alpn of its context; copied, what it points to is
+ * borrowed.  renewed: there is another context; connections made under an older one keep that.  NULL when memory is short. */
+struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, const struct tls_settings *how,
+                                void (*renewed)(void *ctx), void *ctx);
+struct component *component_free(struct component *component); /* after the connection */
+void component_follow(struct component *component);            /* core is connected */
+/* Until the first certificate: NULL; nobody's; zero. */
+struct tls_context *component_tls(const struct component *component);
+const struct issuers *component_issuers(const struct component *component);
+const struct id *component_mesh(const struct component *component);
+#endif
