@@ -32,19 +32,6 @@ static int forget(const char *directory, const char *name)
 	return err < 0 ? err : unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int der_write(const struct certificate *certificate, uint8_t *out, size_t size, pb_size_t *ret_len)
-{
-	struct buf der;
-	buf_init(&der, size);
-	int err = certificate_write(certificate, &der);
-	if (err == 0) {
-		memcpy(out, buf_head(&der), buf_len(&der));
-		*ret_len = (pb_size_t)buf_len(&der);
-	}
-	buf_done(&der);
-	return err;
-}
-
 /* ---- the server asks ---- */
 
 static int key_take(const char *directory, const char *name, struct key **ret)
@@ -71,7 +58,7 @@ static int root_write(const char *directory, murmesh_CaRequest *ret)
 	struct certificate *root = NULL;
 	int err = folder_certificate_read(directory, "root.crt", &root);
 	if (err == 0)
-		err = der_write(root, ret->root.bytes, sizeof ret->root.bytes, &ret->root.size);
+		err = chain_put(root, ret->root.bytes, sizeof ret->root.bytes, &ret->root.size);
 	certificate_free(root);
 	return err;
 }
@@ -157,7 +144,7 @@ static int intermediate_sign(const murmesh_CaRequest *request, const struct key 
 	if (err == 0)
 		err = chain_intermediate_make(&mesh, subject, root, root_key, &intermediate);
 	if (err == 0)
-		err = der_write(intermediate, ret->intermediate.bytes, sizeof ret->intermediate.bytes, &ret->intermediate.size);
+		err = chain_put(intermediate, ret->intermediate.bytes, sizeof ret->intermediate.bytes, &ret->intermediate.size);
 	certificate_free(intermediate);
 	key_free(subject);
 	return err == -E_INTERNAL ? -E_CA_ROOT : err;
@@ -169,7 +156,7 @@ int succession_answer(const murmesh_CaRequest *request, const struct key *root_k
 	static murmesh_Policy policy;
 	*ret = (murmesh_CaAnswer){ .has_policy = request->has_policy };
 	memcpy(ret->mesh, request->mesh, sizeof ret->mesh);
-	int err = der_write(root, ret->root.bytes, sizeof ret->root.bytes, &ret->root.size);
+	int err = chain_put(root, ret->root.bytes, sizeof ret->root.bytes, &ret->root.size);
 	if (err == 0)
 		err = intermediate_sign(request, root_key, root, ret);
 	if (err < 0 || !request->has_policy)

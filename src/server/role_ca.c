@@ -1,8 +1,8 @@
 /* The ca role: the certification manager's keys.  It answers core alone and parses no network bytes. */
-#include "base/buf.h"
 #include "base/err.h"
 #include "base/utf8.h"
 #include "ca/authority.h"
+#include "ca/chain.h"
 #include "crypto/tls.h"
 #include "io/io.h"
 #include "os/log.h"
@@ -16,33 +16,20 @@ struct ca_role {
 	struct rpc_connection *core;
 };
 
-static int certificate_put(const struct certificate *certificate, void *bytes, pb_size_t *size, size_t max)
-{
-	struct buf der;
-	buf_init(&der, max);
-	int err = certificate_write(certificate, &der);
-	if (err == 0) {
-		memcpy(bytes, buf_head(&der), buf_len(&der));
-		*size = (pb_size_t)buf_len(&der);
-	}
-	buf_done(&der);
-	return err;
-}
-
 static void on_describe(void *ctx, struct rpc_call *call, const void *request)
 {
 	static murmesh_CertificateReply reply;
 	struct ca_role *role = ctx;
 	(void)request;
 	reply = (murmesh_CertificateReply)murmesh_CertificateReply_init_zero;
-	int err = certificate_put(authority_intermediate(role->authority), reply.intermediate.bytes, &reply.intermediate.size,
-	                          sizeof reply.intermediate.bytes);
+	int err = chain_put(authority_intermediate(role->authority), reply.intermediate.bytes, sizeof reply.intermediate.bytes,
+	                    &reply.intermediate.size);
 	if (err == 0)
-		err = certificate_put(authority_root(role->authority), reply.root.bytes, &reply.root.size, sizeof reply.root.bytes);
+		err = chain_put(authority_root(role->authority), reply.root.bytes, sizeof reply.root.bytes, &reply.root.size);
 	const struct certificate *const *formers;
 	size_t n = authority_formers(role->authority, &formers);
 	for (size_t i = 0; err == 0 && i < n; i++)
-		err = certificate_put(formers[i], reply.former[i].bytes, &reply.former[i].size, sizeof reply.former[i].bytes);
+		err = chain_put(formers[i], reply.former[i].bytes, sizeof reply.former[i].bytes, &reply.former[i].size);
 	if (err < 0)
 		return rpc_call_finish(call, err, NULL);
 	reply.former_count = (pb_size_t)n;
@@ -74,7 +61,7 @@ static int issue(const struct ca_role *role, const murmesh_IssueRequest *request
 	if (err == 0)
 		err = certificate_inspect(leaf, &info);
 	if (err == 0)
-		err = certificate_put(leaf, reply->leaf.bytes, &reply->leaf.size, sizeof reply->leaf.bytes);
+		err = chain_put(leaf, reply->leaf.bytes, sizeof reply->leaf.bytes, &reply->leaf.size);
 	if (err == 0) {
 		memcpy(reply->serial, info.serial, sizeof reply->serial);
 		memcpy(reply->key_hash, info.key_hash, sizeof reply->key_hash);

@@ -6,7 +6,6 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "io/io.h"
-#include "os/clock.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/socket.h"

@@ -4,9 +4,7 @@
 
 #include "base/err.h"
 #include "io/io.h"
-#include "os/clock.h"
 #include "os/fd.h"
-#include "os/log.h"
 #include "os/random.h"
 #include "os/socket.h"
 #include "os/sources.h"

@@ -2,12 +2,9 @@
  * each shows; it holds no state of the mesh and opens no file. */
 #include <errno.h>
 
-#include "base/err.h"
 #include "crypto/tls.h"
 #include "io/io.h"
-#include "os/clock.h"
 #include "os/fd.h"
-#include "os/log.h"
 #include "rpc/rpc.h"
 #include "server/component.h"
 #include "server/server.h"

@@ -17,7 +17,7 @@ struct store {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	/* Under the lock: */
-	struct list queued, finished;
+	struct list queued, batch, finished; /* batch: those of the transaction that have not begun */
 	struct store_stats stats;
 	bool called;       /* the worker was, and has not yet found that nothing is left */
 	uint64_t moved_us; /* clock_monotonic_us() when it was called, or has last done something */
@@ -30,14 +30,30 @@ static void job_result(struct store_job *job, int err, const char *detail)
 	str_copy(str_from(detail), job->detail, sizeof job->detail);
 }
 
-/* All jobs in one transaction.  Where the transaction as a whole is lost, all of them have failed. */
-static int batch_run(struct store_tx *tx, struct list *jobs)
+/* The next of the batch, which has now begun, or NULL. */
+static struct store_job *batch_next(struct store *store)
 {
+	struct store_job *job = NULL;
+	pthread_mutex_lock(&store->lock);
+	if (!list_empty(&store->batch)) {
+		job = LIST_ENTRY(store->batch.next, struct store_job, node);
+		list_remove(&job->node);
+		job->begun = true;
+	}
+	pthread_mutex_unlock(&store->lock);
+	return job;
+}
+
+/* The batch in one transaction.  Where the transaction as a whole is lost, all of its jobs have failed. */
+static int batch_run(struct store *store, struct list *ran)
+{
+	struct store_tx *tx = store->tx;
+	struct store_job *job;
 	int err = engine_begin(tx);
-	LIST_EACH(at, jobs) {
-		struct store_job *job = LIST_ENTRY(at, struct store_job, node);
+	while ((job = batch_next(store)) != NULL) {
+		list_append(ran, &job->node);
 		if (err < 0)
-			break;
+			continue;
 		int job_err = engine_job(tx, job);
 		job_result(job, job_err, job_err < 0 ? engine_detail(tx) : "");
 		if (!engine_active(tx))
@@ -46,7 +62,7 @@ static int batch_run(struct store_tx *tx, struct list *jobs)
 	if (err == 0)
 		err = engine_commit(tx);
 	if (err < 0)
-		LIST_EACH(at, jobs)
+		LIST_EACH(at, ran)
 			job_result(LIST_ENTRY(at, struct store_job, node), err, engine_detail(tx));
 	return err;
 }
@@ -54,8 +70,8 @@ static int batch_run(struct store_tx *tx, struct list *jobs)
 static void *worker_main(void *ctx)
 {
 	struct store *store = ctx;
-	struct list batch;
-	list_init(&batch);
+	struct list ran;
+	list_init(&ran);
 	pthread_mutex_lock(&store->lock);
 	for (;;) {
 		while (list_empty(&store->queued) && !store->stopping) {
@@ -64,15 +80,13 @@ static void *worker_main(void *ctx)
 		}
 		if (list_empty(&store->queued))
 			break;
-		list_move(&batch, &store->queued);
-		LIST_EACH(at, &batch)
-			LIST_ENTRY(at, struct store_job, node)->begun = true;
+		list_move(&store->batch, &store->queued);
 		pthread_mutex_unlock(&store->lock);
-		int err = batch_run(store->tx, &batch);
+		int err = batch_run(store, &ran);
 		pthread_mutex_lock(&store->lock);
 		store->stats.commits += err == 0;
 		store->moved_us = clock_monotonic_us();
-		list_move(&store->finished, &batch);
+		list_move(&store->finished, &ran);
 		io_wake_send(store->wake);
 	}
 	pthread_mutex_unlock(&store->lock);
@@ -111,6 +125,7 @@ int store_open(const char *path, const struct store_schema *schema, struct store
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_cond_init(&store->changed, NULL);
 	list_init(&store->queued);
+	list_init(&store->batch);
 	list_init(&store->finished);
 	*ret = store;
 	return 0;
@@ -193,11 +208,11 @@ int store_run(struct store *store, struct store_job *job)
 {
 	if (store->running)
 		return -E_INTERNAL;
-	struct list batch;
-	list_init(&batch);
-	list_append(&batch, &job->node);
+	struct list ran;
+	list_init(&ran);
+	list_append(&store->batch, &job->node);
 	store->stats.jobs++;
-	store->stats.commits += batch_run(store->tx, &batch) == 0;
+	store->stats.commits += batch_run(store, &ran) == 0;
 	return job->err;
 }
 

@@ -156,10 +156,10 @@ static void test_lost_transaction_fails_all(void **state)
 	scene_remove(&scene);
 }
 
-/* A gate that holds the worker inside its run(). */
+/* A gate that says that it holds the worker inside its run(), until it is opened. */
 struct gate {
 	struct store_job job;
-	int ends[2];
+	int says[2], opens[2]; /* pipes */
 	int done_with;
 };
 
@@ -167,7 +167,8 @@ static int gate_run(struct store_tx *tx, struct store_job *job)
 {
 	(void)tx;
 	char byte;
-	return read(((struct gate *)job)->ends[0], &byte, 1) == 1 ? 0 : -EIO;
+	struct gate *gate = (struct gate *)job;
+	return write(gate->says[1], "x", 1) == 1 && read(gate->opens[0], &byte, 1) == 1 ? 0 : -EIO;
 }
 
 static void gate_done(struct store_job *job, int err)
@@ -175,13 +176,28 @@ static void gate_done(struct store_job *job, int err)
 	((struct gate *)job)->done_with = err;
 }
 
+static void gate_make(struct gate *ret)
+{
+	*ret = (struct gate){ .job.run = gate_run, .job.done = gate_done, .done_with = 1 };
+	assert_int_equal(pipe(ret->says), 0);
+	assert_int_equal(pipe(ret->opens), 0);
+}
+
+static void gate_remove(struct gate *gate)
+{
+	for (size_t i = 0; i < 2; i++) {
+		close(gate->says[i]);
+		close(gate->opens[i]);
+	}
+}
+
 static void test_queue_is_bounded(void **state)
 {
 	(void)state;
 	struct scene scene = scene_make(STORE_QUEUE_MAX);
-	struct gate gate = { .job.run = gate_run, .job.done = gate_done, .done_with = 1 };
+	struct gate gate;
 	struct store_stats stats;
-	assert_int_equal(pipe(gate.ends), 0);
+	gate_make(&gate);
 	scene_start(&scene);
 	assert_int_equal(store_submit(scene.test.store, &gate.job), 0);
 	for (size_t i = 0; i < scene.n - 1; i++)
@@ -189,35 +205,37 @@ static void test_queue_is_bounded(void **state)
 	assert_int_equal(store_submit(scene.test.store, &scene.things[scene.n - 1].job), -E_BUSY);
 	store_stats(scene.test.store, &stats);
 	assert_int_equal(stats.waiting, STORE_QUEUE_MAX);
-	assert_int_equal(write(gate.ends[1], "x", 1), 1);
+	assert_int_equal(write(gate.opens[1], "x", 1), 1);
 	/* Freeing carries out what waits. */
 	scene.test.store = store_free(scene.test.store);
 	assert_int_equal(gate.done_with, 0);
 	assert_int_equal(scene.done, scene.n - 1);
 	assert_int_equal(scene.things[scene.n - 1].place, 0);
 	assert_int_equal(scene_count(&scene), STORE_QUEUE_MAX - 1);
-	close(gate.ends[0]);
-	close(gate.ends[1]);
+	gate_remove(&gate);
 	scene_remove(&scene);
 }
 
-/* What has not begun can be taken back; that nothing is done can be seen. */
+/* What has not begun can be taken back, in the batch of what holds the worker too; that nothing is done can be seen. */
 static void test_withdraw(void **state)
 {
 	(void)state;
-	struct scene scene = scene_make(3);
-	struct gate gate = { .job.run = gate_run, .job.done = gate_done, .done_with = 1 };
+	struct scene scene = scene_make(4);
+	struct gate gate;
 	struct store_stats stats;
-	assert_int_equal(pipe(gate.ends), 0);
-	scene_start(&scene);
+	char byte;
+	gate_make(&gate);
 	store_stats(scene.test.store, &stats);
 	assert_int_equal(stats.stuck_us, 0);
 	assert_int_equal(store_submit(scene.test.store, &gate.job), 0);
-	while (store_withdraw(scene.test.store, &gate.job) == 0) /* until it has begun */
-		assert_int_equal(store_submit(scene.test.store, &gate.job), 0);
-	for (size_t i = 0; i < scene.n; i++)
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(store_submit(scene.test.store, &scene.things[i].job), 0);
+	scene_start(&scene);
+	assert_int_equal(read(gate.says[0], &byte, 1), 1);
+	for (size_t i = 2; i < 4; i++)
 		assert_int_equal(store_submit(scene.test.store, &scene.things[i].job), 0);
 	assert_int_equal(store_withdraw(scene.test.store, &scene.things[1].job), 0);
+	assert_int_equal(store_withdraw(scene.test.store, &scene.things[2].job), 0);
 	store_stats(scene.test.store, &stats);
 	assert_int_equal(stats.waiting, 3);
 	assert_int_equal(stats.jobs, 3);
@@ -226,15 +244,15 @@ static void test_withdraw(void **state)
 		store_stats(scene.test.store, &stats);
 	while (stats.stuck_us <= before);
 	assert_int_equal(store_withdraw(scene.test.store, &gate.job), -E_RUNNING);
-	assert_int_equal(write(gate.ends[1], "x", 1), 1);
+	assert_int_equal(write(gate.opens[1], "x", 1), 1);
 	scene.test.store = store_free(scene.test.store);
 	assert_int_equal(gate.done_with, 0);
 	assert_int_equal(scene.done, 2);
 	assert_int_equal(scene.things[1].place, 0);
-	assert_int_equal(scene.things[2].place, 2);
+	assert_int_equal(scene.things[2].place, 0);
+	assert_int_equal(scene.things[3].place, 2);
 	assert_int_equal(scene_count(&scene), 2);
-	close(gate.ends[0]);
-	close(gate.ends[1]);
+	gate_remove(&gate);
 	scene_remove(&scene);
 }
 
