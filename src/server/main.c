@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "ca/succession.h"
 #include "conf/conf.h"
+#include "gateway/gateway.h"
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/host.h"
@@ -19,12 +20,12 @@
 #include "server/server.h"
 
 static const struct priv_role roles[] = {
-	{ "front", server_front_main, PRIV_ALLOW_ACCEPT, NULL, false },
-	{ "link", server_link_main, 0, NULL, false },
+	{ "front", gateway_front_main, PRIV_ALLOW_ACCEPT, NULL, false },
+	{ "link", gateway_link_main, 0, NULL, false },
 	{ "core", server_core_main, PRIV_ALLOW_ACCEPT | PRIV_ALLOW_FILES | PRIV_ALLOW_THREAD, "db", false },
 	{ "ca", server_ca_main, 0, "ca", false },
 	{ "hash", server_hash_main, PRIV_ALLOW_THREAD, NULL, false },
-	{ "relay", server_relay_main, PRIV_ALLOW_SPLICE, NULL, false },
+	{ "relay", gateway_relay_main, PRIV_ALLOW_SPLICE, NULL, false },
 	{ "collect", server_collect_main, 0, NULL, false },
 	{ "viz", server_viz_main, 0, NULL, false },
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },

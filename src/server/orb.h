@@ -5,7 +5,7 @@
 #include "crypto/certificate.h"
 #include "orb/giop.h"
 #include "orb/ior.h"
-#include "server/component.h"
+#include "gateway/component.h"
 
 struct io_loop;
 struct link_revoked;

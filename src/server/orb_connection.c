@@ -7,7 +7,7 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/sources.h"
-#include "server/link_revoked.h"
+#include "gateway/link_revoked.h"
 #include "server/orb.h"
 #include "stream/stream.h"
 

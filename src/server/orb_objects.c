@@ -5,7 +5,7 @@
 #include "os/log.h"
 #include "os/socket.h"
 #include "rpc/rpc.h"
-#include "server/certify.h"
+#include "gateway/certify.h"
 #include "server/orb.h"
 #include "stream/stream.h"
 

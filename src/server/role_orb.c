@@ -9,7 +9,7 @@
 #include "os/socket.h"
 #include "os/sources.h"
 #include "rpc/rpc.h"
-#include "server/link_revoked.h"
+#include "gateway/link_revoked.h"
 #include "server/orb.h"
 #include "server/server.h"
 #include "services.h"

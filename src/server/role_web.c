@@ -6,7 +6,7 @@
 #include "io/io.h"
 #include "os/fd.h"
 #include "rpc/rpc.h"
-#include "server/component.h"
+#include "gateway/component.h"
 #include "server/server.h"
 #include "services.h"
 #include "web/web.h"

@@ -10,11 +10,11 @@
 #include "os/log.h"
 #include "os/socket.h"
 #include "rpc/rpc.h"
-#include "server/certify.h"
-#include "server/component.h"
-#include "server/link_login.h"
-#include "server/link_revoked.h"
-#include "server/server.h"
+#include "gateway/certify.h"
+#include "gateway/component.h"
+#include "gateway/link_login.h"
+#include "gateway/link_revoked.h"
+#include "gateway/gateway.h"
 #include "services.h"
 #include "stream/stream.h"
 
@@ -416,7 +416,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		fd_close(fd);
 }
 
-int server_link_main(struct priv_child *child)
+int gateway_link_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	static const char *const alpn[] = { "h2", NULL };

@@ -1,10 +1,10 @@
-/* server/component.h: the certificate of a role that meets others over TLS: asked of core with a key that lives as long as the role, again after two
+/* gateway/component.h: the certificate of a role that meets others over TLS: asked of core with a key that lives as long as the role, again after two
  * thirds of its life, and when the certification manager has another intermediate.  It comes with those whose certificates count (certify.h). */
-#ifndef SERVER_COMPONENT_H
-#define SERVER_COMPONENT_H
+#ifndef GATEWAY_COMPONENT_H
+#define GATEWAY_COMPONENT_H
 #include "base/id.h"
 #include "crypto/tls.h"
-#include "server/certify.h"
+#include "gateway/certify.h"
 
 struct component;
 struct io_loop;

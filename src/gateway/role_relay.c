@@ -5,7 +5,7 @@
 #include "os/log.h"
 #include "relay/relay.h"
 #include "rpc/rpc.h"
-#include "server/server.h"
+#include "gateway/gateway.h"
 #include "services.h"
 
 struct relay_role {
@@ -122,7 +122,7 @@ static void on_ended(void *ctx, const struct relay_report *report)
 	          (unsigned long long)report->bytes[0], (unsigned long long)report->bytes[1]);
 }
 
-int server_relay_main(struct priv_child *child)
+int gateway_relay_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	static const struct relay_events relay_events = { on_ended };

@@ -1,6 +1,6 @@
-/* server/link_revoked.h: the keys whose certificates the link role refuses, as core tells them (Core.Revocations). */
-#ifndef SERVER_LINK_REVOKED_H
-#define SERVER_LINK_REVOKED_H
+/* gateway/link_revoked.h: the keys whose certificates the link role refuses, as core tells them (Core.Revocations). */
+#ifndef GATEWAY_LINK_REVOKED_H
+#define GATEWAY_LINK_REVOKED_H
 #include <stdbool.h>
 
 #include "crypto/key.h"

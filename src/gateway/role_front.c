@@ -3,7 +3,7 @@
 #include "front/front.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "server/server.h"
+#include "gateway/gateway.h"
 
 struct front_role {
 	struct priv_child *child;
@@ -56,7 +56,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		log_error("the front cannot start: %s", err_text(-E_NO_MEMORY));
 }
 
-int server_front_main(struct priv_child *child)
+int gateway_front_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	struct front_role role = {

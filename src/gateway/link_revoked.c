@@ -1,4 +1,4 @@
-#include "server/link_revoked.h"
+#include "gateway/link_revoked.h"
 
 #include "base/err.h"
 #include "base/map.h"

@@ -1,4 +1,4 @@
-#include "server/component.h"
+#include "gateway/component.h"
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -6,7 +6,7 @@
 #include "os/clock.h"
 #include "os/log.h"
 #include "rpc/rpc.h"
-#include "server/ca_changes.h"
+#include "gateway/ca_changes.h"
 
 #define RETRY_MS 50
 
