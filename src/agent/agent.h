@@ -3,6 +3,8 @@
  * Settings that the monitor hands to the roles, one "name=value" line each (base/str.h, str_setting()):
  * join          the join line, while this machine is not enrolled
  * name          what this machine calls itself
+ * relay         "yes": it has the roles front, link and relay too
+ * relay_address host:port where other agents find it then
  * probe, probe_network, probe_packets, probe_arguments   "no": switched off
  *
  * Reports of net to the monitor, one line each (priv_report()):
@@ -10,6 +12,7 @@
  * online NAME             the control link is up
  * offline E1029 WHY       it is not; net tries again
  * waiting NAME HASH       for approval; the hash is that of its key
+ * relay on|off            the server wants it to be a relay, or no longer
  * split LINE              this machine is a copy, or was taken out of the mesh: it gives its identity up and enrols with that line
  * refused E1211 WHY       enrolment failed for good */
 #ifndef AGENT_AGENT_H

@@ -14,12 +14,14 @@
 #include "services.h"
 #include "tunnel/agent_end.h"
 
-#define NET_RELAYS 4
+/* Whom an agent takes for its parent. */
+#define NET_PARENT_KINDS (1u << IDENTITY_COMPONENT | 1u << IDENTITY_RELAY)
 
 struct net_role {
 	struct priv_child *child;
 	struct io_loop *loop;
 	struct rpc_connection *exec, *resolve, *probe;
+	struct rpc_connection *below, *relay; /* of a relay: its link role, for agents below; its relay role */
 	struct keep keep;
 	struct host host;
 	struct join_line line;
@@ -29,6 +31,7 @@ struct net_role {
 	/* the parent */
 	char parent_host[JOIN_HOST_SIZE];
 	uint16_t parent_port;
+	char parent_address[64]; /* the literal that was dialed last */
 	struct rpc_connection *parent;
 	struct rpc_call *link; /* NULL = not open */
 	struct tls_context *pin_tls, *link_tls, *leg_tls;
@@ -89,6 +92,12 @@ void net_split(struct net_role *net); /* parent is connected: asks for a line, a
 void net_policy_welcome(struct net_role *net, const murmesh_Welcome *welcome);
 void net_policy_take(struct net_role *net, const murmesh_SignedDocument *policy); /* of the parent */
 void net_policy_tell(struct net_role *net);                                       /* exec: which one is kept */
+/* ---- net_relay.c ---- */
+bool net_relay_descriptor(struct net_role *net, const char *name, int fd);   /* one of the roles of a relay; false: another */
+void net_relay_order(struct net_role *net, const murmesh_RelayOrder *order); /* of the server */
+void net_relay_hello(const struct net_role *net, murmesh_Hello *hello);
+void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message);
+void net_relay_free(struct net_role *net);
 /* ---- net_inventory.c ---- */
 int net_inventory_begin(struct net_role *net); /* the parent is there: tells it now, and again when it has changed */
 void net_inventory_end(struct net_role *net);  /* the link is closed */

@@ -178,7 +178,7 @@ int net_identity_use(struct net_role *net)
 		                     .root = keep->root,
 		                     .key = keep->key,
 		                     .mesh = keep->info.identity.mesh,
-		                     .kinds = 1u << IDENTITY_COMPONENT,
+		                     .kinds = NET_PARENT_KINDS,
 		                     .alpn = link_alpn,
 		                     .now = trusted_time };
 	struct tls_settings leg = link;
@@ -278,6 +278,8 @@ static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 		net_report(net, "online %s", net->keep.info.common_name);
 	net->online = true;
 	net_policy_welcome(net, welcome);
+	if (welcome->has_relay)
+		net_relay_order(net, &welcome->relay);
 	if (net_inventory_begin(net) < 0)
 		log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
 	net_envelope_begin(net);
@@ -298,6 +300,12 @@ static void on_frame(void *ctx, const void *message)
 		break;
 	case murmesh_Frame_revoked_tag:
 		on_revoked(net, &frame->body.revoked);
+		break;
+	case murmesh_Frame_relay_tag:
+		net_relay_order(net, &frame->body.relay);
+		break;
+	case murmesh_Frame_forward_tag:
+		net_relay_forward(net, &frame->body.forward);
 		break;
 	case murmesh_Frame_policy_tag:
 		net_policy_take(net, &frame->body.policy);
@@ -347,6 +355,7 @@ static void on_connected(struct net_role *net, int err)
 	str_copy(str_from(net->host.name), hello->host_name, sizeof hello->host_name);
 	hello->continuation = net->continuation;
 	hello->policy_version = trust_version(net->trust);
+	net_relay_hello(net, hello);
 	net->link = rpc_call_open(net->parent, &rpc_MessageRouter_Link, NULL, 0, &events, net);
 	if (!net->link || rpc_call_send(net->link, &frame) < 0)
 		net_link_later(net, -E_NO_MEMORY, NULL);

@@ -111,6 +111,8 @@ static void on_dial_addresses(void *ctx, int err, const struct str *addresses, s
 	if (err == 0)
 		err = n ? socket_address_parse(addresses[0], net->parent_port, &address) : -E_NOT_FOUND;
 	if (err == 0)
+		err = str_copy(addresses[0], net->parent_address, sizeof net->parent_address);
+	if (err == 0)
 		err = settings.fd = socket_connect(&address);
 	struct stream *stream = err < 0 ? NULL : stream_new(net->loop, &settings, &none, NULL);
 	net->parent = stream ? rpc_connection_new(net->loop, stream, &rpc, &events, net) : NULL;
@@ -245,7 +247,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	} else if (str_is(str_from(name), "rpc-from:probe")) {
 		drop(&net->probe);
 		net->probe = rpc_connection_plain(net->loop, fd, &server, &probe, net);
-	} else
+	} else if (!net_relay_descriptor(net, name, fd))
 		fd_close(fd);
 	if (!net->begun && net->exec && net->resolve)
 		begin(net);
@@ -273,6 +275,7 @@ int agent_net_main(struct priv_child *child)
 	net.link = NULL;
 	net_hang_up(&net);
 	net_rpc_legs_free(&net);
+	net_relay_free(&net);
 	drop(&net.exec);
 	drop(&net.resolve);
 	drop(&net.probe);

@@ -11,9 +11,9 @@ struct io_loop;
 struct rpc_connection;
 
 /* core: where the role keeps its connection to core; borrowed, as is ctx.  how: verify, kinds and alpn of its context; copied, what it points to is
- * borrowed.  renewed: there is another context; connections made under an older one keep that.  NULL when memory is short. */
-struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, const struct tls_settings *how,
-                                void (*renewed)(void *ctx), void *ctx);
+ * borrowed.  relay: of a relay, whose server asks for a signed request and gives a certificate of that kind.  renewed: there is another context; connections made under an older one keep that.  NULL when memory is short. */
+struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, bool relay,
+                                const struct tls_settings *how, void (*renewed)(void *ctx), void *ctx);
 struct component *component_free(struct component *component); /* after the connection */
 void component_follow(struct component *component);            /* core is connected */
 /* Until the first certificate: NULL; nobody's; zero. */

@@ -120,17 +120,6 @@ static int options_parse(int argc, char **argv, struct options *options)
 	return options->directory && optind == argc ? 0 : -E_USAGE;
 }
 
-static int listen_on(uint16_t port, uint16_t *ret_port)
-{
-	struct socket_address address;
-	int fd = socket_address_parse(STR("::"), port, &address) == 0 ? socket_listen(&address) : -1;
-	if (fd < 0 && socket_address_parse(STR("0.0.0.0"), port, &address) == 0)
-		fd = socket_listen(&address); /* a machine without IPv6 */
-	if (fd >= 0 && socket_local(fd, &address) == 0)
-		*ret_port = socket_address_port(&address);
-	return fd;
-}
-
 /* Root's socket is for group murmesh too, an ordinary user's for that user alone. */
 static int listen_core(const char *directory)
 {
@@ -231,7 +220,7 @@ static int listen_orb(const struct server *server, const char *key, uint16_t usu
 		return 0;
 	if (server->options.port == 0 || (server->any_port && !configured))
 		port = 0;
-	ret->fd = listen_on(port, &ret->port);
+	ret->fd = socket_listen_port(port, &ret->port);
 	snprintf(what, sizeof what, "%s %u cannot be opened", key, port);
 	if (ret->fd < 0 && configured)
 		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);
@@ -263,7 +252,7 @@ static int prepare(struct server *server)
 	char what[64];
 	snprintf(what, sizeof what, "the server's port %u cannot be opened", port);
 	server->any_port = port == 0;
-	server->front = listen_on(port, &server->port);
+	server->front = socket_listen_port(port, &server->port);
 	if (server->front < 0)
 		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);
 	code = prepare_orb(server);
