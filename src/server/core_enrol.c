@@ -200,7 +200,7 @@ static void issue_for(struct certificate_job *job, murmesh_CertificateKind kind,
 	memcpy(job->issue.id, id->bytes, sizeof job->issue.id);
 	str_copy(str_from(common_name), job->issue.common_name, sizeof job->issue.common_name);
 	id_format(id, job->issue.names[0]); /* agents: DNS name = device id, for stock clients */
-	job->issue.names_count = kind == murmesh_CertificateKind_NODE;
+	job->issue.names_count = kind == murmesh_CertificateKind_NODE || kind == murmesh_CertificateKind_RELAY;
 }
 
 static int proof_check(const struct join_key *key, const murmesh_CheckedRequest *request, const char *full_name)
