@@ -5,6 +5,9 @@
  * name          what this machine calls itself
  * relay         "yes": it has the roles front, link and relay too
  * relay_address host:port where other agents find it then
+ * parents       host:port, several with commas: instead of the one that it joined at
+ * return_ms     about so long after it has taken another parent it asks a better one
+ * proxy         of an HTTP proxy on the way to all parents the host; "" = none; proxy_port; proxy_authorization: what it is told
  * probe, probe_network, probe_packets, probe_arguments   "no": switched off
  *
  * Reports of net to the monitor, one line each (priv_report()):
@@ -26,6 +29,11 @@
 int agent_net_main(struct priv_child *child);
 int agent_exec_main(struct priv_child *child);
 int agent_probe_main(struct priv_child *child);
+
+/* ---- way.c ---- */
+struct conf;
+/* parents, return_ms, proxy...; -E_CONFIG: a parent is not host:port, -E_TOO_LONG.  Wipe out. */
+int way_settings(const struct conf *conf, bool relay, char *out, size_t size);
 
 /* ---- keep.c: what a role keeps of its identity, in its own directory: NAME.key, NAME.crt (leaf, intermediate, root), policy ---- */
 struct keep {

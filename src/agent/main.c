@@ -26,6 +26,14 @@ static const struct conf_option conf_options[] = {
 	{ "Agent", "RoleUid", CONF_UNSIGNED, "61150", "user id of the first role, when started as root; the others follow", 1000,
 	  2000000000 },
 	{ "Agent", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
+	{ "Router", "ParentAddress", CONF_LIST, NULL,
+	  "parents (relays, or the server) in the order in which they are tried, host:port each (else where it joined)", 1, 8 },
+	{ "Router", "MRParentAddress", CONF_LIST, NULL, "the same of a relay (else ParentAddress)", 1, 8 },
+	{ "Router", "ReturnAfter", CONF_DURATION, "5m",
+	  "a parent further on in the list is left about so long after, when a better one answers", 1000, 0 },
+	{ "Router", "Proxy", CONF_ADDRESS, NULL, "host:port of the HTTP proxy that leads to the parents", 0, 0 },
+	{ "Router", "ProxyUser", CONF_STRING, NULL, "name that the proxy asks for", 0, 255 },
+	{ "Router", "ProxyPassword", CONF_STRING, NULL, "and password", 0, 255 },
 	{ "Relay", "Enabled", CONF_BOOLEAN, NULL,
 	  "yes: other agents can link to this one, once the server has it as a relay; no: never (else as the server says)", 0, 0 },
 	{ "Relay", "Port", CONF_PORT, "8443", "port for them; 0 takes a free one", 0, 0 },
@@ -69,7 +77,7 @@ struct agent {
 	bool again; /* from the beginning */
 	bool relay;
 	int front; /* of a relay; -1 = not open */
-	char join[JOIN_LINE_SIZE], name[64], settings[1024];
+	char join[JOIN_LINE_SIZE], name[64], settings[8192];
 };
 
 static int usage(void)
@@ -452,14 +460,18 @@ static int prepare(struct agent *agent)
 		return daemon_fail(DAEMON_DATA, err, "this machine was not enrolled", NULL);
 	if (name_choose(agent) < 0)
 		return daemon_fail(DAEMON_USAGE, -E_NAME, "the machine's name cannot be used", NULL);
-	char address[256];
+	char address[256], way[4096];
 	relay_prepare(agent, address);
+	if (way_settings(agent->daemon.conf, agent->relay, way, sizeof way) < 0)
+		return daemon_fail(DAEMON_CONFIG, -E_CONFIG, "the parents in murmesh-agent.ini cannot be used",
+		                   "ParentAddress and MRParentAddress are host:port, several with commas");
 	int len = snprintf(agent->settings, sizeof agent->settings,
-	                   "join=%s\nname=%s\nparent=%s\nrelay=%s\nrelay_address=%s\n"
+	                   "join=%s\nname=%s\nparent=%s\nrelay=%s\nrelay_address=%s\n%s"
 	                   "probe=%s\nprobe_network=%s\nprobe_packets=%s\nprobe_arguments=%s\n",
 	                   agent->join, agent->name, agent->options.parent ? agent->options.parent : "",
-	                   agent->relay ? "yes" : "no", address, probe_option(agent, "Enabled"), probe_option(agent, "Network"),
+	                   agent->relay ? "yes" : "no", address, way, probe_option(agent, "Enabled"), probe_option(agent, "Network"),
 	                   probe_option(agent, "Packets"), probe_option(agent, "Arguments"));
+	mem_wipe(way, sizeof way);
 	if (len >= (int)sizeof agent->settings)
 		return daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the parent's address cannot be used", NULL);
 	return 0;

@@ -17,7 +17,7 @@ static int on_open(void *ctx, struct rpc_call *call)
 	const struct net_role *net = ctx;
 	const struct rpc_origin *origin = rpc_call_origin(call);
 	if (!net->online || !net->parent)
-		return -E_OFFLINE;
+		return -E_RELAY_OFFLINE;
 	if (!origin)
 		return is_own(rpc_call_path(call)) ? rpc_proxy(call, net->parent) : -E_DENIED;
 	struct rpc_origin longer = *origin;
@@ -98,7 +98,7 @@ static void on_expected(void *ctx, int err, const char *why, const void *respons
 
 void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message)
 {
-	murmesh_Forwarding forwarding = { .lifetime_s = message->lifetime_s, .port = net->parent_port };
+	murmesh_Forwarding forwarding = { .lifetime_s = message->lifetime_s, .port = net_parent(net)->port };
 	memcpy(forwarding.pair, message->pair, sizeof forwarding.pair);
 	memcpy(forwarding.agent_hash, message->agent_hash, sizeof forwarding.agent_hash);
 	str_copy(str_from(net->parent_address), forwarding.address, sizeof forwarding.address);

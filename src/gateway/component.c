@@ -70,7 +70,7 @@ static void on_certificate(void *ctx, int err, const char *why, const void *resp
 		err = context_make(component, response);
 	if (err == 0)
 		return component->renewed(component->ctx);
-	if (err != -E_BUSY && err != -E_OFFLINE) /* core waits for ca, net for the parent */
+	if (err != -E_BUSY && err != -E_RELAY_OFFLINE) /* core waits for ca, net for the parent */
 		log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
 	io_timer_start(component->renewal, component->relay ? RELAY_RETRY_MS : RETRY_MS, 0);
 }
