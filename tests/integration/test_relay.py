@@ -1,15 +1,16 @@
 """Relays: agents that others enrol at, link to, and are reached through."""
 import os
 import signal
+import socket
 import subprocess
 import threading
 
 import grpc
 import pytest
 
-from harness import AGENT_ROLES, Echo, join_parts, murmesh, refused, until
+from harness import AGENT_ROLES, Echo, Program, alive, join_parts, murmesh, refused, until
 from test_live import Live
-from test_messages import bodies, send
+from test_messages import Machine, bodies, send
 from wire import Device, Key, Peer, User, enrol, fleet, refusal, router
 
 
@@ -217,3 +218,99 @@ def test_command_line(mesh):
     refused(mesh.cli("relay", "enable"), 2)
     refused(mesh.cli("relay", "start", "web02"), 2)
     refused(mesh.cli("relay", "enable", "nobody"), 3)
+
+
+# ---- several parents ----
+
+def settings(relays, name, **keys):
+    """Of an agent that is not there yet: [Router] of its configuration."""
+    folder = relays.folder(name)
+    (folder / "murmesh-agent.ini").write_text("[Relay]\nPort = 0\nAddress = 127.0.0.1\n[Router]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()))
+    return folder
+
+
+def parent_of(mesh, name):
+    device = mesh.device(name)
+    return device["parent"] if device and device["online"] else None
+
+
+def test_fails_over_and_returns(mesh, relays):
+    first = relays.make("way01")
+    address = relays.row("way01")["address"]
+    settings(relays, "mover01", ParentAddress=f"{address}, 127.0.0.1:{mesh.port}", ReturnAfter="1s")
+    agent = mesh.join("mover01")  # by the server's line: what is configured counts afterwards
+    until(lambda: parent_of(mesh, "mover01") == "way01-1", "it is where it likes to be", 20)
+    link = first.monitor.roles()["front"], first.monitor.roles()["link"]
+    first.stop(signal.SIGKILL)
+    until(lambda: parent_of(mesh, "mover01") == "server", "it has another parent", 20)
+    assert mesh.run("mover01", "--", "true").returncode == 0
+    (first.directory / "murmesh-agent.ini").write_text(f"[Relay]\nPort = {address.rsplit(':')[1]}\nAddress = 127.0.0.1\n")
+    until(lambda: not any(map(alive, link)), "its roles have left")
+    with Machine(first.directory) as again:
+        until(lambda: "online as " in again.log(), "the relay is back")
+        until(lambda: parent_of(mesh, "mover01") == "way01-1", "it has gone back", 30)
+        assert mesh.works("mover01")
+    agent.stop()
+
+
+def test_a_relay_without_its_parent_is_left(mesh, relays):
+    """It answers, but leads nowhere."""
+    upper, lower = relays.make("chain01"), relays.make("chain02", "chain01")
+    settings(relays, "mover02", ParentAddress=f"{relays.row('chain02')['address']}, 127.0.0.1:{mesh.port}", ReturnAfter="1s")
+    agent = mesh.join("mover02")
+    until(lambda: parent_of(mesh, "mover02") == "chain02-1", "it is below two relays", 20)
+    upper.stop(signal.SIGKILL)
+    until(lambda: parent_of(mesh, "mover02") == "server", "it has gone", 20)
+    start = agent.log().count("offline")
+    asked = lower.log().count("not reachable")
+    until(lambda: lower.log().count("not reachable") >= asked, "the relay tries on")
+    assert mesh.works("mover02") and agent.log().count("offline") == start
+    agent.stop()
+    lower.stop()
+
+
+def test_parents_of_the_policy(new_mesh):
+    """Where the mesh is, is told by its policy too, signed by the mesh root."""
+    mesh = new_mesh()
+    agent = mesh.join("told01")
+    other = f"127.0.0.2:{mesh.port}"
+    assert mesh.cli("policy", "set", "--parent", other).returncode == 0
+    until(lambda: "policy of the mesh is now" in agent.log(), "it has the policy")
+    kept = agent.directory / "net" / "parent"
+    agent.stop()
+    kept.write_text("host=127.0.0.1\nport=1\n")  # nobody is there
+    with Machine(agent.directory) as again:
+        again.online()
+
+
+@pytest.mark.parametrize("login", [None, ("squirrel", "a.b_c-42")])
+def test_through_a_proxy(mesh, relays, tmp_path, login):
+    name = "proxied02" if login else "proxied01"
+    with Proxy(tmp_path, login) as proxy:
+        keys = {"ProxyUser": login[0], "ProxyPassword": login[1]} if login else {}
+        folder = settings(relays, name, Proxy=f"127.0.0.1:{proxy.port}", **keys)
+        agent = mesh.join(name)
+        assert proxy.connects() > 0
+        assert mesh.works(name)
+        agent.stop()
+    if login:
+        with Proxy(tmp_path, login) as proxy:
+            (folder / "murmesh-agent.ini").write_text(f"[Router]\nProxy = 127.0.0.1:{proxy.port}\nProxyUser = squirrel\nProxyPassword = wrong\n")
+            with Machine(folder) as again:
+                until(lambda: "E1722" in again.log(), "it says that the proxy wants another password")
+
+
+class Proxy(Program):
+    """tinyproxy, as anybody would run it."""
+
+    def __init__(self, folder, login):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        config, self.events = folder / "tinyproxy.conf", folder / "tinyproxy.events"
+        config.write_text(f'Port {self.port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 100\nAllow 127.0.0.1\nLogFile "{self.events}"\nLogLevel Info\n'
+                          + (f'BasicAuth {login[0]} {login[1]}\n' if login else ""))
+        super().__init__(["tinyproxy", "-d", "-c", config], folder / "tinyproxy.out")
+        until(lambda: self.events.exists() and "Starting main loop" in self.events.read_text(), "the proxy runs")
+
+    def connects(self):
+        return self.events.read_text().count("CONNECT ")
