@@ -74,7 +74,8 @@ static int proxy_status(struct buf *answer)
 	int err = h1_response_parse(text, &response, &len);
 	if (err < 0)
 		return err == -EAGAIN ? err : -E_PROXY;
-	return response.status == 407 ? -E_PROXY_LOGIN : response.status / 100 == 2 ? 0 : -E_PROXY;
+	bool login = response.status == 407 || response.status == 401; /* some say the latter */
+	return login ? -E_PROXY_LOGIN : response.status / 100 == 2 ? 0 : -E_PROXY;
 }
 
 /* Byte for byte: what follows its answer is the other side's. */
