@@ -140,8 +140,8 @@ static int split_path(const struct agent *agent, char path[PATH_MAX])
 
 static int identity_discard(const struct agent *agent)
 {
-	static const char *const files[] = { "net/node.crt", "net/node.key", "net/node.csr",     "net/token",
-		                             "net/link",     "net/policy",   "exec/manager.crt", "exec/manager.key" };
+	static const char *const files[] = { "net/node.crt", "net/node.key", "net/node.csr",     "net/token",       "net/link",
+		                             "net/move",     "net/policy",   "exec/manager.crt", "exec/manager.key" };
 	char path[PATH_MAX];
 	int err = 0;
 	for (size_t i = 0; err == 0 && i < sizeof files / sizeof *files; i++) {
@@ -469,8 +469,8 @@ static int prepare(struct agent *agent)
 	                   "join=%s\nname=%s\nparent=%s\nrelay=%s\nrelay_address=%s\n%s"
 	                   "probe=%s\nprobe_network=%s\nprobe_packets=%s\nprobe_arguments=%s\n",
 	                   agent->join, agent->name, agent->options.parent ? agent->options.parent : "",
-	                   agent->relay ? "yes" : "no", address, way, probe_option(agent, "Enabled"), probe_option(agent, "Network"),
-	                   probe_option(agent, "Packets"), probe_option(agent, "Arguments"));
+	                   agent->relay ? "yes" : "no", address, way, probe_option(agent, "Enabled"),
+	                   probe_option(agent, "Network"), probe_option(agent, "Packets"), probe_option(agent, "Arguments"));
 	mem_wipe(way, sizeof way);
 	if (len >= (int)sizeof agent->settings)
 		return daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the parent's address cannot be used", NULL);

@@ -31,6 +31,14 @@ struct net_parents {
 	struct way_back *way;               /* is asked now; else NULL */
 };
 
+struct net_move {
+	struct net_parent to;       /* port 0: it was not moved */
+	struct io_timer *fall_back; /* NULL until the first */
+	int64_t created_ms;         /* of the last order that was taken; 0 = none */
+	uint32_t fall_back_s;
+	bool reached; /* it was linked to it */
+};
+
 struct net_role {
 	struct priv_child *child;
 	struct io_loop *loop;
@@ -44,6 +52,7 @@ struct net_role {
 
 	/* the parent */
 	struct net_parents parents;
+	struct net_move move;
 	char parent_address[SOCKET_ADDRESS_TEXT]; /* of the one that is linked, or of the proxy */
 	struct list reaching;                     /* connections through a proxy that are not made yet */
 	struct rpc_connection *parent;
@@ -94,7 +103,13 @@ void net_hang_up(struct net_role *net);
 /* It does not answer, or its link has ended (linked): chooses whom to try next, soon (true), or after a pause. */
 bool net_parent_next(struct net_role *net, bool linked);
 int net_parents_welcome(struct net_role *net); /* it is linked: a better one is asked now and then */
+void net_parents_better(struct net_role *net); /* asks a better one than is linked now */
 void net_parents_free(struct net_role *net);
+
+/* ---- net_move.c ---- */
+int net_move_load(struct net_role *net);                                          /* what is kept */
+void net_move_take(struct net_role *net, const murmesh_SignedDocument *document); /* of the parent: a Move */
+void net_move_welcome(struct net_role *net);                                      /* it is linked */
 
 /* ---- net_enrol.c ---- */
 void net_enrol(struct net_role *net);

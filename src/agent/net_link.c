@@ -274,6 +274,7 @@ static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 	if (!net->online)
 		net_report(net, "online %s", net->keep.info.common_name);
 	net->online = true;
+	net_move_welcome(net);
 	err = net_parents_welcome(net);
 	if (err < 0)
 		return err;
@@ -306,6 +307,9 @@ static void on_frame(void *ctx, const void *message)
 		break;
 	case murmesh_Frame_forward_tag:
 		net_relay_forward(net, &frame->body.forward);
+		break;
+	case murmesh_Frame_move_tag:
+		net_move_take(net, &frame->body.move);
 		break;
 	case murmesh_Frame_policy_tag:
 		net_policy_take(net, &frame->body.policy);

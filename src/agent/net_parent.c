@@ -12,6 +12,7 @@
 #define ALONE_MS    10000 /* for a connection and its handshake */
 #define SEVERAL_MS  4000  /* where there is another */
 #define RETURN_ASKS 10000
+#define MOVE_MS     5000 /* until it is asked again */
 
 /* ---- the list ---- */
 
@@ -65,7 +66,7 @@ static void policy_add(struct net_role *net)
 			parent_add(&net->parents, &parent);
 }
 
-/* Those of the configuration, else where this machine has joined; then those of the policy. */
+/* First the one that it was moved to; those of the configuration, else where it has joined; then those of the policy. */
 int net_parents_load(struct net_role *net)
 {
 	struct net_parents *parents = &net->parents;
@@ -75,10 +76,13 @@ int net_parents_load(struct net_role *net)
 	struct net_parent parent;
 	int err = 0;
 	parents->n = 0;
+	if (net->move.to.port)
+		parent_add(parents, &net->move.to);
+	size_t moved = parents->n;
 	while (err == 0 && listed.len)
 		if ((err = parent_read(str_trim(str_cut(listed, ',', &listed)), &parent)) == 0)
 			parent_add(parents, &parent);
-	if (err == 0 && !parents->n && (err = told.len ? parent_read(told, &parent) : kept_read(net, &parent)) == 0)
+	if (err == 0 && parents->n == moved && (err = told.len ? parent_read(told, &parent) : kept_read(net, &parent)) == 0)
 		parent_add(parents, &parent);
 	if (err == 0)
 		policy_add(net);
@@ -212,7 +216,8 @@ static void return_later(struct net_role *net)
 	uint64_t ms = 0;
 	str_to_u64(str_setting(priv_child_configuration(net->child), "return_ms"), UINT32_MAX, &ms);
 	if (net->parents.at > 0)
-		io_timer_start(net->parents.back, ms / 2 + random_below(ms + 1), 0);
+		io_timer_start(net->parents.back, net->move.to.port && !net->move.reached ? MOVE_MS : ms / 2 + random_below(ms + 1),
+		               0);
 }
 
 static void way_end(struct net_role *net, bool open)
@@ -280,6 +285,12 @@ static void on_back(void *ctx)
 	net_reach(net, str_from(parents->all[way->to].host), parents->all[way->to].port, on_way_reached, way);
 }
 
+void net_parents_better(struct net_role *net)
+{
+	net->parents.asked = 0;
+	on_back(net);
+}
+
 int net_parents_welcome(struct net_role *net)
 {
 	struct net_parents *parents = &net->parents;
@@ -298,4 +309,5 @@ void net_parents_free(struct net_role *net)
 	if (parents->way)
 		way_end(net, false);
 	parents->back = io_timer_free(parents->back);
+	net->move.fall_back = io_timer_free(net->move.fall_back);
 }

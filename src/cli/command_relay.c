@@ -84,13 +84,61 @@ static int show(const struct cli *cli)
 	return code;
 }
 
+/* A relay's own address, where a word names one. */
+static int address_take(void *ctx, const murmesh_Device *device)
+{
+	murmesh_DeviceChange *message = ctx;
+	return device->relay && device->relay_address[0]
+	               ? str_copy(str_from(device->relay_address), message->parent, sizeof message->parent)
+	               : -E_NOT_RELAY;
+}
+
+static int parent_find(const struct cli *cli, const char *parent, murmesh_DeviceChange *message)
+{
+	struct session session;
+	int code = session_begin(&session, cli);
+	if (code)
+		return code;
+	int err = devices_each(&session, str_from(parent), address_take, message);
+	code = err == -E_NOT_RELAY
+	               ? cli_fail_because(err, NULL, "make it one with `murmesh relay enable`, and wait until it is online",
+	                                  "nothing can link to %s", parent)
+	       : err < 0 ? devices_fail(&session, err, str_from(parent))
+	                 : CLI_OK;
+	session_close(&session);
+	return code;
+}
+
+static int move(const struct cli *cli)
+{
+	const char *parent = cli->operands[2];
+	struct devices_change change = { .message.move = true,
+		                         .message.fall_back_s = (uint32_t)(cli_duration_ms(cli, "fall-back") / 1000),
+		                         .done = "told where to link to" };
+	int code = CLI_OK;
+	if (str_has(str_from(parent), ':') || str_is(str_from(parent), "server"))
+		code = str_copy(str_from(parent), change.message.parent, sizeof change.message.parent) < 0 ? CLI_USAGE : CLI_OK;
+	else if (!str_is(str_from(parent), "-"))
+		code = parent_find(cli, parent, &change.message);
+	return code ? code : devices_change(cli, cli->operands[1], &change);
+}
+
+static const struct cli_option options[] = {
+	{ "fall-back", 0, "DURATION", CLI_DURATION, "move: go back when the new parent has not answered for so long", "10m", 0 },
+	{ 0 },
+};
+
 static int run(const struct cli *cli)
 {
 	if (!cli->n_operands)
 		return show(cli);
 	bool enable = str_is(str_from(cli->operands[0]), "enable");
+	if (cli->n_operands == 3 && str_is(str_from(cli->operands[0]), "move"))
+		return move(cli);
 	if (cli->n_operands != 2 || (!enable && !str_is(str_from(cli->operands[0]), "disable")))
-		return cli_fail(-E_USAGE, "it is `murmesh relay`, `murmesh relay enable DEVICE` or `murmesh relay disable DEVICE`");
+		return cli_fail(
+		        -E_USAGE,
+		        "it is `murmesh relay`, `murmesh relay enable|disable DEVICE` or `murmesh relay move QUERY PARENT`");
 	struct devices_change change = { .message.set_relay = true,
 		                         .message.relay = enable,
 		                         .done = enable ? "told to be a relay" : "told to be no relay any more" };
@@ -100,15 +148,18 @@ static int run(const struct cli *cli)
 static const struct cli_example examples[] = {
 	{ "murmesh relay", "the relays, who is whose parent, and how many devices each has" },
 	{ "murmesh relay enable site7", "other agents can link to this device from now on, with its address in their join line" },
+	{ "murmesh relay move 'tag:berlin' site7", "these devices link to it from now on; those that are offline are not told" },
+	{ "murmesh relay move web02 -", "back to where it linked before it was moved" },
 	{ "murmesh relay disable site7", "those below it find another parent, if they have one" },
 	{ 0 },
 };
 
 const struct cli_command command_relay = {
 	.name = "relay",
-	.summary = "make a device a relay for others, or list the relays",
-	.usage = "[enable|disable DEVICE]",
+	.summary = "make a device a relay for others, list the relays, move devices to one",
+	.usage = "[enable|disable DEVICE | move QUERY RELAY|HOST:PORT|server|-]",
+	.options = options,
 	.examples = examples,
 	.run = run,
-	.operands_most = 2,
+	.operands_most = 3,
 };

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "ca/approvals.h"
+#include "ca/authority.h"
 #include "crypto/certificate.h"
 #include "fleet/query.h"
 #include "io/io.h"
@@ -246,7 +247,13 @@ void core_copy_split(void *ctx, struct rpc_call *call, const void *request);
 
 /* ---- core_time.c ---- */
 void core_time_sign(struct core *core); /* every minute */
+/* A document for ca to sign. */
+int core_document(const pb_msgdesc_t *type, const void *message, enum authority_purpose purpose, murmesh_SignRequest *ret);
 void core_time_welcome(const struct core *core, murmesh_Welcome *welcome);
+
+/* ---- core_move.c ---- */
+/* An online device is told to link to that parent (host:port; "": where it did before), and to fall back when that does not answer so long. */
+void core_move(struct core *core, const struct device *device, const char *parent, uint32_t fall_back_s);
 
 /* ---- core_tunnel.c ---- */
 void core_tunnel_open(void *ctx, struct rpc_call *call, const void *request);

@@ -5,11 +5,13 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "ca/join_line.h"
 #include "ca/records.h"
 #include "os/clock.h"
 #include "server/core.h"
 
 #define CHANGES_MAX 10000 /* devices in one order */
+#define FALL_BACK_S 600
 
 /* ---- which devices ---- */
 
@@ -233,15 +235,26 @@ int core_change_begin(struct core_request *request)
 
 static bool labels(const murmesh_DeviceChange *change)
 {
-	return change->name[0] || change->set_group || change->set_relay || change->add_tags_count || change->remove_tags_count;
+	return change->name[0] || change->set_group || change->set_relay || change->move || change->add_tags_count ||
+	       change->remove_tags_count;
+}
+
+static int parent_check(const char *text)
+{
+	char host[JOIN_HOST_SIZE];
+	uint16_t number;
+	struct str port, name = str_cut_last(str_from(text), ':', &port);
+	if (str_is(str_from(text), "server"))
+		return 0;
+	return join_host_parse(name, host) < 0 || join_port_parse(port, &number) < 0 ? -E_USAGE : 0;
 }
 
 static int change_check(struct store_tx *tx, struct core_request *request, struct user *ret)
 {
 	const murmesh_DeviceChange *change = request->message;
 	char group[FLEET_GROUP_SIZE];
-	int err =
-	        core_caller_check(tx, &request->caller, change->retire || change->set_relay ? ACCOUNT_RETIRE : ACCOUNT_LABEL, ret);
+	int err = core_caller_check(tx, &request->caller,
+	                            change->retire || change->set_relay || change->move ? ACCOUNT_RETIRE : ACCOUNT_LABEL, ret);
 	if (err == 0 && change->retire)
 		err = labels(change) ? -E_USAGE : core_caller_proved(&request->caller);
 	if (err == 0 && change->set_relay && !ret->all_groups) { /* it would speak for devices of all */
@@ -249,6 +262,8 @@ static int change_check(struct store_tx *tx, struct core_request *request, struc
 		         "a relay speaks for devices of all groups, and your role does not hold in all");
 		return -E_DENIED;
 	}
+	if (err == 0 && change->move && change->parent[0])
+		err = parent_check(change->parent);
 	if (err == 0 && change->set_group)
 		err = fleet_group_parse(str_from(change->group), group);
 	if (err == 0 && change->set_group && !account_reaches(ret, group)) {
@@ -328,7 +343,7 @@ static int labels_audit(struct store_tx *tx, const struct user *user, const murm
 	char object[256], detail[1024];
 	struct device first;
 	size_t at = 0, len = 0;
-	if (!change->set_group && !change->add_tags_count && !change->remove_tags_count)
+	if (!change->set_group && !change->move && !change->add_tags_count && !change->remove_tags_count)
 		return 0;
 	core_rows_next(devices, &at, &first, sizeof first);
 	if (devices->n == 1)
@@ -337,6 +352,8 @@ static int labels_audit(struct store_tx *tx, const struct user *user, const murm
 		snprintf(object, sizeof object, "%zu devices: %.200s", devices->n, change->selector);
 	if (change->set_group)
 		len += (size_t)snprintf(detail + len, sizeof detail - len, "group \"%s\" ", change->group);
+	if (change->move)
+		len += (size_t)snprintf(detail + len, sizeof detail - len, "parent \"%s\" ", change->parent);
 	for (pb_size_t i = 0; i < change->add_tags_count && len < sizeof detail; i++)
 		len += (size_t)snprintf(detail + len, sizeof detail - len, "+%s ", change->add_tags[i]);
 	for (pb_size_t i = 0; i < change->remove_tags_count && len < sizeof detail; i++)
@@ -393,6 +410,8 @@ void core_change_done(struct core_request *request)
 			core_watch_device(core, &changed.device, changed.before);
 		changed.device.retired |= change->retire;
 		core_relay_changed(core, &changed.device);
+		if (change->move)
+			core_move(core, &changed.device, change->parent, change->fall_back_s ? change->fall_back_s : FALL_BACK_S);
 	}
 	if (change->retire)
 		core_revoke_tell(core);

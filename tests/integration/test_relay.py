@@ -314,3 +314,53 @@ class Proxy(Program):
 
     def connects(self):
         return self.events.read_text().count("CONNECT ")
+
+
+# ---- by order ----
+
+def test_moved(mesh, relays):
+    agent = relays.join("sent01", None)
+    result = mesh.cli("relay", "move", "sent01", "hop02")
+    assert result.returncode == 0 and "sent01-1" in result.stderr, result.stderr
+    until(lambda: parent_of(mesh, "sent01") == "hop02-1", "it is below the relay")
+    assert "offline" not in agent.log()  # it asked the new one before it left
+    assert mesh.works("sent01")
+    agent.stop()
+    with Machine(agent.directory) as again:
+        again.online()
+        assert parent_of(mesh, "sent01") == "hop02-1"
+        assert mesh.cli("relay", "move", "sent01", "server").returncode == 0
+        until(lambda: parent_of(mesh, "sent01") == "server", "back at the server")
+        assert mesh.cli("relay", "move", "sent01", "hop01").returncode == 0
+        until(lambda: parent_of(mesh, "sent01") == "hop01-1", "below another relay")
+        assert mesh.cli("relay", "move", "sent01", "-").returncode == 0
+        until(lambda: parent_of(mesh, "sent01") == "server", "where it joined")
+    moves = [row for row in mesh.json("audit", "ls") if "parent" in row["detail"] and "sent01" in row["object"]]
+    assert len(moves) == 4
+
+
+def test_moved_to_nobody(mesh, relays):
+    """It stays where it is, and forgets the order in time."""
+    agent = relays.join("sent02", "hop01")
+    assert mesh.cli("relay", "move", "sent02", "127.0.0.1:1", "--fall-back", "2s").returncode == 0
+    until(lambda: "it stays where it was" in agent.log(), "it says so")
+    assert parent_of(mesh, "sent02") == "hop01-1" and "offline" not in agent.log()
+    agent.stop()
+    refused(mesh.cli("relay", "move", "sent02", "web02"), what="E1701")
+    refused(mesh.cli("relay", "move", "sent02", "nobody01"), 3)
+    refused(mesh.cli("relay", "move", "sent02", "a:b:c"), what="E1012")
+
+
+def test_move_orders_are_signed(mesh, relays, tmp_path):
+    """Each for one device, which the unit tests of tunnel/grant have refuse all others."""
+    orders = {}
+    for name in ("sent03", "sent04"):
+        device = Device(mesh, tmp_path, name).enrol()
+        with device.linked() as frames:
+            assert next(frames).HasField("welcome")
+            assert mesh.cli("relay", "move", name, "127.0.0.1:9").returncode == 0
+            orders[name] = next(frame for frame in frames if frame.HasField("move")).move
+        move = router.Move.FromString(orders[name].document)
+        assert move.parent == "127.0.0.1:9" and move.device.hex() == device.id and move.fall_back_s == 600 and move.created_ms > 0
+        assert mesh.cli("delete", name, "--yes").returncode == 0
+    assert orders["sent03"].signature != orders["sent04"].signature
