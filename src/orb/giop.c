@@ -91,7 +91,7 @@ static void header_only(struct giop *giop, uint8_t minor, enum message_type type
 static struct cdr_writer *reply_begin(struct giop_request *request, uint32_t status)
 {
 	struct cdr_writer *w = &request->writer;
-	if (!request->giop || request->silent) {
+	if (!giop_request_wanted(request)) {
 		*w = cdr_writer(NULL, true);
 		return w;
 	}
@@ -152,6 +152,11 @@ void giop_raise(struct giop_request *request, enum giop_exception exception)
 void *giop_request_context(const struct giop_request *request)
 {
 	return request->giop ? request->giop->ctx : NULL;
+}
+
+bool giop_request_wanted(const struct giop_request *request)
+{
+	return request->giop && !request->silent;
 }
 
 static struct giop_request *request_find(const struct giop *giop, uint32_t id)

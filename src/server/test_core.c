@@ -150,6 +150,7 @@ int test_core_setup(void **state)
 	list_init(&f->core.watches);
 	list_init(&f->core.followers);
 	list_init(&f->core.ca_followers);
+	list_init(&f->core.receivers);
 	f->core.mesh_id = (struct id){ { 0x4d } };
 	str_copy(STR("127.0.0.1:1"), f->core.address, sizeof f->core.address);
 	test_store_make(&f->files, &store_schema_server);
