@@ -137,7 +137,6 @@ void giop_raise(struct giop_request *request, enum giop_exception exception)
 		[GIOP_IMP_LIMIT] = "IDL:omg.org/CORBA/IMP_LIMIT:1.0",
 		[GIOP_INTERNAL] = "IDL:omg.org/CORBA/INTERNAL:1.0",
 		[GIOP_MARSHAL] = "IDL:omg.org/CORBA/MARSHAL:1.0",
-		[GIOP_NO_IMPLEMENT] = "IDL:omg.org/CORBA/NO_IMPLEMENT:1.0",
 		[GIOP_NO_PERMISSION] = "IDL:omg.org/CORBA/NO_PERMISSION:1.0",
 		[GIOP_OBJECT_NOT_EXIST] = "IDL:omg.org/CORBA/OBJECT_NOT_EXIST:1.0",
 		[GIOP_TRANSIENT] = "IDL:omg.org/CORBA/TRANSIENT:1.0",

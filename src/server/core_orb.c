@@ -209,7 +209,6 @@ static void receiver_done(struct core_job *job)
 		return rpc_call_finish(job->call, err, NULL);
 	list_append(&core->receivers, &receiver->node);
 	core_watch_device(core, &receiver->device, NULL);
-	receiver->first.kept.size = 0; /* nothing was given before */
 	wanted_take(receiver, &receiver->first);
 }
 

@@ -81,36 +81,14 @@ static void bench(murmesh::Router_ptr router, double seconds, size_t size)
 	printf("%.0f\n", (double)n / (end - begin));
 }
 
-class Echo : public POA_murmesh::Router
-{
-	char *version()
-	{
-		return CORBA::string_dup("stock");
-	}
-	char *mesh()
-	{
-		return CORBA::string_dup("");
-	}
-	char *echo(const char *text)
-	{
-		return CORBA::string_dup(text);
-	}
-	CORBA::Boolean reaches(murmesh::Receiver_ptr called)
-	{
-		return !called->_non_existent();
-	}
-	void submit(const murmesh::Envelope &)
-	{
-		throw CORBA::NO_IMPLEMENT();
-	}
-	murmesh::Envelopes *poll(CORBA::ULong)
-	{
-		throw CORBA::NO_IMPLEMENT();
-	}
-	void subscribe(murmesh::Receiver_ptr)
-	{
-		throw CORBA::NO_IMPLEMENT();
-	}
+class Echo : public POA_murmesh::Router {
+	char *version() { return CORBA::string_dup("stock"); }
+	char *mesh() { return CORBA::string_dup(""); }
+	char *echo(const char *text) { return CORBA::string_dup(text); }
+	CORBA::Boolean reaches(murmesh::Receiver_ptr called) { return !called->_non_existent(); }
+	void submit(const murmesh::Envelope &) { throw CORBA::NO_IMPLEMENT(); }
+	murmesh::Envelopes *poll(CORBA::ULong) { throw CORBA::NO_IMPLEMENT(); }
+	void subscribe(murmesh::Receiver_ptr) { throw CORBA::NO_IMPLEMENT(); }
 };
 
 static void envelope_print(const murmesh::Envelope &envelope)
@@ -125,14 +103,11 @@ static void envelope_print(const murmesh::Envelope &envelope)
 }
 
 // Takes envelopes, and then does something else.
-class Called : public POA_murmesh::Receiver
-{
-      public:
-	Called(const string &after) : after(after)
-	{
-	}
+class Called : public POA_murmesh::Receiver {
+public:
+	Called(const string &after) : after(after) {}
 
-      private:
+private:
 	string after;
 	void take(const murmesh::Envelope &arrived)
 	{
@@ -177,6 +152,18 @@ static CORBA::ULong poll(murmesh::Router_ptr router, const char *most)
 	return got->length();
 }
 
+// Whether or not the subscription holds, it does afterwards, or soon.
+static void again(murmesh::Router_ptr router, murmesh::Receiver_ptr receiver)
+{
+	try {
+		router->subscribe(receiver);
+	} catch (const murmesh::Refused &refused) {
+		if (refused.error != 1705)
+			throw;
+	} catch (const CORBA::SystemException &) {
+	}
+}
+
 // Id, destination, type, priority, lifetime, length of its body; then all is still well.
 static void submit(murmesh::Router_ptr router, char **words)
 {
@@ -211,20 +198,13 @@ static void serve(CORBA::ORB_ptr orb)
 }
 
 // Without a certificate of its own.
-class Stranger : public sslContext
-{
-      public:
-	Stranger(const char *ca) : sslContext(ca, "", "")
-	{
-	}
+class Stranger : public sslContext {
+public:
+	Stranger(const char *ca) : sslContext(ca, "", "") {}
 
-      private:
-	void set_certificate() override
-	{
-	}
-	void set_privatekey() override
-	{
-	}
+private:
+	void set_certificate() override {}
+	void set_privatekey() override {}
 };
 
 static void run(CORBA::ORB_ptr orb, const string &reference, char **words, int n)
@@ -242,8 +222,7 @@ static void run(CORBA::ORB_ptr orb, const string &reference, char **words, int n
 	else if (what == "narrow")
 		printf("%d\n", !CORBA::is_nil(murmesh::Router::_narrow(object)));
 	else if (what == "version")
-		printf("%s\n%s\n", (const char *)CORBA::String_var(router->version()),
-		       (const char *)CORBA::String_var(router->mesh()));
+		printf("%s\n%s\n", (const char *)CORBA::String_var(router->version()), (const char *)CORBA::String_var(router->mesh()));
 	else if (what == "echo" && n > 1)
 		printf("%s\n", (const char *)CORBA::String_var(router->echo(words[1])));
 	else if (what == "large" && n > 1) {
@@ -272,6 +251,10 @@ static void run(CORBA::ORB_ptr orb, const string &reference, char **words, int n
 		fflush(stdout);
 		if (n > 3)
 			poll(router, words[3]);
+		while (strcmp(words[1], "again") == 0) {
+			usleep(100000);
+			again(router, receiver);
+		}
 		orb->run();
 	} else if (what == "token" && n > 2) {
 		murmesh::Token_var token = manager->request_token(from_hex(words[1]), words[2]);
@@ -289,8 +272,7 @@ static void run(CORBA::ORB_ptr orb, const string &reference, char **words, int n
 		murmesh::Certificate_var certificate = manager->request_certificate(wanted);
 		certificate_print(certificate);
 	} else if (what == "renew" && n > 1) {
-		murmesh::Certificate_var certificate =
-		        manager->renew_certificate(from_file(words[1]), murmesh::NODE, murmesh::Bytes(), 0);
+		murmesh::Certificate_var certificate = manager->renew_certificate(from_file(words[1]), murmesh::NODE, murmesh::Bytes(), 0);
 		certificate_print(certificate);
 	} else if (what == "bench" && n > 2)
 		bench(router, std::stod(words[1]), std::stoul(words[2]));
