@@ -219,8 +219,8 @@ def test_subscribe(mesh, node):
 def test_subscribed(mesh, node):
     """Polls are refused there."""
     with node.background("subscribe", "", 0, 1) as program:
-        assert lines(program, 3)[:2] == ["polled 0", "subscribed"]
-        assert program.wait() == 1
+        printed = lines(program, 3)
+        assert printed[:2] == ["polled 0", "subscribed"] and printed[2].startswith("Refused 1705 "), printed
 
 
 @pytest.mark.parametrize("after", ["dies", "throws"])
@@ -275,6 +275,33 @@ def test_arguments_that_end_early(mesh, node):
             assert answer[7] == 1 and b"omg.org/CORBA/MARSHAL:1.0" in answer
         tls.sendall(locate(98))
         assert tls.recv(100)[7] == 4
+
+
+def receive(tls):
+    """One message."""
+    def exactly(n):
+        got = b""
+        while len(got) < n:
+            got += tls.recv(n - len(got)) or pytest.fail("the connection ended")
+        return got
+    head = exactly(12)
+    return head + exactly(int.from_bytes(head[8:12], "little"))
+
+
+def test_a_poll_that_is_given_up(mesh, node):
+    """Nobody sees its answer: what it would have said comes with a later one."""
+    send(mesh, "corba01", "seen")
+    with connect(mesh, node.key) as tls:
+        tls.sendall(request(0, b"poll", b"\1\0\0\0") + b"GIOP\1\2\1\2\4\0\0\0\0\0\0\0")
+        answer, number = b"TRANSIENT", 0  # while it is under way
+        while b"TRANSIENT" in answer:
+            number += 2
+            tls.sendall(request(number, b"poll", b"\1\0\0\0"))
+            answer = receive(tls)
+        assert int.from_bytes(answer[12:16], "little") == number and b"seen" in answer
+        tls.sendall(request(number + 2, b"poll", bytes(4)))
+        assert receive(tls)[24:28] == bytes(4)
+    assert queue(mesh, "corba01") == (0, 0)
 
 
 def test_one_that_is_no_device(mesh, node, tmp_path):
