@@ -25,6 +25,7 @@
 	ROW(audit)                                                                                                                 \
 	ROW(policy)                                                                                                                \
 	ROW(ca)                                                                                                                    \
+	ROW(relay)                                                                                                                 \
 	ROW(ior)                                                                                                                   \
 	ROW(help)                                                                                                                  \
 	ROW(version)                                                                                                               \

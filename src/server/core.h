@@ -46,6 +46,7 @@ struct core {
 	int64_t bad_logins_since;
 	unsigned bad_logins, bad_logins_unwritten; /* audit of this minute */
 	struct map *online;                        /* device id -> struct device_link */
+	struct map *relays;                        /* device id -> its name */
 	murmesh_CertificateReply mesh; /* intermediate, root, policy, as ca described them; device_id holds the mesh id */
 	struct core_policy policy;     /* out of it */
 	uint8_t intermediate_hash[HASH_SIZE];
@@ -179,6 +180,8 @@ struct device_link;
 int core_link_open(void *ctx, struct rpc_call *call);
 /* Sends to a device's link; -E_OFFLINE. */
 int core_link_send(struct core *core, const struct id *device, const murmesh_Frame *frame);
+/* Tells the relays between, if any, that the device's leg will come with that ticket.  -E_OFFLINE. */
+int core_link_forward(struct core *core, const struct id *device, const murmesh_TunnelForward *forward);
 void core_link_send_all(struct core *core, const murmesh_Frame *frame);
 const struct id *core_link_device(const struct device_link *link);
 bool core_link_online(const struct core *core, const struct id *device);
@@ -356,10 +359,17 @@ void core_policy_welcome(const struct core *core, uint64_t version, murmesh_Welc
 int core_policy_follow(void *ctx, struct rpc_call *call);                       /* Core.CaChanges */
 void core_policy_reload(void *ctx, struct rpc_call *call, const void *message); /* Local.ReloadCa */
 
+/* ---- core_relay.c: on the loop ---- */
+int core_relays_open(struct core *core); /* before the database's thread begins */
+void core_relays_free(struct core *core);
+const char *core_relay_name(const struct core *core, const struct id *device); /* its full name; NULL: it is none */
+void core_relay_changed(struct core *core, const struct device *device);       /* as it is now; also when it is as it was */
+
 /* ---- core_revoke.c: what link refuses ---- */
 int core_revoke_follow(void *ctx, struct rpc_call *call); /* Core.Revocations */
 /* On the loop, after certificates of these were revoked: so that link hears of it. */
 void core_revoke_tell(struct core *core);
+void core_relay_tell(struct core *core, const struct id *device, bool relay);
 /* For an agent's link.  In a job: the keys of all users that are revoked and would else be good; on the loop: the next frame of them. */
 int core_revoked_users(struct store_tx *tx, struct core_rows *rows);
 bool core_revoked_frame(const struct core_rows *rows, size_t *at, murmesh_Frame *ret);

@@ -111,11 +111,16 @@ void core_device_fill(const struct core *core, const struct device *device, murm
 	utf8_clean(str_from(device->arch), ret->arch, sizeof ret->arch);
 	utf8_clean(str_from(device->version), ret->version, sizeof ret->version);
 	ret->last_seen = ret->online ? clock_wall_s() : device->last_seen;
-	if (!id_is_zero(&device->parent))
+	const char *relay = core_relay_name(core, &device->parent);
+	if (relay)
+		str_copy(str_from(relay), ret->parent, sizeof ret->parent);
+	else if (!id_is_zero(&device->parent)) /* one that is none any more */
 		id_format(&device->parent, ret->parent);
 	else
 		str_copy(STR("server"), ret->parent, sizeof ret->parent);
 	str_copy(str_from(device->group), ret->group, sizeof ret->group);
+	ret->relay = device->relay;
+	str_copy(str_from(device->relay_address), ret->relay_address, sizeof ret->relay_address);
 	while (tags.len && ret->tags_count < sizeof ret->tags / sizeof *ret->tags)
 		str_copy(str_cut(tags, ' ', &tags), ret->tags[ret->tags_count++], sizeof *ret->tags);
 }
@@ -228,16 +233,22 @@ int core_change_begin(struct core_request *request)
 
 static bool labels(const murmesh_DeviceChange *change)
 {
-	return change->name[0] || change->set_group || change->add_tags_count || change->remove_tags_count;
+	return change->name[0] || change->set_group || change->set_relay || change->add_tags_count || change->remove_tags_count;
 }
 
 static int change_check(struct store_tx *tx, struct core_request *request, struct user *ret)
 {
 	const murmesh_DeviceChange *change = request->message;
 	char group[FLEET_GROUP_SIZE];
-	int err = core_caller_check(tx, &request->caller, change->retire ? ACCOUNT_RETIRE : ACCOUNT_LABEL, ret);
+	int err =
+	        core_caller_check(tx, &request->caller, change->retire || change->set_relay ? ACCOUNT_RETIRE : ACCOUNT_LABEL, ret);
 	if (err == 0 && change->retire)
 		err = labels(change) ? -E_USAGE : core_caller_proved(&request->caller);
+	if (err == 0 && change->set_relay && !ret->all_groups) { /* it would speak for devices of all */
+		snprintf(request->base.why, sizeof request->base.why,
+		         "a relay speaks for devices of all groups, and your role does not hold in all");
+		return -E_DENIED;
+	}
 	if (err == 0 && change->set_group)
 		err = fleet_group_parse(str_from(change->group), group);
 	if (err == 0 && change->set_group && !account_reaches(ret, group)) {
@@ -287,6 +298,14 @@ static int labels_run(struct store_tx *tx, const murmesh_DeviceChange *change, s
 	return err < 0 ? err : fleet_device_label(tx, device);
 }
 
+/* It may speak for others from now on, or no more. */
+static int relay_run(struct store_tx *tx, const struct user *user, const murmesh_DeviceChange *change, struct device *device)
+{
+	int err = fleet_device_relay(tx, &device->id, change->relay);
+	device->relay = change->relay;
+	return err < 0 ? err : one_audit(tx, user, change->relay ? "relay enabled" : "relay disabled", device, "");
+}
+
 static int one_change(struct store_tx *tx, struct core_request *request, const struct user *user, struct device *device)
 {
 	const murmesh_DeviceChange *change = request->message;
@@ -295,6 +314,8 @@ static int one_change(struct store_tx *tx, struct core_request *request, const s
 	int err = change->retire ? retire_run(tx, user, device) : 0;
 	if (err == 0 && change->name[0])
 		err = rename_run(tx, user, change->name, device);
+	if (err == 0 && change->set_relay)
+		err = relay_run(tx, user, change, device);
 	if (err == 0 && !change->retire)
 		err = labels_run(tx, change, device);
 	changed.device = *device;
@@ -370,6 +391,8 @@ void core_change_done(struct core_request *request)
 			core_watch_removed(core, &changed.device);
 		} else
 			core_watch_device(core, &changed.device, changed.before);
+		changed.device.retired |= change->retire;
+		core_relay_changed(core, &changed.device);
 	}
 	if (change->retire)
 		core_revoke_tell(core);

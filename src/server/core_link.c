@@ -20,6 +20,8 @@ struct device_link {
 	int64_t inventories_since;
 	unsigned inventories; /* of this minute */
 	struct core_envelopes *envelopes;
+	struct id via[RPC_VIA_MAX]; /* relays between, the device's parent first */
+	size_t n_via;
 	bool registered, continued;
 };
 
@@ -32,7 +34,7 @@ static void link_release(struct device_link *link)
 struct hello_job {
 	struct core_job base;
 	struct device_link *link;
-	struct id id;
+	struct id id, parent;
 	struct device device; /* as it is afterwards */
 	murmesh_Hello hello;
 	uint64_t continuation;
@@ -94,7 +96,9 @@ static int hello_run(struct store_tx *tx, struct core_job *job)
 		err = ca_continuity_next(tx, &hello->id, hello->hello.continuation, &hello->continuation);
 	const struct device_platform platform = { .os = str_from(hello->hello.os),
 		                                  .arch = str_from(hello->hello.arch),
-		                                  .version = str_from(hello->hello.version) };
+		                                  .version = str_from(hello->hello.version),
+		                                  .relay_address = str_from(hello->hello.relay_address),
+		                                  .parent = hello->parent };
 	if (err == 0)
 		err = fleet_device_update(tx, &hello->id, &platform);
 	if (err == 0)
@@ -143,6 +147,8 @@ static void hello_done(struct core_job *job)
 		core_time_welcome(job->core, &frame.body.welcome);
 		str_copy(STR(MURMESH_VERSION), frame.body.welcome.version, sizeof frame.body.welcome.version);
 		frame.body.welcome.server_time = clock_wall_s();
+		frame.body.welcome.has_relay = true;
+		frame.body.welcome.relay.enabled = hello->device.relay;
 		core_policy_welcome(job->core, hello->hello.policy_version, &frame.body.welcome);
 		err = rpc_call_send(link->call, &frame);
 		if (err == 0)
@@ -175,6 +181,8 @@ static void on_hello(struct device_link *link, const murmesh_Hello *message)
 	link->hellos++;
 	hello->link = link;
 	hello->id = link->device;
+	if (link->n_via)
+		hello->parent = link->via[0];
 	hello->hello = *message;
 	core_job_submit(&hello->base);
 }
@@ -358,6 +366,10 @@ int core_link_open(void *ctx, struct rpc_call *call)
 	link->core = ctx;
 	link->call = call;
 	link->device = peer->id;
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	link->n_via = origin ? origin->n_via : 0;
+	if (origin)
+		memcpy(link->via, origin->via, sizeof link->via);
 	rpc_call_accept(call, &rpc_MessageRouter_Link, &events, link);
 	return 0;
 }
@@ -382,6 +394,17 @@ int core_link_send(struct core *core, const struct id *device, const murmesh_Fra
 {
 	struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
 	return link ? rpc_call_send(link->call, frame) : -E_OFFLINE;
+}
+
+/* From the server down, so that each relay knows before the next. */
+int core_link_forward(struct core *core, const struct id *device, const murmesh_TunnelForward *forward)
+{
+	const struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
+	murmesh_Frame frame = { .which_body = murmesh_Frame_forward_tag, .body.forward = *forward };
+	int err = link ? 0 : -E_OFFLINE;
+	for (size_t i = link ? link->n_via : 0; err == 0 && i > 0; i--)
+		err = core_link_send(core, &link->via[i - 1], &frame);
+	return err;
 }
 
 void core_link_send_all(struct core *core, const murmesh_Frame *frame)

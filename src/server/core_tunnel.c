@@ -72,7 +72,12 @@ static void on_announced(void *ctx, int err, const char *why, const void *respon
 	memcpy(frame.body.offer.pair, tunnel->reply.pair, sizeof frame.body.offer.pair);
 	memcpy(frame.body.offer.ticket, tunnel->agent_ticket, sizeof frame.body.offer.ticket);
 	frame.body.offer.relays_count = 1; /* "": the server's own address */
-	err = core_link_send(tunnel->base.core, &tunnel->device, &frame);
+	murmesh_TunnelForward forward = { .lifetime_s = TICKET_S };
+	memcpy(forward.pair, tunnel->reply.pair, sizeof forward.pair);
+	hash_sha256(tunnel->agent_ticket, sizeof tunnel->agent_ticket, forward.agent_hash);
+	err = core_link_forward(tunnel->base.core, &tunnel->device, &forward);
+	if (err == 0)
+		err = core_link_send(tunnel->base.core, &tunnel->device, &frame);
 	if (err < 0)
 		return core_job_fail(&tunnel->base, err == -E_CLOSED ? -E_OFFLINE : err, NULL);
 	tunnel->reply.relays_count = 1;

@@ -3,9 +3,9 @@
 #define SERVER_ORB_H
 #include "base/list.h"
 #include "crypto/certificate.h"
+#include "gateway/component.h"
 #include "orb/giop.h"
 #include "orb/ior.h"
-#include "server/component.h"
 
 struct io_loop;
 struct link_revoked;

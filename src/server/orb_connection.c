@@ -3,11 +3,11 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "gateway/link_revoked.h"
 #include "io/io.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/sources.h"
-#include "server/link_revoked.h"
 #include "server/orb.h"
 #include "stream/stream.h"
 

@@ -2,10 +2,10 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "gateway/certify.h"
 #include "os/log.h"
 #include "os/socket.h"
 #include "rpc/rpc.h"
-#include "server/certify.h"
 #include "server/orb.h"
 #include "stream/stream.h"
 

@@ -432,6 +432,9 @@ static int start_inside(void *ctx)
 	int err = open_database(core);
 	if (err < 0)
 		return err;
+	err = core_relays_open(core);
+	if (err < 0)
+		return err;
 	core_router_open(core, priv_child_directory(core->child));
 	return store_start_worker(core->store, core->loop);
 }
@@ -494,6 +497,7 @@ int server_core_main(struct priv_child *child)
 	io_timer_free(core.local_retry);
 	fd_close(core.local_fd);
 	map_free(core.online);
+	core_relays_free(&core);
 	mem_free(core.pairs);
 	return code;
 }

@@ -157,6 +157,7 @@ int test_core_setup(void **state)
 	test_store_make(&f->files, &store_schema_server);
 	assert_int_equal(test_run(&f->files, first_run, f), 0);
 	f->core.store = f->files.store;
+	assert_int_equal(core_relays_open(&f->core), 0);
 	assert_int_equal(store_start_worker(f->core.store, f->core.loop), 0);
 	connect_pair(f, &console, &f->core, &f->core.web, &f->web);
 	connect_pair(f, &network, &f->core, &f->core.link, &f->link);
@@ -190,6 +191,7 @@ int test_core_teardown(void **state)
 	assert_true(list_empty(&f->core.hurried));
 	core_jobs_done(&f->core);
 	map_free(f->core.online);
+	core_relays_free(&f->core);
 	mem_free(f->core.pairs);
 	io_loop_free(f->core.loop);
 	free(f);

@@ -223,6 +223,10 @@ static const char *const migrations[] = {
 	" copies_below INTEGER NOT NULL,"
 	" copies_let_in INTEGER NOT NULL"
 	") STRICT, WITHOUT ROWID;",
+
+	/* Devices that others may link to. */
+	"ALTER TABLE devices ADD COLUMN relay INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE devices ADD COLUMN relay_address TEXT NOT NULL DEFAULT '';",
 };
 
 const struct store_schema store_schema_server = {

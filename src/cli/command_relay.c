@@ -1,0 +1,114 @@
+#include "base/err.h"
+#include "base/utf8.h"
+#include "cli/devices.h"
+
+#define DEPTH_MAX 16 /* more than work: names that change meanwhile could make a circle */
+
+static const struct cli_column columns[] = {
+	{ "id", CLI_COLUMN_VALUE, true },      { "name", CLI_COLUMN_VALUE, false },     { "full_name", CLI_COLUMN_VALUE, true },
+	{ "online", CLI_COLUMN_VALUE, false }, { "parent", CLI_COLUMN_VALUE, false },   { "address", CLI_COLUMN_VALUE, false },
+	{ "devices", CLI_COLUMN_NUMBER },      { "devices_online", CLI_COLUMN_NUMBER }, { 0 },
+};
+
+struct tree {
+	json_t *relays;           /* rows */
+	json_t *devices, *online; /* numbers, by the full name of the parent */
+};
+
+static void count(json_t *numbers, const char *parent)
+{
+	json_object_set_new(numbers, parent, json_integer(json_integer_value(json_object_get(numbers, parent)) + 1));
+}
+
+static int take(void *ctx, const murmesh_Device *device)
+{
+	struct tree *tree = ctx;
+	count(tree->devices, device->parent);
+	if (device->online)
+		count(tree->online, device->parent);
+	if (!device->relay)
+		return 0;
+	json_t *row = device_json(device);
+	json_object_set_new(row, "address", cli_json_text(str_from(device->relay_address)));
+	return json_array_append_new(tree->relays, row) < 0 ? -E_NO_MEMORY : 0;
+}
+
+/* Those below a parent, each followed by what is below it. */
+static void below(struct cli_table *table, const struct tree *tree, const char *parent, unsigned depth)
+{
+	size_t i;
+	json_t *relay;
+	json_array_foreach(tree->relays, i, relay)
+	{
+		const char *name = json_string_value(json_object_get(relay, "full_name"));
+		if (!str_is(str_from(parent), json_string_value(json_object_get(relay, "parent"))) || depth == DEPTH_MAX)
+			continue;
+		json_t *row = json_deep_copy(relay);
+		json_object_set_new(row, "devices", json_integer(json_integer_value(json_object_get(tree->devices, name))));
+		json_object_set_new(row, "devices_online", json_integer(json_integer_value(json_object_get(tree->online, name))));
+		cli_table_row(table, row);
+		below(table, tree, name, depth + 1);
+	}
+}
+
+static int list(struct session *session, const struct cli *cli)
+{
+	struct tree tree = { json_array(), json_object(), json_object() };
+	struct cli_table table;
+	int err = devices_each(session, STR("name:*"), take, &tree);
+	size_t n = json_array_size(tree.relays);
+	cli_table_begin(&table, cli, columns);
+	if (err == 0)
+		below(&table, &tree, "server", 0);
+	int ended = cli_table_end(&table);
+	json_decref(tree.relays);
+	json_decref(tree.devices);
+	json_decref(tree.online);
+	if (err == 0)
+		err = ended;
+	if (err < 0)
+		return devices_fail(session, err, STR("name:*"));
+	if (!n)
+		cli_note(cli, "no device is a relay; `murmesh relay enable DEVICE` makes one");
+	return CLI_OK;
+}
+
+static int show(const struct cli *cli)
+{
+	struct session session;
+	int code = session_begin(&session, cli);
+	if (code)
+		return code;
+	code = list(&session, cli);
+	session_close(&session);
+	return code;
+}
+
+static int run(const struct cli *cli)
+{
+	if (!cli->n_operands)
+		return show(cli);
+	bool enable = str_is(str_from(cli->operands[0]), "enable");
+	if (cli->n_operands != 2 || (!enable && !str_is(str_from(cli->operands[0]), "disable")))
+		return cli_fail(-E_USAGE, "it is `murmesh relay`, `murmesh relay enable DEVICE` or `murmesh relay disable DEVICE`");
+	struct devices_change change = { .message.set_relay = true,
+		                         .message.relay = enable,
+		                         .done = enable ? "told to be a relay" : "told to be no relay any more" };
+	return devices_change(cli, cli->operands[1], &change);
+}
+
+static const struct cli_example examples[] = {
+	{ "murmesh relay", "the relays, who is whose parent, and how many devices each has" },
+	{ "murmesh relay enable site7", "other agents can link to this device from now on, with its address in their join line" },
+	{ "murmesh relay disable site7", "those below it find another parent, if they have one" },
+	{ 0 },
+};
+
+const struct cli_command command_relay = {
+	.name = "relay",
+	.summary = "make a device a relay for others, or list the relays",
+	.usage = "[enable|disable DEVICE]",
+	.examples = examples,
+	.run = run,
+	.operands_most = 2,
+};
