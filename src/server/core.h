@@ -40,8 +40,10 @@ struct core {
 	struct list followers;      /* of revocations: link roles */
 	struct list ca_followers;   /* of other intermediates: roles with a certificate of their own */
 	struct core_router *router; /* of messages */
-	struct core_pairs *pairs;   /* NULL until the first */
-	unsigned logins;            /* being checked */
+	struct list receivers;      /* devices that are CORBA clients */
+	unsigned n_submissions;
+	struct core_pairs *pairs; /* NULL until the first */
+	unsigned logins;          /* being checked */
 	int64_t bad_logins_since;
 	unsigned bad_logins, bad_logins_unwritten; /* audit of this minute */
 	struct map *online;                        /* device id -> struct device_link */
@@ -185,12 +187,12 @@ void core_link_send_all(struct core *core, const murmesh_Frame *frame);
 const struct id *core_link_device(const struct device_link *link);
 bool core_link_online(const struct core *core, const struct id *device);
 struct core_envelopes *core_link_envelopes(const struct core *core, const struct id *device); /* NULL: offline */
-/* Ends its link, if it has one. */
+/* Ends its link and its receiver, if it has one. */
 void core_link_end(struct core *core, const struct id *device, int err, const char *why);
 
 /* ---- core_envelope.c: messages to devices, and what they tell ---- */
 /* Before the filter.  Where its disk does not work there is none: all but messages goes on. */
-void core_router_open(struct core *core);
+void core_router_open(struct core *core, const char *directory);
 void core_router_free(struct core *core);
 struct route *core_route(struct core *core);
 void core_router_sync(struct core *core); /* something was given to the route */
@@ -201,6 +203,15 @@ struct core_envelopes *core_envelopes_end(struct core_envelopes *envelopes); /* 
 void core_envelopes_frame(struct core_envelopes *envelopes, const murmesh_Frame *frame);
 void core_envelopes_send(struct core_envelopes *envelopes); /* there is room */
 void core_router_retire(struct core *core, const struct id *device);
+/* What a device says to the server itself.  0: it is taken; -E_DENIED (it is for somebody else), -E_ENVELOPE_TYPE. */
+int core_envelope_take(const struct id *device, const murmesh_Envelope *envelope);
+
+/* ---- core_orb.c: messages of devices that are CORBA clients ---- */
+int core_orb_submit(void *ctx, struct rpc_call *call);  /* Core.Submit */
+int core_orb_receive(void *ctx, struct rpc_call *call); /* Core.Receive */
+/* Of this device, if it has one: */
+void core_receiver_give(struct core *core, const struct id *device); /* something waits for it */
+void core_receiver_end(struct core *core, const struct id *device, int err, const char *why);
 
 /* ---- core_message.c: the calls of users ---- */
 int core_message_send(void *ctx, struct rpc_call *call);

@@ -126,6 +126,7 @@ static int link_register(struct device_link *link)
 		older->envelopes = core_envelopes_end(older->envelopes);
 		rpc_call_finish(older->call, -E_EXISTS, "the device opened a newer link");
 	}
+	core_receiver_end(link->core, &link->device, -E_HAS_AGENT, NULL);
 	int err = map_put(link->core->online, link->device.bytes, sizeof link->device.bytes, link);
 	link->registered = err == 0;
 	return err;
@@ -418,4 +419,5 @@ void core_link_end(struct core *core, const struct id *device, int err, const ch
 	struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
 	if (link)
 		rpc_call_finish(link->call, err, why);
+	core_receiver_end(core, device, err, why);
 }

@@ -321,7 +321,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings serve = { .server = true,
 		                                              .trusted_metadata = true,
 		                                              .max_streams = DEVICES_MAX };
-	static const struct rpc_connection_settings orb = { .server = true, .max_streams = 4096 };
+	static const struct rpc_connection_settings orb = { .server = true, .trusted_metadata = true, .max_streams = 4096 };
 	static const struct rpc_connection_settings call = { .server = false };
 	struct core *core = ctx;
 	struct str what = str_from(name);
@@ -435,7 +435,7 @@ static int start_inside(void *ctx)
 	err = core_relays_open(core);
 	if (err < 0)
 		return err;
-	core_router_open(core);
+	core_router_open(core, priv_child_directory(core->child));
 	return store_start_worker(core->store, core->loop);
 }
 
@@ -462,6 +462,7 @@ int server_core_main(struct priv_child *child)
 	list_init(&core.messages);
 	list_init(&core.followers);
 	list_init(&core.ca_followers);
+	list_init(&core.receivers);
 	random_bytes(seed, sizeof seed);
 	core.online = map_new(seed, DEVICES_MAX);
 	settings_read(&core);

@@ -150,6 +150,8 @@ int test_core_setup(void **state)
 	list_init(&f->core.watches);
 	list_init(&f->core.followers);
 	list_init(&f->core.ca_followers);
+	list_init(&f->core.messages);
+	list_init(&f->core.receivers);
 	f->core.mesh_id = (struct id){ { 0x4d } };
 	str_copy(STR("127.0.0.1:1"), f->core.address, sizeof f->core.address);
 	test_store_make(&f->files, &store_schema_server);
@@ -181,7 +183,9 @@ int test_core_teardown(void **state)
 	rpc_connection_free(f->told.viz);
 	assert_true(list_empty(&f->core.watches));
 	assert_true(list_empty(&f->core.followers));
+	assert_true(list_empty(&f->core.receivers));
 	test_store_remove(&f->files);
+	core_router_free(&f->core);
 	assert_int_equal(f->core.n_watches, 0);
 	assert_int_equal(f->core.logins, 0);
 	assert_true(list_empty(&f->core.hurried));
