@@ -84,27 +84,13 @@ static int show(const struct cli *cli)
 	return code;
 }
 
-/* A relay's own address, where a word names one. */
-static int address_take(void *ctx, const murmesh_Device *device)
-{
-	murmesh_DeviceChange *message = ctx;
-	return device->relay && device->relay_address[0]
-	               ? str_copy(str_from(device->relay_address), message->parent, sizeof message->parent)
-	               : -E_NOT_RELAY;
-}
-
-static int parent_find(const struct cli *cli, const char *parent, murmesh_DeviceChange *message)
+static int parent_find(const struct cli *cli, const char *relay, murmesh_DeviceChange *message)
 {
 	struct session session;
 	int code = session_begin(&session, cli);
 	if (code)
 		return code;
-	int err = devices_each(&session, str_from(parent), address_take, message);
-	code = err == -E_NOT_RELAY
-	               ? cli_fail_because(err, NULL, "make it one with `murmesh relay enable`, and wait until it is online",
-	                                  "nothing can link to %s", parent)
-	       : err < 0 ? devices_fail(&session, err, str_from(parent))
-	                 : CLI_OK;
+	code = devices_relay(&session, relay, message->parent);
 	session_close(&session);
 	return code;
 }

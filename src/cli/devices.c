@@ -171,6 +171,23 @@ int devices_change(const struct cli *cli, const char *selector, struct devices_c
 	return code;
 }
 
+/* ---- relays ---- */
+
+static int address_take(void *ctx, const murmesh_Device *device)
+{
+	bool usable = device->relay && device->relay_address[0];
+	return usable ? str_copy(str_from(device->relay_address), ctx, sizeof device->relay_address) : -E_NOT_RELAY;
+}
+
+int devices_relay(struct session *session, const char *name, char ret_address[128])
+{
+	int err = devices_each(session, str_from(name), address_take, ret_address);
+	if (err == -E_NOT_RELAY)
+		return cli_fail_because(err, NULL, "make it one with `murmesh relay enable`, and wait until it is online",
+		                        "nothing can link to %s", name);
+	return err < 0 ? devices_fail(session, err, str_from(name)) : CLI_OK;
+}
+
 /* ---- listing ---- */
 
 const struct cli_column device_columns[] = {

@@ -25,8 +25,7 @@ class Relays:
 
     def line(self, relay, *words):
         """A join line that leads to a relay (None: to the server)."""
-        line = self.mesh.key(*words)
-        return line if relay is None else self.row(relay)["address"] + "#" + line.split("#", 1)[1]
+        return self.mesh.key(*words, *(["--relay", relay] if relay else []))
 
     def folder(self, name):
         folder = self.mesh.directory.parent / f"{self.mesh.directory.name}-{name}"
@@ -218,6 +217,7 @@ def test_command_line(mesh):
     refused(mesh.cli("relay", "enable"), 2)
     refused(mesh.cli("relay", "start", "web02"), 2)
     refused(mesh.cli("relay", "enable", "nobody"), 3)
+    refused(mesh.cli("key", "new", "--relay", "web02"), what="E1701")
 
 
 # ---- several parents ----
