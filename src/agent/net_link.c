@@ -287,6 +287,12 @@ static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 	return 0;
 }
 
+static void on_ping(struct net_role *net, const murmesh_Ping *ping)
+{
+	const murmesh_Frame frame = { .which_body = murmesh_Frame_pong_tag, .body.pong = *ping };
+	rpc_call_send(net->link, &frame); /* where there is no room it is late anyway */
+}
+
 static void on_frame(void *ctx, const void *message)
 {
 	struct net_role *net = ctx;
@@ -298,6 +304,9 @@ static void on_frame(void *ctx, const void *message)
 		break;
 	case murmesh_Frame_offer_tag:
 		on_offer(net, &frame->body.offer);
+		break;
+	case murmesh_Frame_ping_tag:
+		on_ping(net, &frame->body.ping);
 		break;
 	case murmesh_Frame_revoked_tag:
 		on_revoked(net, &frame->body.revoked);

@@ -25,6 +25,7 @@
 	ROW(audit)                                                                                                                 \
 	ROW(policy)                                                                                                                \
 	ROW(ca)                                                                                                                    \
+	ROW(ping)                                                                                                                  \
 	ROW(relay)                                                                                                                 \
 	ROW(ior)                                                                                                                   \
 	ROW(help)                                                                                                                  \

@@ -208,6 +208,7 @@ static const struct rpc_service services[] = {
 	{ &rpc_Core_CaChanges, RELAYS, NULL, NULL },
 	{ &rpc_Fleet_ListDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
+	{ &rpc_Fleet_Ping, USERS, NULL, NULL },
 	{ &rpc_Fleet_ChangeDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_NewKey, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetReference, USERS, NULL, NULL },

@@ -35,6 +35,9 @@ struct core {
 	struct list hurried;       /* jobs in the database for which people wait */
 	struct list watches;       /* of the fleet and of tasks, by browsers */
 	size_t n_watches;
+	struct list pings;
+	size_t n_pings;
+	uint64_t last_ping;
 	struct list messages; /* that users send at the moment */
 	size_t n_messages;
 	struct list followers;      /* of revocations: link roles */
@@ -163,6 +166,7 @@ int core_selection_begin(struct core_request *request, const char *text, enum co
 /* In a job: adds those that are within the user's reach to rows.  -E_NOT_FOUND (a name that nothing has), -E_QUERY with base.why. */
 int core_selection_run(struct store_tx *tx, struct core_request *request, const struct user *user, struct core_rows *rows);
 /* In a job: one that is not retired and within the user's reach.  -E_NOT_FOUND. */
+int core_device_named(struct store_tx *tx, const struct user *user, struct str text, struct device *ret); /* by name or id; -E_AMBIGUOUS too */
 int core_device_get(struct store_tx *tx, const struct user *user, const struct id *id, struct device *ret);
 void core_device_fill(const struct core *core, const struct device *device, murmesh_Device *ret);
 bool core_device_row(const struct core_request *request, size_t *at, void *message);
@@ -183,6 +187,7 @@ int core_link_open(void *ctx, struct rpc_call *call);
 int core_link_send(struct core *core, const struct id *device, const murmesh_Frame *frame);
 /* Tells the relays between, if any, that the device's leg will come with that ticket.  -E_OFFLINE. */
 int core_link_forward(struct core *core, const struct id *device, const murmesh_TunnelForward *forward);
+size_t core_link_via(const struct core *core, const struct id *device, struct id ret[RPC_VIA_MAX]); /* relays between, its parent first */
 void core_link_send_all(struct core *core, const murmesh_Frame *frame);
 const struct id *core_link_device(const struct device_link *link);
 bool core_link_online(const struct core *core, const struct id *device);
@@ -265,6 +270,12 @@ void core_time_welcome(const struct core *core, murmesh_Welcome *welcome);
 /* ---- core_move.c ---- */
 /* An online device is told to link to that parent (host:port; "": where it did before), and to fall back when that does not answer so long. */
 void core_move(struct core *core, const struct device *device, const char *parent, uint32_t fall_back_s);
+
+/* ---- core_ping.c: Ping ---- */
+int core_ping_run(struct store_tx *tx, struct core_request *request);
+void core_ping_done(struct core_request *request);
+void core_ping_answered(struct core *core, const struct id *device, uint64_t number);
+void core_pings_end(struct core *core);
 
 /* ---- core_tunnel.c ---- */
 void core_tunnel_open(void *ctx, struct rpc_call *call, const void *request);

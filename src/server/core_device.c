@@ -181,21 +181,27 @@ static int only_one(void *ctx, const struct device *device)
 	return err < 0 ? err : rows->n > 1 ? -E_AMBIGUOUS : 0;
 }
 
+int core_device_named(struct store_tx *tx, const struct user *user, struct str text, struct device *ret)
+{
+	struct core_rows found = { 0 };
+	struct walk walk = { user, NULL, &found, 0 };
+	size_t at = 0;
+	int err = fleet_device_find(tx, text, only_one, &walk);
+	if (err == 0 && !core_rows_next(&found, &at, ret, sizeof *ret))
+		err = -E_NOT_FOUND;
+	core_rows_done(&found);
+	return err;
+}
+
 int core_device_named_run(struct store_tx *tx, struct core_request *request)
 {
 	const murmesh_DeviceName *message = request->message;
-	struct core_rows found = { 0 };
 	struct device device;
 	struct user user;
-	struct walk walk = { &user, NULL, &found, 0 };
-	size_t at = 0;
 	int err = core_caller_check(tx, &request->caller, ACCOUNT_LIST, &user);
 	if (err == 0)
-		err = fleet_device_find(tx, str_from(message->selector), only_one, &walk);
-	if (err == 0)
-		err = core_rows_next(&found, &at, &device, sizeof device) ? detail_read(tx, request, &device) : -E_NOT_FOUND;
-	core_rows_done(&found);
-	return err;
+		err = core_device_named(tx, &user, str_from(message->selector), &device);
+	return err < 0 ? err : detail_read(tx, request, &device);
 }
 
 int core_device_run(struct store_tx *tx, struct core_request *request)

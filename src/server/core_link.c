@@ -318,6 +318,9 @@ static void on_message(void *ctx, const void *message)
 	case murmesh_Frame_inventory_tag:
 		on_inventory(link, &frame->body.inventory);
 		break;
+	case murmesh_Frame_pong_tag:
+		core_ping_answered(link->core, &link->device, frame->body.pong.number);
+		break;
 	case murmesh_Frame_continued_tag:
 		on_continued(link, frame->body.continued.continuation);
 		break;
@@ -394,6 +397,14 @@ int core_link_send(struct core *core, const struct id *device, const murmesh_Fra
 {
 	struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
 	return link ? rpc_call_send(link->call, frame) : -E_OFFLINE;
+}
+
+size_t core_link_via(const struct core *core, const struct id *device, struct id ret[RPC_VIA_MAX])
+{
+	const struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
+	if (link)
+		memcpy(ret, link->via, sizeof link->via);
+	return link ? link->n_via : 0;
 }
 
 /* From the server down, so that each relay knows before the next. */

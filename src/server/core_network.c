@@ -35,6 +35,7 @@ static const struct core_method methods[] = {
 	UNARY(Tunnels_Order, USER_PEER, core_tunnel_order),
 	RUN(Fleet_ListDevices, ListRequest, core_devices_begin, core_devices_run, NULL, core_device_row),
 	RUN(Fleet_GetDevice, DeviceName, NULL, core_device_named_run, core_device_done, NULL),
+	RUN(Fleet_Ping, DeviceName, NULL, core_ping_run, core_ping_done, NULL),
 	RUN(Fleet_ChangeDevices, DeviceChange, core_change_begin, core_change_run, core_change_done, NULL),
 	RUN(Fleet_NewKey, KeyRequest, core_key_begin, core_key_run, NULL, NULL),
 	RUN(Fleet_GetReference, DeviceName, core_reference_begin, core_reference_run, NULL, NULL),

@@ -460,6 +460,7 @@ int server_core_main(struct priv_child *child)
 	list_init(&core.locals);
 	list_init(&core.watches);
 	list_init(&core.messages);
+	list_init(&core.pings);
 	list_init(&core.followers);
 	list_init(&core.ca_followers);
 	list_init(&core.receivers);
@@ -481,6 +482,7 @@ int server_core_main(struct priv_child *child)
 	int code = priv_child_run(child);
 	io_timer_free(core.housekeeping);
 	io_timer_free(core.minute);
+	core_pings_end(&core);
 	LIST_EACH(at, &core.locals)
 		on_local_closed(LIST_ENTRY(at, struct local, node), 0);
 	connection_drop(&core.web);

@@ -148,6 +148,7 @@ int test_core_setup(void **state)
 	f->core.online = map_new(seed, 10);
 	assert_int_equal(core_jobs_init(&f->core), 0);
 	list_init(&f->core.watches);
+	list_init(&f->core.pings);
 	list_init(&f->core.followers);
 	list_init(&f->core.ca_followers);
 	list_init(&f->core.messages);

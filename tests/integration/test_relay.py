@@ -1,4 +1,5 @@
 """Relays: agents that others enrol at, link to, and are reached through."""
+import json
 import os
 import signal
 import socket
@@ -364,3 +365,39 @@ def test_move_orders_are_signed(mesh, relays, tmp_path):
         assert move.parent == "127.0.0.1:9" and move.device.hex() == device.id and move.fall_back_s == 600 and move.created_ms > 0
         assert mesh.cli("delete", name, "--yes").returncode == 0
     assert orders["sent03"].signature != orders["sent04"].signature
+
+
+# ---- what people look at ----
+
+def test_ping_names_each_hop(mesh, relays):
+    rows = mesh.json("ping", "leaf04")
+    assert [row["name"] for row in rows] == ["server", "hop01-1", "hop02-1", "hop03-1", "leaf04-1"]
+    assert all(row["ms"] > 0 and row["error"] == "" for row in rows)
+    assert [row["name"] for row in mesh.json("ping", "web02", "--count", "1")] == ["server", "web02-1"]
+    refused(mesh.cli("ping", "nobody01"), 3)
+
+
+def test_ping_says_where_it_ends(mesh, relays):
+    agent = relays.join("still01", "hop01")
+    net = agent.monitor.roles()["net"]
+    os.kill(net, signal.SIGSTOP)
+    try:
+        result = mesh.cli("ping", "still01", "--count", "1", "--json")
+        rows = json.loads(result.stdout)
+        assert result.returncode == 1 and [row["name"] for row in rows] == ["server", "hop01-1", "still01-1"]
+        assert rows[1]["error"] == "" and rows[2]["ms"] is None and "in time" in rows[2]["error"]
+    finally:
+        os.kill(net, signal.SIGCONT)
+    agent.stop()
+    until(lambda: not mesh.device("still01")["online"], "offline")
+    rows = json.loads(mesh.cli("ping", "still01", "--count", "1", "--json").stdout)
+    assert [(row["name"], "offline" in row["error"]) for row in rows] == [("server", False), ("still01-1", True)]
+
+
+def test_tree_with_devices(mesh, relays):
+    rows = mesh.json("relay", "tree")
+    names = [row["name"] for row in rows]
+    assert {"web02", "leaf01", "leaf04", "hop01"} <= set(names)
+    depth = {row["name"]: row["depth"] for row in rows}
+    assert (depth["hop01"], depth["hop02"], depth["hop03"], depth["leaf04"], depth["web02"]) == (0, 1, 2, 3, 0)
+    assert names.index("hop01") < names.index("hop02") < names.index("hop03") < names.index("leaf04")
