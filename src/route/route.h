@@ -55,6 +55,8 @@ struct route_events {
 	void (*dead)(void *ctx, const struct id *destination, const struct id *envelope, enum route_dead why);
 	void (*delivered)(void *ctx, const struct id *destination, const struct id *envelope); /* may be NULL */
 	void (*damaged)(void *ctx, const struct spool_damage *damage);                         /* for the log */
+	/* A newer one of its state waits, or came before it.  May be NULL. */
+	void (*replaced)(void *ctx, const struct id *destination, const struct id *envelope);
 };
 
 struct route;

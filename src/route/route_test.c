@@ -16,7 +16,8 @@ struct world {
 	struct route *route;
 	int64_t now_ms;
 	int answers[TOKENS]; /* 1: none yet */
-	unsigned ready, dead[ROUTE_DEADS], damaged, unnamed;
+	unsigned ready, dead[ROUTE_DEADS], damaged, unnamed, replaced;
+	struct id replaced_last;
 	struct id ready_for;
 };
 
@@ -49,6 +50,14 @@ static void on_damaged(void *ctx, const struct spool_damage *damage)
 	world->damaged++;
 }
 
+static void on_replaced(void *ctx, const struct id *destination, const struct id *envelope)
+{
+	struct world *world = ctx;
+	assert_true(id_equal(destination, &web));
+	world->replaced++;
+	world->replaced_last = *envelope;
+}
+
 static void random_test(void *out, size_t len)
 {
 	static uint8_t next = 1;
@@ -59,7 +68,7 @@ static void random_test(void *out, size_t len)
 
 static int open_again(struct world *world)
 {
-	static const struct route_events events = { on_accepted, on_ready, on_dead, NULL, on_damaged };
+	static const struct route_events events = { on_accepted, on_ready, on_dead, NULL, on_damaged, on_replaced };
 	world->route = route_free(world->route);
 	return route_open(&world->settings, &events, world, world->now_ms, &world->route);
 }
@@ -566,7 +575,10 @@ static void test_states(void **state)
 	keep(world, 4, &(struct form){ .to = &web, .key = "memory" });
 	keep(world, 5, &(struct form){ .to = &database, .key = "disk" });
 	assert_int_equal(queue_of(world, &web).waiting, 2);
+	const struct id second = id_of(2), third = id_of(3);
 	assert_int_equal(queue_of(world, &web).replaced, 2);
+	assert_int_equal(world->replaced, 2);
+	assert_true(id_equal(&world->replaced_last, &third));
 	assert_int_equal(queue_of(world, &web).dead[ROUTE_LIMIT], 0);
 	restart(world);
 	attach(world, &web, 100);
@@ -577,6 +589,8 @@ static void test_states(void **state)
 	assert_int_equal(queue_of(world, &web).waiting, 3);
 	route_detach(world->route, &web);
 	assert_int_equal(queue_of(world, &web).waiting, 2);
+	assert_int_equal(world->replaced, 3);
+	assert_true(id_equal(&world->replaced_last, &second));
 	attach(world, &web, 100);
 	assert_int_equal(next(world, &web), 4);
 	assert_int_equal(next(world, &web), 6);
