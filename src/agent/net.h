@@ -2,7 +2,7 @@
 #ifndef AGENT_NET_H
 #define AGENT_NET_H
 #include "agent/agent.h"
-#include "agent/trusted_time.h"
+#include "ca/trusted_time.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "ca/join_line.h"

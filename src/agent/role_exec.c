@@ -4,7 +4,7 @@
 
 #include "agent/agent.h"
 #include "agent/inventory.h"
-#include "agent/trusted_time.h"
+#include "ca/trusted_time.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "ca/join_line.h"

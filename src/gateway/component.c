@@ -3,9 +3,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "ca/trusted_time.h"
 #include "gateway/ca_changes.h"
 #include "io/io.h"
-#include "os/clock.h"
 #include "os/log.h"
 #include "rpc/rpc.h"
 
@@ -58,7 +58,9 @@ static int context_make(struct component *component, const murmesh_CertificateRe
 	issuers_free(&component->issuers);
 	component->issuers = issuers;
 	component->mesh = info.identity.mesh;
-	int64_t life_s = info.not_after - clock_wall_s();
+	if (component->relay)
+		trusted_time_set(reply->server_time);
+	int64_t life_s = info.not_after - reply->server_time;
 	io_timer_start(component->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
 	return 0;
 }
@@ -117,6 +119,8 @@ struct component *component_new(struct io_loop *loop, struct rpc_connection *con
 		return NULL;
 	*component = (struct component){ .core = core, .relay = relay, .how = *how, .renewed = renewed, .ctx = ctx };
 	component->how.server = component->how.send_root = true;
+	if (relay) /* its own clock may be wrong */
+		component->how.now = trusted_time_or_wall;
 	component->key = key_generate();
 	component->renewal = io_timer_new(loop, ask, component);
 	component->changes = ca_changes_new(loop, core, ask, component);

@@ -9,7 +9,8 @@ import threading
 import grpc
 import pytest
 
-from harness import AGENT_ROLES, Echo, Program, alive, join_parts, murmesh, refused, until
+from harness import AGENT_ROLES, PROGRAMS, Echo, Program, alive, join_parts, murmesh, refused, until
+from test_identity import YEARS, clock  # noqa: F401
 from test_live import Live
 from test_messages import Machine, bodies, send
 from wire import Device, Key, Peer, User, enrol, fleet, refusal, router
@@ -219,6 +220,22 @@ def test_command_line(mesh):
     refused(mesh.cli("relay", "start", "web02"), 2)
     refused(mesh.cli("relay", "enable", "nobody"), 3)
     refused(mesh.cli("key", "new", "--relay", "web02"), what="E1701")
+
+
+@pytest.mark.parametrize("shift", [YEARS, -YEARS], ids=["ahead", "behind"])
+def test_a_relay_with_a_wrong_clock(mesh, relays, clock, shift):
+    """It goes by the time that the mesh tells, also when it looks at the certificates of those below it."""
+    name = "ahead" if shift > 0 else "behind"
+    first = relays.make(f"{name}01")
+    first.stop()
+    with Program([PROGRAMS / "murmesh-agent", "--dir", first.directory], first.directory / "log", env=clock(shift)) as relay:
+        until(lambda: "online as " in relay.log() and relays.row(f"{name}01")["address"], "the relay is there")
+        agent = relays.join(f"{name}02", f"{name}01")
+        assert mesh.run(f"{name}02", "--", "true").returncode == 0
+        agent.stop()
+        with Machine(agent.directory) as again:  # with its certificate
+            again.online()
+            assert parent_of(mesh, f"{name}02") == f"{name}01-1"
 
 
 # ---- several parents ----

@@ -1,4 +1,4 @@
-#include "agent/trusted_time.h"
+#include "ca/trusted_time.h"
 
 #include "crypto/tls.h"
 #include "os/clock.h"
