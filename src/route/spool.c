@@ -135,21 +135,32 @@ struct spool *spool_free(struct spool *spool)
 	return mem_free(spool);
 }
 
-void spool_damage(struct spool *spool, struct spool_damage *damage, struct str bytes)
+/* Instead of what an earlier try, which did not come to its end, left there. */
+static int bad_save(struct spool *spool, const char *name, struct str bytes)
 {
 	const struct spool_disk *disk = &spool->settings.disk;
+	if (disk->remove(disk->ctx, name) == 0)
+		spool->n_bad--;
+	int file = spool->n_bad < SPOOL_BAD_FILES_MAX ? disk->create(disk->ctx, name) : -E_LIMIT;
+	if (file < 0)
+		return file;
+	int err = disk->write(disk->ctx, file, 0, bytes.ptr, bytes.len);
+	if (err == 0)
+		err = disk->sync(disk->ctx, file);
+	disk->close(disk->ctx, file);
+	spool->names_changed = true;
+	if (err < 0)
+		disk->remove(disk->ctx, name);
+	else
+		spool->n_bad++;
+	return err;
+}
+
+void spool_damage(struct spool *spool, struct spool_damage *damage, struct str bytes)
+{
 	char name[BAD_NAME_SIZE];
 	snprintf(name, sizeof name, "%016llx-%08llx.bad", (unsigned long long)damage->segment, (unsigned long long)damage->at);
-	int file = bytes.len && spool->n_bad < SPOOL_BAD_FILES_MAX ? disk->create(disk->ctx, name) : -E_LIMIT;
-	if (file >= 0) {
-		int err = disk->write(disk->ctx, file, 0, bytes.ptr, bytes.len);
-		if (err == 0)
-			err = disk->sync(disk->ctx, file);
-		disk->close(disk->ctx, file);
-		damage->saved = err == 0;
-		spool->n_bad++;
-		spool->names_changed = true;
-	}
+	damage->saved = bytes.len && bad_save(spool, name, bytes) == 0;
 	spool->events->damaged(spool->ctx, damage);
 }
 

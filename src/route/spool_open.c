@@ -195,7 +195,7 @@ static void segment_unreadable(struct spool *spool, uint64_t number, int err, st
 		spool->next_segment = number + 1;
 	if (err < 0 || bytes.len)
 		spool_damage(spool, &damage, bytes);
-	if (err == 0 && (damage.saved || !bytes.len) && disk->remove(disk->ctx, name) == 0)
+	if (err == 0 && (damage.saved || damage.torn) && disk->remove(disk->ctx, name) == 0)
 		spool->names_changed = true;
 }
 

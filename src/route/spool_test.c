@@ -563,6 +563,34 @@ static void test_strange_files(void **state)
 	stop(keeper);
 }
 
+/* Where what cannot be read cannot be saved either, it stays, and is saved at the next start, once, whatever the first try has left. */
+static void test_saved_later(void **state)
+{
+	(void)state;
+	for (int left = 0; left < 2; left++) {
+		struct keeper *keeper = with_three();
+		const struct spool_disk *disk = &keeper->settings.disk;
+		struct test_file *file = test_disk_file(&keeper->disk, ".log");
+		file->bytes[0] ^= 1;
+		file->bytes[40] ^= 1;
+		keeper->disk.capacity = 1;
+		assert_int_equal(start(keeper), 0);
+		assert_int_equal(keeper->damaged, 1);
+		assert_false(keeper->damage.saved);
+		assert_int_equal(test_disk_count(&keeper->disk, ".bad"), 0);
+		if (left)
+			assert_true(disk->create(disk->ctx, "0000000000000001-00000000.bad") >= 0);
+		keeper->disk.capacity = 0;
+		restart(keeper);
+		assert_int_equal(keeper->damaged, 1);
+		assert_true(keeper->damage.saved);
+		assert_int_equal(test_disk_file(&keeper->disk, ".bad")->size, file->size);
+		restart(keeper);
+		assert_int_equal(keeper->damaged, 0);
+		stop(keeper);
+	}
+}
+
 static void test_open_fails(void **state)
 {
 	(void)state;
@@ -720,6 +748,7 @@ int main(void)
 		cmocka_unit_test(test_every_length),
 		cmocka_unit_test(test_damaged_later),
 		cmocka_unit_test(test_strange_files),
+		cmocka_unit_test(test_saved_later),
 		cmocka_unit_test(test_open_fails),
 		cmocka_unit_test_setup_teardown(test_real_disk, test_directory_make, test_directory_remove),
 		cmocka_unit_test_setup_teardown(test_faults, test_directory_make, test_directory_remove),
