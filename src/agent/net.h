@@ -72,7 +72,8 @@ struct net_role {
 	/* enrolment under way */
 	murmesh_Token token;
 	struct buf csr;
-	bool waiting; /* for approval */
+	bool token_old; /* of an earlier start */
+	bool waiting;   /* for approval */
 
 	struct trust *trust;
 	struct agent_end *legs;

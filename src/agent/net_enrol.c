@@ -45,6 +45,7 @@ static int keep_parent(const struct net_role *net)
 
 static void dial(struct net_role *net);
 static int token_load(struct net_role *net);
+static void token_ask(struct net_role *net);
 
 /* ---- 4. the management part ---- */
 
@@ -140,6 +141,8 @@ static void on_node_certificate(void *ctx, int err, const char *why, const void 
 {
 	struct net_role *net = ctx;
 	const murmesh_CertificateReply *reply = response;
+	if (err == -E_KEY_UNKNOWN && net->token_old) /* the server has forgotten it meanwhile; the join key may still be good */
+		return token_ask(net);
 	if (err == 0 && reply->status == murmesh_CertificateStatus_PENDING) {
 		err = net->waiting ? 0 : wait_begin(net);
 		return err < 0 ? give_up(net, err, NULL) : wait_again(net);
@@ -226,19 +229,26 @@ static void on_token(void *ctx, int err, const char *why, const void *response)
 	node_step(net);
 }
 
-static void token_step(struct net_role *net)
+static void token_ask(struct net_role *net)
 {
 	murmesh_TokenRequest request = murmesh_TokenRequest_init_zero;
-	int err = token_load(net);
-	if (err == 0) {
-		err = csr_prepare(net);
-		return err < 0 ? give_up(net, err, NULL) : node_step(net);
-	}
+	net->token_old = false;
 	memcpy(request.key_id, net->line.key.bytes, sizeof request.key_id);
 	str_copy(str_from(net->name), request.name, sizeof request.name);
-	err = rpc_unary(net->parent, &rpc_CertificationManager_RequestToken, &request, STEP_MS, on_token, net);
+	int err = rpc_unary(net->parent, &rpc_CertificationManager_RequestToken, &request, STEP_MS, on_token, net);
 	if (err < 0)
 		give_up(net, err, NULL);
+}
+
+static void token_step(struct net_role *net)
+{
+	net->token_old = token_load(net) == 0;
+	if (!net->token_old)
+		return token_ask(net);
+	int err = csr_prepare(net);
+	if (err < 0)
+		return give_up(net, err, NULL);
+	node_step(net);
 }
 
 /* ---- the connection ---- */
