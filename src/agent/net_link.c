@@ -278,7 +278,7 @@ static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 		net_report(net, "online %s", net->keep.info.common_name);
 	net->online = true;
 	net_policy_welcome(net, welcome);
-	if (net_inventory_begin(net) < 0)
+	if (net_inventory_begin(net, welcome) < 0)
 		log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
 	net_envelope_begin(net);
 	return 0;

@@ -107,6 +107,17 @@ static void on_install(void *ctx, struct rpc_call *call, const void *message)
 	rpc_call_reply(call, &reply);
 }
 
+static void on_take_inventory(void *ctx, struct rpc_call *call, const void *message)
+{
+	static murmesh_SignedInventory reply;
+	const struct exec_role *role = ctx;
+	const murmesh_InventoryRequest *request = message;
+	int err = inventory_sign(&role->keep, request->challenge, exec_now(), &reply);
+	if (err < 0)
+		return rpc_call_finish(call, err, NULL);
+	rpc_call_reply(call, &reply);
+}
+
 /* Net brings it; the mesh root's signature and the version say whether it counts. */
 static void on_set_policy(void *ctx, struct rpc_call *call, const void *message)
 {
@@ -175,7 +186,7 @@ static int on_terminal(void *ctx, struct rpc_call *call)
 static const struct rpc_service services[] = {
 	{ &rpc_Manager_Request, NEW | ENROLLED, on_request, NULL },
 	{ &rpc_Manager_Install, NEW | ENROLLED, on_install, NULL },
-	{ &rpc_Manager_TakeInventory, ENROLLED, inventory_take, NULL },
+	{ &rpc_Manager_TakeInventory, ENROLLED, on_take_inventory, NULL },
 	{ &rpc_Manager_SetPolicy, ENROLLED, on_set_policy, NULL },
 	{ &rpc_Manager_SetTime, ENROLLED, on_set_time, NULL },
 	{ &rpc_Run_Start, ENROLLED, NULL, on_run },

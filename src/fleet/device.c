@@ -3,7 +3,7 @@
 #include "fleet/fleet.h"
 #include "store/store.h"
 
-#define COLUMNS "id, name, token, os, arch, version, parent, created, last_seen, retired, group_name, tags"
+#define COLUMNS "id, name, token, os, arch, version, parent, created, last_seen, retired, group_name, tags, forged, signs"
 
 static int name_check(struct str name)
 {
@@ -35,7 +35,7 @@ int fleet_device_add(struct store_tx *tx, const struct device *device)
 	if (err < 0)
 		return err;
 	struct store_query *query = store_query(tx, "INSERT INTO devices (" COLUMNS ")"
-	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0, $6, $7)");
+	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0, $6, $7, 0, 0)");
 	store_bind_id(query, 1, &device->id);
 	store_bind_text(query, 2, name);
 	store_bind_integer(query, 3, device->token);
@@ -60,6 +60,8 @@ static int device_read(struct store_query *query, struct device *ret)
 	ret->retired = store_integer(query, 9);
 	store_text(query, 10, ret->group, sizeof ret->group);
 	store_text(query, 11, ret->tags, sizeof ret->tags);
+	ret->forged = store_integer(query, 12);
+	ret->signs = store_integer(query, 13);
 	return store_error(query);
 }
 
@@ -280,6 +282,21 @@ int fleet_inventory_get(struct store_tx *tx, const struct id *id, uint8_t ret_by
 	*ret_time = store_integer(query, 0);
 	*ret_len = store_bytes(query, 1, ret_bytes, FLEET_INVENTORY_MAX);
 	return store_error(query);
+}
+
+int fleet_device_signs(struct store_tx *tx, const struct id *id)
+{
+	struct store_query *query = store_query(tx, "UPDATE devices SET signs = 1 WHERE id = $1");
+	store_bind_id(query, 1, id);
+	return changed_one(tx, query);
+}
+
+int fleet_device_forged(struct store_tx *tx, const struct id *id, int64_t now)
+{
+	struct store_query *query = store_query(tx, "UPDATE devices SET forged = $1 WHERE id = $2");
+	store_bind_integer(query, 1, now);
+	store_bind_id(query, 2, id);
+	return changed_one(tx, query);
 }
 
 size_t fleet_device_size(const struct device *device)

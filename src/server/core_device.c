@@ -116,6 +116,7 @@ void core_device_fill(const struct core *core, const struct device *device, murm
 	else
 		str_copy(STR("server"), ret->parent, sizeof ret->parent);
 	str_copy(str_from(device->group), ret->group, sizeof ret->group);
+	ret->signs = device->signs;
 	while (tags.len && ret->tags_count < sizeof ret->tags / sizeof *ret->tags)
 		str_copy(str_cut(tags, ' ', &tags), ret->tags[ret->tags_count++], sizeof *ret->tags);
 }
@@ -164,6 +165,7 @@ static int detail_read(struct store_tx *tx, struct core_request *request, const 
 	if (err == 0)
 		err = ca_certificate_expires(tx, &device->id, IDENTITY_NODE, &detail->certificate_expires);
 	detail->created = device->created;
+	detail->forged = device->forged;
 	return err < 0 ? err : core_rows_device(&request->rows, device);
 }
 
