@@ -20,6 +20,7 @@
 #include "rpc/rpc.h"
 #include "services.h"
 #include "store/store.h"
+#include "tunnel/result.h"
 
 #define TIME_SLACK_S 300 /* servers of one mesh may differ */
 
@@ -301,6 +302,14 @@ static int check_order(void *ctx, const void *signed_order, const uint8_t *devic
 	return order_check(role->trust, signed_order, devices, devices_len, exec_now(), ret);
 }
 
+static int sign_result(void *ctx, void *result, void *ret)
+{
+	const struct exec_role *role = ctx;
+	const struct keep *keep = &role->keep;
+	const struct result_signer signer = { keep->key, keep->leaf, keep->intermediate, &keep->info.identity };
+	return result_sign(&signer, result, ret);
+}
+
 /* Asked for each terminal: an administrator may have changed it.  A user without a name gets a plain shell. */
 static int login_read(void *ctx, struct user_login *ret)
 {
@@ -346,10 +355,14 @@ static int start(struct exec_role *role)
 		err = open_database(role);
 	if (err < 0)
 		return err;
-	const struct run_settings run = { .store = role->store, .check = check_order, .now = exec_now, .ctx = role };
+	const struct run_settings run = { .store = role->store, .check = check_order,
+		                           .now = exec_now,
+		                           .sign = sign_result,
+		                           .ctx = role };
 	const struct terminal_settings terminals = { .store = role->store,
 		                                     .check = check_order,
 		                                     .now = exec_now,
+		                                     .sign = sign_result,
 		                                     .login = login_read,
 		                                     .ctx = role,
 		                                     .detached_ms = TERMINAL_DETACHED_MS };

@@ -19,6 +19,7 @@ struct run_settings {
 	/* signed_order: murmesh_SignedDocument; devices: the ids behind its digest; ret: murmesh_Order. */
 	int (*check)(void *ctx, const void *signed_order, const uint8_t *devices, size_t devices_len, void *ret);
 	int64_t (*now)(void);
+	int (*sign)(void *ctx, void *result, void *ret); /* manage/proof.h */
 	void *ctx;
 };
 struct run_service *run_service_new(struct io_loop *loop, const struct run_settings *settings);

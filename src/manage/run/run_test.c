@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pb_decode.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -34,6 +35,7 @@ struct client {
 	unsigned messages;
 	bool started, exited, closed;
 	murmesh_RunExit exit;
+	struct result_streams streams; /* what came, where a test wants it */
 	struct buf out, err_out; /* what came first */
 	size_t out_len;
 	int err;
@@ -85,7 +87,7 @@ static int world_open(struct world *world)
 	                                          at_client = { NULL, NULL, on_client_lost };
 	static const struct rpc_connection_settings server = { .server = true, .trusted_metadata = true },
 	                                            client = { .server = false };
-	const struct run_settings settings = { .store = world->store, .check = on_check, .now = test_now };
+	const struct run_settings settings = { .store = world->store, .check = on_check, .now = test_now, .sign = test_sign_result, .ctx = trust };
 	int pair[2];
 	world->service = run_service_new(world->t.loop, &settings);
 	if (!world->service)
@@ -174,10 +176,14 @@ static void on_message(void *ctx, const void *message)
 		client->started = true;
 		break;
 	case murmesh_RunOutput_stdout_tag:
+		if (client->streams.out)
+			digest_add(client->streams.out, output->body.stdout.bytes, output->body.stdout.size);
 		client->out_len += output->body.stdout.size;
 		keep(&client->out, output->body.stdout.bytes, output->body.stdout.size);
 		break;
 	case murmesh_RunOutput_stderr_tag:
+		if (client->streams.err)
+			digest_add(client->streams.err, output->body.stderr.bytes, output->body.stderr.size);
 		keep(&client->err_out, output->body.stderr.bytes, output->body.stderr.size);
 		break;
 	case murmesh_RunOutput_exit_tag:
@@ -306,7 +312,7 @@ static void assert_ended(struct client *client, unsigned code, unsigned by_signa
 {
 	wait_closed(client);
 	assert_int_equal(client->err, 0);
-	assert_true(client->started && client->exited);
+	assert_true(client->started && client->exited && client->exit.has_proof);
 	assert_int_equal(client->exit.code, code);
 	assert_int_equal(client->exit.signal, by_signal);
 }
@@ -368,6 +374,39 @@ static void test_command(void **state)
 	assert_int_equal(order.until, TEST_NOW + 300);
 	assert_string_equal(order.command, "sh -c echo out; echo error >&2; pwd; exit 7");
 	client_done(&client);
+	world_close(&world);
+}
+
+/* What came is what the manager has signed, and nothing else is. */
+static void test_signed(void **state)
+{
+	(void)state;
+	static const char *const scripts[] = { "exit 3", "kill -9 $$", "echo out; echo error >&2",
+		                               "head -c 300000 /dev/zero; head -c 100000 /dev/zero >&2" };
+	struct world world;
+	world_start(&world);
+	for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+		const murmesh_Order order = shell_order(scripts[i]);
+		murmesh_Order other = order;
+		struct client client;
+		murmesh_Result result;
+		start(&world, &client, &order);
+		assert_int_equal(result_streams_init(&client.streams), 0);
+		wait_closed(&client);
+		assert_true(client.exit.has_proof);
+		assert_int_equal(test_result_check(trust, &order, &client.exit, &client.streams), 0);
+		result_streams_done(&client.streams);
+
+		assert_int_equal(result_streams_init(&client.streams), 0);
+		other.nonce[0] ^= 1;
+		assert_int_equal(test_result_check(trust, &other, &client.exit, &client.streams), -E_UNVERIFIED);
+		pb_istream_t in = pb_istream_from_buffer(client.exit.proof.result.bytes, client.exit.proof.result.size);
+		assert_true(pb_decode(&in, murmesh_Result_fields, &result));
+		assert_int_equal(result.started, TEST_NOW);
+		assert_int_equal(result.ended, TEST_NOW);
+		result_streams_done(&client.streams);
+		client_done(&client);
+	}
 	world_close(&world);
 }
 
@@ -953,6 +992,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_command),
+		cmocka_unit_test(test_signed),
 		cmocka_unit_test(test_exit_codes),
 		cmocka_unit_test(test_refused_orders),
 		cmocka_unit_test(test_broken_protocol),

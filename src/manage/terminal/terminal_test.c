@@ -38,6 +38,7 @@ struct client {
 	bool opened, exited, closed;
 	struct id id; /* of the terminal */
 	murmesh_RunExit exit;
+	struct result_streams streams; /* what came, where a test wants it */
 	struct buf said;
 	int err;
 };
@@ -94,7 +95,8 @@ static int world_open(struct world *world)
 	static const struct rpc_connection_settings server = { .server = true, .trusted_metadata = true },
 	                                            client = { .server = false };
 	const struct terminal_settings settings = {
-		.store = world->store, .check = on_check, .now = test_now, .login = on_login, .detached_ms = world->detached_ms
+		.store = world->store, .check = on_check, .now = test_now, .sign = test_sign_result, .login = on_login,
+		.ctx = trust, .detached_ms = world->detached_ms
 	};
 	int pair[2];
 	world->service = terminal_service_new(world->t.loop, &settings);
@@ -179,6 +181,8 @@ static void on_message(void *ctx, const void *message)
 		memcpy(client->id.bytes, output->body.opened, sizeof client->id.bytes);
 		break;
 	case murmesh_TerminalOutput_data_tag:
+		if (client->streams.out)
+			digest_add(client->streams.out, output->body.data.bytes, output->body.data.size);
 		buf_append(&client->said, output->body.data.bytes, output->body.data.size);
 		break;
 	case murmesh_TerminalOutput_exit_tag:
@@ -344,7 +348,7 @@ static void assert_ended(struct client *client, unsigned code, unsigned by_signa
 {
 	wait_closed(client);
 	assert_int_equal(client->err, 0);
-	assert_true(client->opened && client->exited);
+	assert_true(client->opened && client->exited && client->exit.has_proof);
 	assert_int_equal(client->exit.code, code);
 	assert_int_equal(client->exit.signal, by_signal);
 }
@@ -892,6 +896,32 @@ static void test_at_most(void **state)
 	world_close(&world);
 }
 
+/* Its end and all that it said to who is there; he came back, with another order, and is told anew what the terminal keeps. */
+static void test_signed(void **state)
+{
+	(void)state;
+	const murmesh_Order order = terminal_order(), back = terminal_order();
+	struct world world;
+	struct client first, client;
+	world_start(&world);
+	start_as(&world, &first, &order, NULL);
+	type(&first, "echo fi\"\"rst\n");
+	wait_said(&first, "first");
+	struct id id = first.id;
+	leave(&first);
+	start_as(&world, &client, &back, &id);
+	assert_int_equal(result_streams_init(&client.streams), 0);
+	type(&client, "exit 4\n");
+	assert_ended(&client, 4, 0);
+	assert_int_equal(test_result_check(trust, &back, &client.exit, &client.streams), 0);
+	result_streams_done(&client.streams);
+	assert_int_equal(result_streams_init(&client.streams), 0);
+	assert_int_equal(test_result_check(trust, &back, &client.exit, &client.streams), -E_UNVERIFIED); /* it said more than nothing */
+	result_streams_done(&client.streams);
+	client_done(&client);
+	world_close(&world);
+}
+
 /* ---- faults ---- */
 
 static bool store_idle(const struct world *world)
@@ -973,6 +1003,7 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_signed),
 		cmocka_unit_test(test_shell),
 		cmocka_unit_test(test_killed_shell),
 		cmocka_unit_test(test_refused_orders),
