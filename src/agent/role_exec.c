@@ -355,10 +355,9 @@ static int start(struct exec_role *role)
 		err = open_database(role);
 	if (err < 0)
 		return err;
-	const struct run_settings run = { .store = role->store, .check = check_order,
-		                           .now = exec_now,
-		                           .sign = sign_result,
-		                           .ctx = role };
+	const struct run_settings run = {
+		.store = role->store, .check = check_order, .now = exec_now, .sign = sign_result, .ctx = role
+	};
 	const struct terminal_settings terminals = { .store = role->store,
 		                                     .check = check_order,
 		                                     .now = exec_now,

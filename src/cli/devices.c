@@ -174,11 +174,19 @@ int devices_change(const struct cli *cli, const char *selector, struct devices_c
 /* ---- listing ---- */
 
 const struct cli_column device_columns[] = {
-	{ "id", CLI_COLUMN_VALUE, true },       { "name", CLI_COLUMN_VALUE, false },     { "full_name", CLI_COLUMN_VALUE, true },
-	{ "online", CLI_COLUMN_VALUE, false },  { "group", CLI_COLUMN_VALUE, false },    { "tags", CLI_COLUMN_VALUE, false },
-	{ "os", CLI_COLUMN_VALUE, false },      { "arch", CLI_COLUMN_VALUE, false },     { "parent", CLI_COLUMN_VALUE, false },
-	{ "version", CLI_COLUMN_VALUE, false }, { "last_seen", CLI_COLUMN_TIME, false },
-	{ "signs", CLI_COLUMN_VALUE, true },    { 0 },
+	{ "id", CLI_COLUMN_VALUE, true },
+	{ "name", CLI_COLUMN_VALUE, false },
+	{ "full_name", CLI_COLUMN_VALUE, true },
+	{ "online", CLI_COLUMN_VALUE, false },
+	{ "group", CLI_COLUMN_VALUE, false },
+	{ "tags", CLI_COLUMN_VALUE, false },
+	{ "os", CLI_COLUMN_VALUE, false },
+	{ "arch", CLI_COLUMN_VALUE, false },
+	{ "parent", CLI_COLUMN_VALUE, false },
+	{ "version", CLI_COLUMN_VALUE, false },
+	{ "last_seen", CLI_COLUMN_TIME, false },
+	{ "signs", CLI_COLUMN_VALUE, true },
+	{ 0 },
 };
 
 json_t *device_json(const murmesh_Device *device)

@@ -202,9 +202,11 @@ void digest_add(struct digest *digest, const void *bytes, size_t len)
 	hash_require(EVP_DigestUpdate(digest->context, bytes, len) == 1);
 }
 
-void digest_end(struct digest *digest, uint8_t ret_hash[HASH_SIZE])
+void digest_read(const struct digest *digest, uint8_t ret_hash[HASH_SIZE])
 {
-	hash_require(EVP_DigestFinal_ex(digest->context, ret_hash, NULL) == 1);
+	EVP_MD_CTX *copy = EVP_MD_CTX_new();
+	hash_require(copy && EVP_MD_CTX_copy_ex(copy, digest->context) == 1 && EVP_DigestFinal_ex(copy, ret_hash, NULL) == 1);
+	EVP_MD_CTX_free(copy);
 }
 
 struct digest *digest_free(struct digest *digest)

@@ -39,7 +39,7 @@ void hash_sha256(const void *bytes, size_t len, uint8_t ret_hash[HASH_SIZE]);
 struct digest;
 struct digest *digest_new(void); /* NULL when memory is short */
 void digest_add(struct digest *digest, const void *bytes, size_t len);
-void digest_end(struct digest *digest, uint8_t ret_hash[HASH_SIZE]); /* of all so far; nothing can be added any more */
+void digest_read(const struct digest *digest, uint8_t ret_hash[HASH_SIZE]); /* of all so far */
 struct digest *digest_free(struct digest *digest);
 /* HMAC-SHA256 (RFC 2104) over two pieces one after the other (b may be empty). */
 void hash_hmac(const uint8_t *key, size_t key_len, struct str a, struct str b, uint8_t ret_mac[HASH_SIZE]);

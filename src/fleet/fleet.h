@@ -30,8 +30,8 @@ struct device {
 	char os[FLEET_TEXT_SIZE], arch[FLEET_TEXT_SIZE], version[FLEET_TEXT_SIZE];
 	struct id parent; /* zero: the server itself */
 	int64_t created, last_seen, retired;
-	int64_t forged; /* when something was refused last that its management part should have signed */
-	bool signs;     /* its management part has signed: what is not signed is not its word any more */
+	int64_t forged;               /* when something was refused last that its management part should have signed */
+	bool signs;                   /* its management part has signed: what is not signed is not its word any more */
 	char group[FLEET_GROUP_SIZE]; /* in lower case; "" = none */
 	char tags[FLEET_TAGS_SIZE];   /* in lower case, sorted, a blank between two */
 };

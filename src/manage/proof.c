@@ -5,13 +5,11 @@
 #include "base/err.h"
 #include "os/log.h"
 
-void proof_make(struct proof *proof, proof_sign sign, void *ctx, murmesh_RunExit *exit)
+void proof_make(const struct proof *proof, proof_sign sign, void *ctx, murmesh_RunExit *exit)
 {
-	murmesh_Result result = {
-		.code = exit->code, .signal = exit->signal, .started = proof->started, .ended = proof->ended
-	};
+	murmesh_Result result = { .code = exit->code, .signal = exit->signal, .started = proof->started, .ended = proof->ended };
 	memcpy(result.nonce, proof->nonce.bytes, sizeof result.nonce);
-	result_streams_end(&proof->streams, &result);
+	result_streams_read(&proof->streams, &result);
 	int err = sign(ctx, &result, &exit->proof);
 	exit->has_proof = err == 0;
 	if (err < 0)

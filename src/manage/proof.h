@@ -11,6 +11,6 @@ struct proof {
 	struct id nonce;               /* of the order */
 	int64_t started, ended;        /* seconds since 1970 */
 };
-/* Fills in the proof of an exit that is else complete, and ends the streams.  Where that fails there is none, which is logged. */
-void proof_make(struct proof *proof, proof_sign sign, void *ctx, murmesh_RunExit *exit);
+/* Fills in the proof of an exit that is else complete.  Where that fails there is none, which is logged. */
+void proof_make(const struct proof *proof, proof_sign sign, void *ctx, murmesh_RunExit *exit);
 #endif

@@ -63,8 +63,8 @@ static murmesh_Frame signed_by(const struct key *key, const murmesh_InventorySta
 	size_t len, key_len;
 	assert_true(pb_encode(&out, murmesh_InventoryStatement_fields, statement));
 	message->statement.size = (pb_size_t)out.bytes_written;
-	assert_int_equal(key_sign(key, CONTEXT_INVENTORY, message->statement.bytes, out.bytes_written, message->signature.bytes, &len),
-	                 0);
+	assert_int_equal(
+	        key_sign(key, CONTEXT_INVENTORY, message->statement.bytes, out.bytes_written, message->signature.bytes, &len), 0);
 	message->signature.size = (pb_size_t)len;
 	assert_int_equal(key_public_write(key, message->key.bytes, &key_len), 0);
 	message->key.size = (pb_size_t)key_len;

@@ -24,10 +24,10 @@ void result_streams_done(struct result_streams *streams)
 	streams->err = digest_free(streams->err);
 }
 
-void result_streams_end(struct result_streams *streams, murmesh_Result *result)
+void result_streams_read(const struct result_streams *streams, murmesh_Result *result)
 {
-	digest_end(streams->out, result->stdout_hash);
-	digest_end(streams->err, result->stderr_hash);
+	digest_read(streams->out, result->stdout_hash);
+	digest_read(streams->err, result->stderr_hash);
 }
 
 /* ---- the device ---- */
@@ -75,8 +75,8 @@ static int signer_check(const struct result_expected *expected, const murmesh_Si
 	if (err == 0)
 		err = certificate_read(proof->intermediate.bytes, proof->intermediate.size, &intermediate);
 	if (err == 0)
-		err = certificate_verify(leaf, intermediate, expected->root, &expected->mesh, 1u << IDENTITY_MANAGER,
-		                         expected->now, &identity);
+		err = certificate_verify(leaf, intermediate, expected->root, &expected->mesh, 1u << IDENTITY_MANAGER, expected->now,
+		                         &identity);
 	if (err == 0 && !id_equal(&identity.id, &expected->device))
 		err = -E_CERTIFICATE_PEER;
 	if (err == 0) {
@@ -114,10 +114,10 @@ static int nonce_read(const murmesh_SignedDocument *order, uint8_t ret[sizeof(st
 	return err;
 }
 
-int result_check(const struct result_expected *expected, const murmesh_RunExit *exit, struct result_streams *streams)
+int result_check(const struct result_expected *expected, const murmesh_RunExit *exit, const struct result_streams *streams)
 {
 	murmesh_Result as_came = { .code = exit->code, .signal = exit->signal }, as_signed;
-	result_streams_end(streams, &as_came);
+	result_streams_read(streams, &as_came);
 	int err = exit->has_proof ? proof_open(expected, &exit->proof, &as_signed) : -E_SIGNATURE;
 	if (err == 0)
 		err = nonce_read(expected->order, as_came.nonce);

@@ -12,8 +12,8 @@ struct result_streams {
 };
 int result_streams_init(struct result_streams *streams); /* -E_NO_MEMORY */
 void result_streams_done(struct result_streams *streams);
-/* Nothing can be added any more: the hashes come into the result. */
-void result_streams_end(struct result_streams *streams, murmesh_Result *result);
+/* Puts the hashes of all so far into the result. */
+void result_streams_read(const struct result_streams *streams, murmesh_Result *result);
 
 /* The device's side; all of its manager. */
 struct result_signer {
@@ -31,7 +31,7 @@ struct result_expected {
 	const murmesh_SignedDocument *order;
 	int64_t now; /* seconds */
 };
-/* Has that device's manager signed this exit of that order, and what came (`streams` are ended)?  -E_SIGNATURE (or there is none), -E_MESSAGE,
+/* Has that device's manager signed this exit of that order, and what came?  -E_SIGNATURE (or there is none), -E_MESSAGE,
  * -E_CERTIFICATE... (what certificate_verify() says, or of another device), -E_UNVERIFIED (signed was another order, exit or output). */
-int result_check(const struct result_expected *expected, const murmesh_RunExit *exit, struct result_streams *streams);
+int result_check(const struct result_expected *expected, const murmesh_RunExit *exit, const struct result_streams *streams);
 #endif

@@ -41,7 +41,7 @@ static murmesh_Result result_of(const char *out, const char *err)
 	struct result_streams streams;
 	memcpy(result.nonce, order.nonce, sizeof result.nonce);
 	wrote(&streams, out, err);
-	result_streams_end(&streams, &result);
+	result_streams_read(&streams, &result);
 	result_streams_done(&streams);
 	return result;
 }
@@ -194,9 +194,12 @@ static void test_short_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_good, each),          cmocka_unit_test_setup(test_changed, each),
-		cmocka_unit_test_setup(test_changed_proof, each), cmocka_unit_test_setup(test_other_signers, each),
-		cmocka_unit_test_setup(test_no_message, each),    cmocka_unit_test_setup(test_context, each),
+		cmocka_unit_test_setup(test_good, each),
+		cmocka_unit_test_setup(test_changed, each),
+		cmocka_unit_test_setup(test_changed_proof, each),
+		cmocka_unit_test_setup(test_other_signers, each),
+		cmocka_unit_test_setup(test_no_message, each),
+		cmocka_unit_test_setup(test_context, each),
 		cmocka_unit_test(test_short_memory),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -40,7 +40,7 @@ int test_sign_result(void *ctx, void *result, void *ret)
 }
 
 int test_result_check(const struct test_trust *trust, const murmesh_Order *order, const murmesh_RunExit *exit,
-                      struct result_streams *streams)
+                      const struct result_streams *streams)
 {
 	static murmesh_SignedDocument signed_order;
 	const struct result_expected expected = { trust->mesh.root, trust->mesh.id, trust->device.identity.id, &signed_order,

@@ -31,5 +31,5 @@ void test_sign_order(const struct test_trust *trust, const murmesh_Order *order,
 /* Has the device's manager signed that exit of the order, and what came?  As result_check() has it. */
 int test_sign_result(void *trust, void *result, void *ret); /* a proof_sign */
 int test_result_check(const struct test_trust *trust, const murmesh_Order *order, const murmesh_RunExit *exit,
-                      struct result_streams *streams);
+                      const struct result_streams *streams);
 #endif

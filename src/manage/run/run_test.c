@@ -36,7 +36,7 @@ struct client {
 	bool started, exited, closed;
 	murmesh_RunExit exit;
 	struct result_streams streams; /* what came, where a test wants it */
-	struct buf out, err_out; /* what came first */
+	struct buf out, err_out;       /* what came first */
 	size_t out_len;
 	int err;
 	char why[600];
@@ -87,7 +87,9 @@ static int world_open(struct world *world)
 	                                          at_client = { NULL, NULL, on_client_lost };
 	static const struct rpc_connection_settings server = { .server = true, .trusted_metadata = true },
 	                                            client = { .server = false };
-	const struct run_settings settings = { .store = world->store, .check = on_check, .now = test_now, .sign = test_sign_result, .ctx = trust };
+	const struct run_settings settings = {
+		.store = world->store, .check = on_check, .now = test_now, .sign = test_sign_result, .ctx = trust
+	};
 	int pair[2];
 	world->service = run_service_new(world->t.loop, &settings);
 	if (!world->service)

@@ -94,10 +94,13 @@ static int world_open(struct world *world)
 	                                          at_client = { NULL, NULL, on_client_lost };
 	static const struct rpc_connection_settings server = { .server = true, .trusted_metadata = true },
 	                                            client = { .server = false };
-	const struct terminal_settings settings = {
-		.store = world->store, .check = on_check, .now = test_now, .sign = test_sign_result, .login = on_login,
-		.ctx = trust, .detached_ms = world->detached_ms
-	};
+	const struct terminal_settings settings = { .store = world->store,
+		                                    .check = on_check,
+		                                    .now = test_now,
+		                                    .sign = test_sign_result,
+		                                    .login = on_login,
+		                                    .ctx = trust,
+		                                    .detached_ms = world->detached_ms };
 	int pair[2];
 	world->service = terminal_service_new(world->t.loop, &settings);
 	if (!world->service)
@@ -916,7 +919,8 @@ static void test_signed(void **state)
 	assert_int_equal(test_result_check(trust, &back, &client.exit, &client.streams), 0);
 	result_streams_done(&client.streams);
 	assert_int_equal(result_streams_init(&client.streams), 0);
-	assert_int_equal(test_result_check(trust, &back, &client.exit, &client.streams), -E_UNVERIFIED); /* it said more than nothing */
+	assert_int_equal(test_result_check(trust, &back, &client.exit, &client.streams),
+	                 -E_UNVERIFIED); /* it said more than nothing */
 	result_streams_done(&client.streams);
 	client_done(&client);
 	world_close(&world);

@@ -1,0 +1,253 @@
+"""What a device's management part signs, and what somebody says who has the machine's network part alone."""
+import hashlib
+import json
+import os
+import re
+import time
+
+import pytest
+
+from harness import until
+from wire import Device, Ends, Key, Link, User, carry_out, certificate_make, enrol, fleet, openssl, order, pem, router, run
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def shown(mesh, name):
+    return mesh.json("show", name)
+
+
+def audited(mesh, text):
+    return [row for row in mesh.json("audit", "ls", "--text", text) if row["action"] == "inventory refused"]
+
+
+class Manager(Device):
+    """A device that has its manager's key at hand: both parts in one."""
+
+    def enrol(self):
+        token = self.token()
+        self.token = lambda: token
+        super().enrol()
+        self.own = Key(self.key.path.parent, f"{self.name}-manager")
+        self.manager = self.certify(self.request(token, kind=enrol.MANAGER, csr=self.own.request()))
+        return self
+
+    def statement(self, welcome, **fields):
+        mesh = bytes.fromhex((self.mesh.directory / "ca" / "mesh").read_text().strip())
+        return router.InventoryStatement(mesh=mesh, device=bytes.fromhex(self.id), challenge=welcome.challenge, time=int(time.time()), **fields)
+
+    def signed(self, statement, key=None):
+        key, text = key or self.own, statement.SerializeToString()
+        return router.SignedInventory(statement=text, signature=key.sign("murmesh inventory 1", text), key=self.own.public())
+
+    def result(self, start, key=None, **fields):
+        """How a run ended, as exec would say it."""
+        document = fleet.Order.FromString(start.order.document)
+        result = run.Result(mesh=document.mesh, device=bytes.fromhex(self.id), nonce=document.nonce, **fields).SerializeToString()
+        return run.SignedResult(result=result, signature=(key or self.own).sign("murmesh result 1", result), leaf=self.manager.leaf,
+                                intermediate=self.manager.intermediate)
+
+
+def kept(mesh, name, text):
+    return until(lambda: (shown(mesh, name)["inventory"] or {}).get("os") == text, f"{text} is kept")
+
+# ---- inventory ----
+
+def test_an_agent_signs_its_inventory(mesh):
+    until(lambda: shown(mesh, "web02")["inventory"], "the inventory is there")
+    web02 = shown(mesh, "web02")
+    assert web02["signs"] and web02["inventory_refused"] is None
+    assert mesh.device("web02")["signs"]
+
+
+def test_unsigned_after_signed(mesh, tmp_path):
+    """Who has the link, but not the manager's key, cannot go back to how it was before devices signed."""
+    device = Manager(mesh, tmp_path, "signer1").enrol()
+    plain = router.Frame(inventory=router.Inventory(os="plain"))
+    with Link(device) as link:
+        welcome = link.welcome
+        link.say(plain)
+        kept(mesh, "signer1", "plain")
+        assert not shown(mesh, "signer1")["signs"]
+        link.say(router.Frame(signed_inventory=device.signed(device.statement(welcome, moment=1, inventory=router.Inventory(os="signed")))))
+        kept(mesh, "signer1", "signed")
+        link.say(plain)
+        until(lambda: shown(mesh, "signer1")["inventory_refused"], "it was refused")
+        assert shown(mesh, "signer1")["inventory"]["os"] == "signed" and shown(mesh, "signer1")["signs"]
+    assert [row["detail"] for row in audited(mesh, "signer1")] == ["it is not signed"]
+    assert "inventory_refused\t" in mesh.cli("show", "signer1").stdout
+
+
+def test_forged_and_replayed(mesh, tmp_path):
+    device = Manager(mesh, tmp_path, "signer2").enrol()
+
+    def frame(welcome, moment, text, **options):
+        return router.Frame(signed_inventory=device.signed(device.statement(welcome, moment=moment, inventory=router.Inventory(os=text)), **options))
+    with Link(device) as link:
+        older = frame(link.welcome, 5, "of the link before")
+        link.say(older)
+        kept(mesh, "signer2", "of the link before")
+    for n, bad in enumerate((lambda welcome: older, lambda welcome: frame(welcome, 7, "by net's own key", key=device.key),
+                             lambda welcome: frame(welcome, 2, "older on this link"))):
+        with Link(device) as link:
+            welcome = link.welcome
+            link.say(frame(welcome, 3, f"good {n}"))
+            kept(mesh, "signer2", f"good {n}")
+            link.say(bad(welcome))
+            link.say(frame(welcome, 8, f"last {n}"))  # what came before it was looked at before it
+            kept(mesh, "signer2", f"last {n}")
+            assert shown(mesh, "signer2")["inventory_refused"]
+    assert len(audited(mesh, "signer2")) == 1  # once, not each time
+
+# ---- run ----
+
+class Exec(Ends):
+    """A device that answers as exec would; `answer` says what for a run."""
+
+    def terminal(self, requests, _):
+        yield from ()
+
+    def run(self, requests, _):
+        start = next(requests).start
+        yield run.RunOutput(started=True)
+        yield from self.answer(start)
+
+
+@pytest.fixture
+def executor(mesh, tmp_path):
+    """Makes a device under that name which signs its inventory, and answers runs as the test says."""
+    made = []
+
+    def make(name, answer, signs=True):
+        device = Manager(mesh, tmp_path, name).enrol()
+        ends = Exec(device)
+        ends.answer = lambda start: answer(device, start)
+        link = Link(device)
+        made.append((link, ends))
+        if signs:
+            link.say(router.Frame(signed_inventory=device.signed(device.statement(link.welcome, moment=1, inventory=router.Inventory(os="x")))))
+            until(lambda: mesh.device(name)["signs"], "it has signed")
+        link.serve(ends)
+        return device
+    yield make
+    for link, ends in made:
+        link.__exit__()
+        ends.stop()
+
+
+def good(device, start):
+    yield run.RunOutput(stdout=b"out\n")
+    yield run.RunOutput(stderr=b"err\n")
+    yield run.RunOutput(exit=run.RunExit(code=4, proof=device.result(start, code=4, stdout_hash=sha256(b"out\n"), stderr_hash=sha256(b"err\n"))))
+
+
+def test_the_result_of_a_run_is_signed(mesh):
+    result = mesh.run("web02", "--json", "--", "sh", "-c", "echo out; echo err >&2; exit 3")
+    row, = json.loads(result.stdout)
+    assert (row["device"], row["code"], row["signed"], row["error"]) == ("web02", 3, True, None)
+    assert result.returncode == 3 and sorted(result.stderr.split()) == ["err", "out"]
+    assert row["id"] == mesh.device("web02")["id"]
+
+
+def test_a_stock_client_verifies_it_too(mesh, tmp_path):
+    """As docs/protocol.md says, without any code of ours."""
+    user = User(mesh, tmp_path)
+    device = user.device("web02")
+    signed = order(user, device, "sh", "-c", "echo out; exit 9")
+    exit_ = carry_out(mesh, user, device, signed)[-1].exit
+    result = run.Result.FromString(exit_.proof.result)
+    (tmp_path / "leaf.crt").write_text(pem(exit_.proof.leaf))
+    (tmp_path / "intermediate.crt").write_text(pem(exit_.proof.intermediate))
+    (tmp_path / "root.crt").write_text(pem(user.certificates.root))
+    openssl("verify", "-CAfile", tmp_path / "root.crt", "-untrusted", tmp_path / "intermediate.crt", tmp_path / "leaf.crt")
+    uri = re.search(r"URI:(\S+)", openssl("x509", "-in", tmp_path / "leaf.crt", "-noout", "-ext", "subjectAltName").decode()).group(1)
+    assert uri == f"murmesh://{result.mesh.hex()}/manager/{device.id.hex()}"
+    (tmp_path / "key").write_bytes(openssl("x509", "-in", tmp_path / "leaf.crt", "-noout", "-pubkey"))
+    (tmp_path / "signature").write_bytes(exit_.proof.signature)
+    (tmp_path / "text").write_bytes(b"murmesh result 1\0" + exit_.proof.result)
+    openssl("dgst", "-sha256", "-verify", tmp_path / "key", "-signature", tmp_path / "signature", tmp_path / "text")
+    assert (result.code, result.device, result.nonce) == (9, device.id, fleet.Order.FromString(signed.document).nonce)
+    assert (result.stdout_hash, result.stderr_hash) == (sha256(b"out\n"), sha256(b""))
+
+
+def test_a_device_that_signs_as_it_should(mesh, executor):
+    executor("runner1", good)
+    result = mesh.run("runner1", "--", "x")
+    assert (result.returncode, result.stdout, result.stderr) == (4, "out\n", "err\n")
+
+
+def changed_code(device, start):
+    yield run.RunOutput(exit=run.RunExit(code=0, proof=device.result(start, code=1, stdout_hash=sha256(b""), stderr_hash=sha256(b""))))
+
+
+def changed_output(device, start):
+    yield run.RunOutput(stdout=b"all is well\n")
+    yield run.RunOutput(exit=run.RunExit(proof=device.result(start, stdout_hash=sha256(b"it burns\n"), stderr_hash=sha256(b""))))
+
+
+def by_net(device, start):
+    yield run.RunOutput(exit=run.RunExit(proof=device.result(start, key=device.key, stdout_hash=sha256(b""), stderr_hash=sha256(b""))))
+
+
+def of_another_run(device, start):
+    document = fleet.Order.FromString(start.order.document)
+    document.nonce = os.urandom(16)
+    start.order.document = document.SerializeToString()
+    yield run.RunOutput(exit=run.RunExit(proof=device.result(start, stdout_hash=sha256(b""), stderr_hash=sha256(b""))))
+
+
+def stripped(device, start):
+    yield run.RunOutput(stdout=b"out\n")
+    yield run.RunOutput(exit=run.RunExit())
+
+
+def after_the_end(device, start):
+    yield from good(device, start)
+    yield run.RunOutput(stdout=b"more\n")
+    yield run.RunOutput(exit=run.RunExit(code=0))
+
+
+@pytest.mark.parametrize("answer", [changed_code, changed_output, by_net, of_another_run, stripped])
+def test_a_tampered_result(mesh, executor, answer):
+    name = f"runner-{answer.__name__.replace('_', '-')}"
+    executor(name, answer)
+    result = mesh.run(name, "--", "x")
+    assert result.returncode == 1 and f"error: {name}: the result is unverified" in result.stderr and "E1403" in result.stderr
+    result = mesh.run(name, "--json", "--", "x")
+    row, = json.loads(result.stdout)
+    assert (result.returncode, row["code"], row["signed"], row["error"]) == (1, None, False, "E1403")
+
+
+def test_one_of_several_is_tampered_with(mesh, executor):
+    executor("runner3", stripped)
+    result = mesh.run("web02,runner3", "--jsonl", "--", "true")
+    rows = {row["device"]: row for row in map(json.loads, result.stdout.splitlines())}
+    assert result.returncode == 7 and rows["web02"]["signed"] and not rows["runner3"]["signed"]
+
+
+def test_nothing_counts_after_the_end(mesh, executor):
+    executor("runner4", after_the_end)
+    result = mesh.run("runner4", "--", "x")
+    assert (result.returncode, result.stdout) == (4, "out\n")
+
+
+def test_an_older_agent_is_believed(mesh, executor):
+    executor("runner5", stripped, signs=False)
+    result = mesh.run("runner5", "--json", "--", "x")
+    row, = json.loads(result.stdout)
+    assert (result.returncode, result.stderr, row["code"], row["signed"], row["error"]) == (0, "out\n", 0, False, None)
+
+
+def test_another_devices_manager(mesh, executor, tmp_path):
+    """A good chain and a good signature, but of somebody else."""
+    def foreign(device, start):
+        certificate_make(mesh, tmp_path / "foreign", kind="manager", usage="clientAuth", key=device.own.path)
+        leaf = openssl("x509", "-in", tmp_path / "foreign" / "leaf.crt", "-outform", "DER")
+        proof = device.result(start, stdout_hash=sha256(b""), stderr_hash=sha256(b""))
+        proof.leaf = leaf
+        yield run.RunOutput(exit=run.RunExit(proof=proof))
+    executor("runner6", foreign)
+    result = mesh.run("runner6", "--", "x")
+    assert result.returncode == 1 and "unverified" in result.stderr
