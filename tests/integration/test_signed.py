@@ -3,12 +3,14 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import time
 
 import pytest
 
+from console import browser_of
 from harness import until
-from wire import Device, Ends, Key, Link, User, carry_out, certificate_make, enrol, fleet, openssl, order, pem, router, run
+from wire import Device, Ends, Key, Link, User, carry_out, certificate_make, enrol, fleet, openssl, order, pem, router, run, terminal
 
 
 def sha256(data):
@@ -53,6 +55,7 @@ class Manager(Device):
 def kept(mesh, name, text):
     return until(lambda: (shown(mesh, name)["inventory"] or {}).get("os") == text, f"{text} is kept")
 
+
 # ---- inventory ----
 
 def test_an_agent_signs_its_inventory(mesh):
@@ -80,26 +83,42 @@ def test_unsigned_after_signed(mesh, tmp_path):
     assert "inventory_refused\t" in mesh.cli("show", "signer1").stdout
 
 
-def test_forged_and_replayed(mesh, tmp_path):
-    device = Manager(mesh, tmp_path, "signer2").enrol()
+def replayed(device, older, welcome):
+    return older
 
-    def frame(welcome, moment, text, **options):
-        return router.Frame(signed_inventory=device.signed(device.statement(welcome, moment=moment, inventory=router.Inventory(os=text)), **options))
+
+def forged(device, older, welcome):
+    """By net's own key."""
+    return said(device, welcome, 7, "forged", key=device.key)
+
+
+def turned_back(device, older, welcome):
+    return said(device, welcome, 2, "older on this link")
+
+
+def said(device, welcome, moment, text, **options):
+    return router.Frame(signed_inventory=device.signed(device.statement(welcome, moment=moment, inventory=router.Inventory(os=text)), **options))
+
+
+@pytest.mark.parametrize("bad", [replayed, forged, turned_back])
+def test_refused(mesh, tmp_path, bad):
+    name = f"signer-{bad.__name__.replace('_', '-')}"
+    device = Manager(mesh, tmp_path, name).enrol()
     with Link(device) as link:
-        older = frame(link.welcome, 5, "of the link before")
+        older = said(device, link.welcome, 5, "of the link before")
         link.say(older)
-        kept(mesh, "signer2", "of the link before")
-    for n, bad in enumerate((lambda welcome: older, lambda welcome: frame(welcome, 7, "by net's own key", key=device.key),
-                             lambda welcome: frame(welcome, 2, "older on this link"))):
-        with Link(device) as link:
-            welcome = link.welcome
-            link.say(frame(welcome, 3, f"good {n}"))
-            kept(mesh, "signer2", f"good {n}")
-            link.say(bad(welcome))
-            link.say(frame(welcome, 8, f"last {n}"))  # what came before it was looked at before it
-            kept(mesh, "signer2", f"last {n}")
-            assert shown(mesh, "signer2")["inventory_refused"]
-    assert len(audited(mesh, "signer2")) == 1  # once, not each time
+        kept(mesh, name, "of the link before")
+    with Link(device) as link:
+        link.say(said(device, link.welcome, 3, "good"))
+        kept(mesh, name, "good")
+        for _ in range(2):
+            link.say(bad(device, older, link.welcome))
+        until(lambda: shown(mesh, name)["inventory_refused"], "it was refused")
+        assert shown(mesh, name)["inventory"]["os"] == "good"
+        link.say(said(device, link.welcome, 8, "last"))  # what came before it was looked at before it
+        kept(mesh, name, "last")
+    assert len(audited(mesh, name)) == 1  # once, not each time
+
 
 # ---- run ----
 
@@ -120,9 +139,9 @@ def executor(mesh, tmp_path):
     """Makes a device under that name which signs its inventory, and answers runs as the test says."""
     made = []
 
-    def make(name, answer, signs=True):
+    def make(name, answer, signs=True, ends=Exec):
         device = Manager(mesh, tmp_path, name).enrol()
-        ends = Exec(device)
+        ends = device.ends = ends(device)
         ends.answer = lambda start: answer(device, start)
         link = Link(device)
         made.append((link, ends))
@@ -251,3 +270,69 @@ def test_another_devices_manager(mesh, executor, tmp_path):
     executor("runner6", foreign)
     result = mesh.run("runner6", "--", "x")
     assert result.returncode == 1 and "unverified" in result.stderr
+
+
+# ---- the console's task, and terminals ----
+
+@pytest.mark.parametrize("answer, state, error", [(good, "failed", 0), (changed_output, "failed", 1403), (by_net, "failed", 1403), (stripped, "failed", 1403)])
+def test_a_task_of_the_console(mesh, executor, answer, state, error):
+    name = f"tasker-{answer.__name__.replace('_', '-')}"
+    executor(name, answer)
+    browser = browser_of(mesh)
+    task = browser.post("/api/tasks", {"query": f"name:{name}", "count": 1, "argv": ["x"]}).json
+
+    def ended():
+        browser.close()
+        row, = browser.get(f"/api/tasks/{task['id']}/devices").json
+        return row["state"] not in ("waiting", "running") and row
+    row = until(ended, "it is through")
+    assert (row["state"], row["error"]) == (state, error), row
+    if answer is good:
+        assert row["code"] == 4 and row["output"] == "out\nerr\n"
+
+
+def test_a_task_on_an_agent_of_ours(mesh):
+    browser = browser_of(mesh)
+    task = browser.post("/api/tasks", {"query": "name:web02", "count": 1, "argv": ["uname"]}).json
+
+    def ended():
+        browser.close()
+        row, = browser.get(f"/api/tasks/{task['id']}/devices").json
+        return row["state"] == "done" and row["output"] == "Linux\n"
+    until(ended, "it is done")
+
+
+class Shells(Exec):
+    def terminal(self, requests, _):
+        start = next(requests).start
+        yield terminal.TerminalOutput(opened=os.urandom(16))
+        yield terminal.TerminalOutput(data=b"hello\r\n")
+        exit_ = run.RunExit(code=5)
+        if self.signs:
+            exit_.proof.CopyFrom(self.device.result(start, code=5, stdout_hash=sha256(b"hello\r\n"), stderr_hash=sha256(b"")))
+        yield terminal.TerminalOutput(exit=exit_)
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_the_end_of_a_terminal(mesh, executor, signs):
+    name = f"shell-{signs}".lower()
+    device = executor(name, good, ends=Shells)
+    device.ends.signs = signs
+    code, text = in_a_terminal(mesh, "ssh", name)
+    assert "hello" in text and ("unverified" in text) != signs
+    assert code == (5 if signs else 1)
+
+
+def in_a_terminal(mesh, *words):
+    """The exit code, and all that it says."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen([mesh.programs / "murmesh", "--dir", mesh.directory, *words], stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        text = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                text += chunk
+        except OSError:  # nobody holds the other side any more
+            pass
+        os.close(ours)
+        return process.wait(), text.decode()
