@@ -6,7 +6,8 @@
 #include "os/clock.h"
 #include "server/test_core.h"
 
-#define DB 9
+#define DB         9
+#define ASKED_MOST 1000 /* times: what was said before is worked on first */
 
 static struct key *manager, *stranger;
 
@@ -84,9 +85,12 @@ static int get(struct test_core *f)
 
 static void kept_await(struct test_core *f, const char *os)
 {
-	do
+	for (int i = 0; i < ASKED_MOST; i++) {
 		assert_int_equal(get(f), 0);
-	while (strcmp(f->reply.detail.inventory.os, os) != 0);
+		if (strcmp(f->reply.detail.inventory.os, os) == 0)
+			return;
+	}
+	fail();
 }
 
 static int forget_body(struct store_tx *tx, void *ctx)
@@ -103,9 +107,8 @@ static void refused(struct test_core *f, struct rpc_call *link, const murmesh_Fr
 	str_copy(str_from(f->reply.detail.inventory.os), before, sizeof before);
 	test_directly(f, forget_body, NULL);
 	assert_int_equal(rpc_call_send(link, frame), 0);
-	do
+	for (int i = 0; i < ASKED_MOST && !f->reply.detail.forged; i++)
 		assert_int_equal(get(f), 0);
-	while (!f->reply.detail.forged);
 	assert_in_range(f->reply.detail.forged, clock_wall_s() - 60, clock_wall_s());
 	assert_string_equal(f->reply.detail.inventory.os, before);
 }
