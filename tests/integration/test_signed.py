@@ -259,6 +259,12 @@ def test_an_older_agent_is_believed(mesh, executor):
     assert (result.returncode, result.stderr, row["code"], row["signed"], row["error"]) == (0, "out\n", 0, False, None)
 
 
+def test_a_wrong_signature_counts_before_the_first_inventory(mesh, executor):
+    executor("runner7", changed_output, signs=False)
+    result = mesh.run("runner7", "--", "x")
+    assert result.returncode == 1 and "E1403" in result.stderr
+
+
 def test_another_devices_manager(mesh, executor, tmp_path):
     """A good chain and a good signature, but of somebody else."""
     def foreign(device, start):
@@ -274,10 +280,12 @@ def test_another_devices_manager(mesh, executor, tmp_path):
 
 # ---- the console's task, and terminals ----
 
-@pytest.mark.parametrize("answer, state, error", [(good, "failed", 0), (changed_output, "failed", 1403), (by_net, "failed", 1403), (stripped, "failed", 1403)])
-def test_a_task_of_the_console(mesh, executor, answer, state, error):
-    name = f"tasker-{answer.__name__.replace('_', '-')}"
-    executor(name, answer)
+@pytest.mark.parametrize("answer, signs, state, error", [
+    (good, True, "failed", 0), (changed_output, True, "failed", 1403), (by_net, True, "failed", 1403), (stripped, True, "failed", 1403),
+    (changed_output, False, "failed", 1403), (stripped, False, "done", 0)])
+def test_a_task_of_the_console(mesh, executor, answer, signs, state, error):
+    name = f"tasker-{answer.__name__.replace('_', '-')}-{signs}"
+    executor(name, answer, signs)
     browser = browser_of(mesh)
     task = browser.post("/api/tasks", {"query": f"name:{name}", "count": 1, "argv": ["x"]}).json
 
