@@ -284,10 +284,12 @@ int fleet_inventory_get(struct store_tx *tx, const struct id *id, uint8_t ret_by
 	return store_error(query);
 }
 
-int fleet_device_signs(struct store_tx *tx, const struct id *id)
+int fleet_device_signs(struct store_tx *tx, const struct id *id, int64_t now)
 {
-	struct store_query *query = store_query(tx, "UPDATE devices SET signs = 1 WHERE id = $1");
-	store_bind_id(query, 1, id);
+	struct store_query *query =
+	        store_query(tx, "UPDATE devices SET signs = CASE WHEN signs = 0 THEN $1 ELSE signs END WHERE id = $2");
+	store_bind_integer(query, 1, now);
+	store_bind_id(query, 2, id);
 	return changed_one(tx, query);
 }
 

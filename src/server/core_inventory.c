@@ -77,7 +77,7 @@ static int inventory_run(struct store_tx *tx, struct store_job *job)
 	if (inventory->refused)
 		return refuse(tx, inventory, &device);
 	if (err == 0 && inventory->n_signed && !device.signs)
-		err = fleet_device_signs(tx, &device.id);
+		err = fleet_device_signs(tx, &device.id, clock_wall_s());
 	return err < 0 ? err
 	               : fleet_inventory_put(tx, &device.id, inventory->time, inventory->bytes + inventory->n_signed,
 	                                     inventory->len);

@@ -182,7 +182,7 @@ static void test_ends(void **state)
 
 static int signs_body(struct store_tx *tx, void *ctx)
 {
-	return fleet_device_signs(tx, ctx);
+	return fleet_device_signs(tx, ctx, 1);
 }
 
 static int report_ended(struct test_core *f, const murmesh_TaskRequest *task, uint8_t device, const char *state, unsigned error,

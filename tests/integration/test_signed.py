@@ -81,6 +81,7 @@ def test_unsigned_after_signed(mesh, tmp_path):
         assert shown(mesh, "signer1")["inventory"]["os"] == "signed" and shown(mesh, "signer1")["signs"]
     assert [row["detail"] for row in audited(mesh, "signer1")] == ["it is not signed"]
     assert "inventory_refused\t" in mesh.cli("show", "signer1").stdout
+    assert browser_of(mesh).get(f"/api/devices/{device.id}").json["inventory_refused"]
 
 
 def replayed(device, older, welcome):

@@ -224,7 +224,7 @@ static const char *const migrations[] = {
 	" copies_let_in INTEGER NOT NULL"
 	") STRICT, WITHOUT ROWID;",
 
-	/* signs: its management part has signed an inventory once; forged: when one was refused last that it had not signed. */
+	/* signs: since when its management part signs inventories; forged: when one was refused last that it had not signed. */
 	"ALTER TABLE devices ADD COLUMN signs INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE devices ADD COLUMN forged INTEGER NOT NULL DEFAULT 0;",
 };
