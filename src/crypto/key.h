@@ -57,4 +57,5 @@ bool hash_equal(const uint8_t a[HASH_SIZE], const uint8_t b[HASH_SIZE]);        
 #define CONTEXT_USER_ORDER STR("murmesh user order 1")
 #define CONTEXT_INVENTORY  STR("murmesh inventory 1") /* by a device's manager key */
 #define CONTEXT_RESULT     STR("murmesh result 1")    /* by a device's manager key */
+#define CONTEXT_RECORD     STR("murmesh record 1")    /* by a device's manager key */
 #endif

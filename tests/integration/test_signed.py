@@ -3,13 +3,15 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import sqlite3
 import subprocess
 import time
 
 import pytest
 
 from console import browser_of
-from harness import until
+from harness import murmesh, until
 from wire import Device, Ends, Key, Link, User, carry_out, certificate_make, enrol, fleet, openssl, order, pem, router, run, terminal
 
 
@@ -345,3 +347,43 @@ def in_a_terminal(mesh, *words):
             pass
         os.close(ours)
         return process.wait(), text.decode()
+
+
+# ---- a device's own record ----
+
+def verdict(mesh, directory):
+    result = murmesh("audit", "verify", "--json", directory=directory, programs=mesh.programs)
+    return result.returncode, json.loads(result.stdout)
+
+
+def test_a_device_records_what_it_was_ordered_to_do(mesh, tmp_path):
+    arguments = ["sh", "-c", "exit 23"]
+    mesh.run("web02", "--", *arguments)
+    folder = mesh.web02.directory
+
+    def newest():
+        rows = json.loads(murmesh("audit", "ls", "--limit", "2", "--json", directory=folder, programs=mesh.programs).stdout)
+        return rows if [row["action"] for row in rows] == ["command ended", "command started"] else None
+    ended, started = until(newest, "its end is noted")
+    assert ended["detail"] == "exit 23" and ended["object"] == started["object"]
+    assert started["detail"] == "arguments " + hashlib.sha256(b"".join(word.encode() + b"\0" for word in arguments)).hexdigest()
+    user = re.fullmatch("user ([0-9a-f]{32})", started["actor"]).group(1)
+    assert user in {row["id"] for row in mesh.json("user", "ls")}
+    code, verified = verdict(mesh, folder)
+    assert (code, verified["records"], verified["first_bad"]) == (0, ended["sequence"], None)
+    assert re.search(r"^\d+ records, all as they were written and signed", murmesh("audit", "verify", directory=folder, programs=mesh.programs).stdout)
+
+    (tmp_path / "exec").mkdir()
+    with sqlite3.connect(folder / "exec" / "agent.db") as live, sqlite3.connect(tmp_path / "exec" / "agent.db") as copy:
+        live.backup(copy)
+        copy.execute("UPDATE audit SET detail = 'exit 0' WHERE seq = ?", (ended["sequence"],))
+    shutil.copy(folder / "exec" / "manager.crt", tmp_path / "exec")
+    code, verified = verdict(mesh, tmp_path)
+    assert (code, verified["first_bad"], verified["head"]) == (1, ended["sequence"], None)
+    result = murmesh("audit", "verify", directory=tmp_path, programs=mesh.programs)
+    assert result.returncode == 1 and f"record {ended['sequence']} of this agent" in result.stderr
+
+
+def test_a_server_has_its_own_log(mesh):
+    assert mesh.json("audit", "verify")["first_bad"] is None
+    assert "head" not in mesh.json("audit", "verify")

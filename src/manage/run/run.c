@@ -12,6 +12,7 @@
 #include "io/io.h"
 #include "manage/bearer.h"
 #include "manage/proof.h"
+#include "manage/record.h"
 #include "manage/run/order_journal.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -194,7 +195,11 @@ static void journal_done(struct store_job *job, int err)
 static int journal_finish_run(struct store_tx *tx, struct store_job *job)
 {
 	struct command *command = LIST_ENTRY(job, struct command, job);
-	return order_journal_finish(tx, &command->proof.nonce, command->exit_code);
+	const struct run_settings *settings = &command->service->settings;
+	int err = order_journal_finish(tx, &command->proof.nonce, command->exit_code);
+	return err < 0 ? err
+	               : record_end(tx, settings->recorder, settings->now(), "command ended", &command->proof.nonce,
+	                            command->exit_code);
 }
 
 static void journal_finish(struct command *command)
@@ -351,6 +356,8 @@ static int journal_start_run(struct store_tx *tx, struct store_job *job)
 		len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", i ? " " : "", command->order->argv[i]);
 	int64_t now = command->service->settings.now();
 	int err = order_journal_start(tx, &command->proof.nonce, command->until, now, str_from(text));
+	if (err == 0)
+		err = record_order(tx, command->service->settings.recorder, now, "command started", command->order);
 	return err < 0 ? err : order_journal_prune(tx, now); /* the journal must not grow as long as the agent runs */
 }
 

@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "base/test.h"
+#include "manage/record.h"
 #include "manage/run/order_journal.h"
 #include "os/fd.h"
 #include "os/file.h"
@@ -46,6 +47,7 @@ struct client {
 
 static struct test_trust *trust;
 static uint8_t next_nonce;
+static struct record_signer recorder;
 
 static int64_t test_now(void)
 {
@@ -87,9 +89,12 @@ static int world_open(struct world *world)
 	                                          at_client = { NULL, NULL, on_client_lost };
 	static const struct rpc_connection_settings server = { .server = true, .trusted_metadata = true },
 	                                            client = { .server = false };
-	const struct run_settings settings = {
-		.store = world->store, .check = on_check, .now = test_now, .sign = test_sign_result, .ctx = trust
-	};
+	const struct run_settings settings = { .store = world->store,
+		                               .check = on_check,
+		                               .now = test_now,
+		                               .sign = test_sign_result,
+		                               .recorder = &recorder,
+		                               .ctx = trust };
 	int pair[2];
 	world->service = run_service_new(world->t.loop, &settings);
 	if (!world->service)
@@ -157,6 +162,27 @@ static int journal(struct world *world, uint8_t nonce, struct order *ret)
 	int err = test_run(&world->test, read_order, &asked);
 	*ret = asked.order;
 	return err;
+}
+
+struct recorded {
+	struct audit_entry newest[4];
+	size_t n;
+	int verified;
+};
+
+static int take_entry(void *ctx, const struct audit_entry *entry)
+{
+	struct recorded *recorded = ctx;
+	recorded->newest[recorded->n++] = *entry;
+	return 0;
+}
+
+static int read_record(struct store_tx *tx, void *ctx)
+{
+	struct recorded *recorded = ctx;
+	struct audit_head at = { 0 };
+	recorded->verified = record_verify(tx, &recorder, &at, 1000);
+	return audit_list(tx, 0, STR(""), 4, take_entry, recorded);
 }
 
 /* ---- a client ---- */
@@ -375,6 +401,14 @@ static void test_command(void **state)
 	assert_int_equal(order.started, TEST_NOW);
 	assert_int_equal(order.until, TEST_NOW + 300);
 	assert_string_equal(order.command, "sh -c echo out; echo error >&2; pwd; exit 7");
+	static struct recorded recorded;
+	assert_int_equal(test_run(&world.test, read_record, &recorded), 0);
+	assert_int_equal(recorded.n, 2);
+	assert_int_equal(recorded.verified, 0);
+	assert_string_equal(recorded.newest[1].action, "command started");
+	assert_string_equal(recorded.newest[0].action, "command ended");
+	assert_string_equal(recorded.newest[0].detail, "exit 7");
+	assert_string_equal(recorded.newest[0].object, recorded.newest[1].object);
 	client_done(&client);
 	world_close(&world);
 }
@@ -980,6 +1014,7 @@ static int set_up(void **state)
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
 	trust = test_trust_new(1);
+	recorder = (struct record_signer){ trust->manager.key, trust->manager.identity };
 	return 0;
 }
 

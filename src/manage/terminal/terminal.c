@@ -10,6 +10,7 @@
 #include "io/io.h"
 #include "manage/bearer.h"
 #include "manage/proof.h"
+#include "manage/record.h"
 #include "manage/run/order_journal.h"
 #include "manage/terminal/scrollback.h"
 #include "os/fd.h"
@@ -132,10 +133,17 @@ static void note_failed(int err, const struct store_job *job)
 		log_warning("the end of a terminal could not be noted: %s %s", err_text(err), job->detail);
 }
 
+static int ended_note(struct store_tx *tx, const struct terminal_service *service, const struct id *nonce, int exit_code)
+{
+	int err = order_journal_finish(tx, nonce, exit_code);
+	return err < 0 ? err
+	               : record_end(tx, service->settings.recorder, service->settings.now(), "terminal ended", nonce, exit_code);
+}
+
 static int terminal_note_run(struct store_tx *tx, struct store_job *job)
 {
 	struct terminal *terminal = LIST_ENTRY(job, struct terminal, job);
-	return order_journal_finish(tx, &terminal->nonce, terminal->exit_code);
+	return ended_note(tx, terminal->service, &terminal->nonce, terminal->exit_code);
 }
 
 static void terminal_noted(struct store_job *job, int err)
@@ -411,12 +419,16 @@ static int visit_note_run(struct store_tx *tx, struct store_job *job)
 	                              again ? STR("(terminal, again)") : STR("(terminal)"));
 	if (err == 0 && again)
 		err = order_journal_finish(tx, &visit->proof.nonce, 0);
+	if (err == 0)
+		err = record_order(tx, visit->service->settings.recorder, now, again ? "terminal taken up" : "terminal opened",
+		                   visit->order);
 	return err < 0 ? err : order_journal_prune(tx, now);
 }
 
 static int failure_note_run(struct store_tx *tx, struct store_job *job)
 {
-	return order_journal_finish(tx, &LIST_ENTRY(job, struct visit, job)->proof.nonce, 127);
+	const struct visit *visit = LIST_ENTRY(job, struct visit, job);
+	return ended_note(tx, visit->service, &visit->proof.nonce, 127);
 }
 
 static void failure_noted(struct store_job *job, int err)

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "base/test.h"
+#include "manage/record.h"
 #include "manage/run/order_journal.h"
 #include "manage/terminal/scrollback.h"
 #include "os/fd.h"
@@ -45,6 +46,7 @@ struct client {
 
 static struct test_trust *trust;
 static uint8_t next_nonce;
+static struct record_signer recorder;
 
 static int64_t test_now(void)
 {
@@ -98,6 +100,7 @@ static int world_open(struct world *world)
 		                                    .check = on_check,
 		                                    .now = test_now,
 		                                    .sign = test_sign_result,
+		                                    .recorder = &recorder,
 		                                    .login = on_login,
 		                                    .ctx = trust,
 		                                    .detached_ms = world->detached_ms };
@@ -994,6 +997,7 @@ static int set_up(void **state)
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
 	trust = test_trust_new(1);
+	recorder = (struct record_signer){ trust->manager.key, trust->manager.identity };
 	return 0;
 }
 
