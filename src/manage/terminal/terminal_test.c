@@ -173,6 +173,26 @@ static int journal(struct world *world, uint8_t nonce, struct order *ret)
 	return err;
 }
 
+struct recorded {
+	char actions[4][AUDIT_ACTION_SIZE]; /* the newest first */
+	size_t n;
+	int verified;
+};
+
+static int take_entry(void *ctx, const struct audit_entry *entry)
+{
+	struct recorded *recorded = ctx;
+	return str_copy(str_from(entry->action), recorded->actions[recorded->n++], AUDIT_ACTION_SIZE);
+}
+
+static int read_record(struct store_tx *tx, void *ctx)
+{
+	struct recorded *recorded = ctx;
+	struct audit_head at = { 0 };
+	recorded->verified = record_verify(tx, &recorder, &at, 1000);
+	return audit_list(tx, 0, STR(""), 4, take_entry, recorded);
+}
+
 /* ---- a client ---- */
 
 static void on_message(void *ctx, const void *message)
@@ -926,6 +946,16 @@ static void test_signed(void **state)
 	                 -E_UNVERIFIED); /* it said more than nothing */
 	result_streams_done(&client.streams);
 	client_done(&client);
+
+	struct order noted;
+	struct recorded recorded = { .n = 0 };
+	assert_int_equal(journal(&world, next_nonce, &noted), 0);
+	assert_int_equal(test_run(&world.test, read_record, &recorded), 0);
+	assert_int_equal(recorded.verified, 0);
+	assert_int_equal(recorded.n, 3);
+	assert_string_equal(recorded.actions[2], "terminal opened");
+	assert_string_equal(recorded.actions[1], "terminal taken up");
+	assert_string_equal(recorded.actions[0], "terminal ended");
 	world_close(&world);
 }
 
