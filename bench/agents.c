@@ -24,6 +24,8 @@
 
 enum { PARALLEL = 64, STEP_MS = 60000, PING_MS = 15000, QUIET_MS = 40000 /* as the agent's net role has them */ };
 
+#define PARENT_KINDS (1u << IDENTITY_COMPONENT | 1u << IDENTITY_RELAY)
+
 struct load;
 
 struct agent {
@@ -210,7 +212,7 @@ static void link_up(struct agent *agent)
 		                               .root = load->root,
 		                               .key = agent->key,
 		                               .mesh = load->mesh,
-		                               .kinds = 1u << IDENTITY_COMPONENT,
+		                               .kinds = PARENT_KINDS,
 		                               .alpn = alpn };
 	check(tls_context_new(&settings, &tls), "TLS");
 	dial(agent, tls, &events);
@@ -255,7 +257,7 @@ int main(int argc, char **argv)
 	host_read(&load.host);
 	load.loop = check_memory(io_loop_new());
 
-	struct tls_settings pin = { .verify = TLS_VERIFY_PIN, .alpn = alpn };
+	struct tls_settings pin = { .verify = TLS_VERIFY_PIN, .kinds = PARENT_KINDS, .alpn = alpn };
 	memcpy(pin.pin, load.line.root_hash, sizeof pin.pin);
 	check(tls_context_new(&pin, &load.pin_tls), "TLS");
 	stage_run(&load, "enrolled", enrol);

@@ -97,7 +97,7 @@ static int device_add(struct store_tx *tx, uint64_t i, int64_t now)
 	struct device device = { .created = now - (int64_t)(dice % (900 * DAY_S)) };
 	const struct device_platform platform = { str_from(ONE_OF(systems, dice >> 16).name),
 		                                  (dice >> 16) % 5 == 4 ? STR("aarch64") : STR("x86_64"),
-		                                  str_from(ONE_OF(versions, dice >> 48)), device.parent };
+		                                  str_from(ONE_OF(versions, dice >> 48)), STR(""), device.parent };
 	int64_t seen = now - (int64_t)((dice >> 20) % (dice % 4 ? DAY_S : 60 * DAY_S));
 	for (size_t k = 0; k < sizeof device.id.bytes; k++)
 		device.id.bytes[k] = (uint8_t)(mixed(dice + k / 8) >> k % 8 * 8);

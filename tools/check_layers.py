@@ -17,7 +17,7 @@ LAYERS = [
     "h1 h2 conf stream",
     "rpc priv store events glouglou release",
     "ca account fleet audit task route relay front resolve tunnel",
-    "portmap manage peer update orb cloud probe collect viz web notify",
+    "portmap manage peer update orb cloud probe collect viz web notify gateway",
     "server agent cloudd cli",
 ]
 LAYER = {folder: layer for layer, folders in enumerate(LAYERS) for folder in folders.split()}

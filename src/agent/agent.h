@@ -3,6 +3,11 @@
  * Settings that the monitor hands to the roles, one "name=value" line each (base/str.h, str_setting()):
  * join          the join line, while this machine is not enrolled
  * name          what this machine calls itself
+ * relay         "yes": it has the roles front, link and relay too
+ * relay_address host:port where other agents find it then
+ * parents       host:port, several with commas: instead of the one that it joined at
+ * return_ms     about so long after it has taken another parent it asks a better one
+ * proxy         of an HTTP proxy on the way to all parents the host; "" = none; proxy_port; proxy_authorization: what it is told
  * probe, probe_network, probe_packets, probe_arguments   "no": switched off
  *
  * Reports of net to the monitor, one line each (priv_report()):
@@ -10,6 +15,7 @@
  * online NAME             the control link is up
  * offline E1029 WHY       it is not; net tries again
  * waiting NAME HASH       for approval; the hash is that of its key
+ * relay on|off            the server wants it to be a relay, or no longer
  * split LINE              this machine is a copy, or was taken out of the mesh: it gives its identity up and enrols with that line
  * refused E1211 WHY       enrolment failed for good */
 #ifndef AGENT_AGENT_H
@@ -23,6 +29,11 @@
 int agent_net_main(struct priv_child *child);
 int agent_exec_main(struct priv_child *child);
 int agent_probe_main(struct priv_child *child);
+
+/* ---- way.c ---- */
+struct conf;
+/* parents, return_ms, proxy...; -E_CONFIG: a parent is not host:port, -E_TOO_LONG.  Wipe out. */
+int way_settings(const struct conf *conf, bool relay, char *out, size_t size);
 
 /* ---- keep.c: what a role keeps of its identity, in its own directory: NAME.key, NAME.crt (leaf, intermediate, root), policy ---- */
 struct keep {

@@ -11,11 +11,13 @@
 #include "base/utf8.h"
 #include "ca/join_line.h"
 #include "conf/conf.h"
+#include "gateway/gateway.h"
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/host.h"
 #include "os/log.h"
 #include "os/proc.h"
+#include "os/socket.h"
 #include "priv/daemon.h"
 #include "resolve/resolve.h"
 
@@ -24,6 +26,18 @@ static const struct conf_option conf_options[] = {
 	{ "Agent", "RoleUid", CONF_UNSIGNED, "61150", "user id of the first role, when started as root; the others follow", 1000,
 	  2000000000 },
 	{ "Agent", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
+	{ "Router", "ParentAddress", CONF_LIST, NULL,
+	  "parents (relays, or the server) in the order in which they are tried, host:port each (else where it joined)", 1, 8 },
+	{ "Router", "MRParentAddress", CONF_LIST, NULL, "the same of a relay (else ParentAddress)", 1, 8 },
+	{ "Router", "ReturnAfter", CONF_DURATION, "5m",
+	  "a parent further on in the list is left about so long after, when a better one answers", 1000, 0 },
+	{ "Router", "Proxy", CONF_ADDRESS, NULL, "host:port of the HTTP proxy that leads to the parents", 0, 0 },
+	{ "Router", "ProxyUser", CONF_STRING, NULL, "name that the proxy asks for", 0, 255 },
+	{ "Router", "ProxyPassword", CONF_STRING, NULL, "and password", 0, 255 },
+	{ "Relay", "Enabled", CONF_BOOLEAN, NULL,
+	  "yes: other agents can link to this one, once the server has it as a relay; no: never (else as the server says)", 0, 0 },
+	{ "Relay", "Port", CONF_PORT, "8443", "port for them; 0 takes a free one", 0, 0 },
+	{ "Relay", "Address", CONF_ADDRESS, NULL, "name or address that they reach this machine by (else found out)", 0, 0 },
 	{ "Probe", "Enabled", CONF_BOOLEAN, "yes", "report processes and connections to the server", 0, 0 },
 	{ "Probe", "Network", CONF_BOOLEAN, "yes", "connections too", 0, 0 },
 	{ "Probe", "Packets", CONF_BOOLEAN, "yes",
@@ -37,13 +51,18 @@ static const struct priv_role roles[] = {
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
 	{ "exec", agent_exec_main, 0, "exec", true },
 	{ "probe", agent_probe_main, PRIV_ALLOW_PROC, NULL, false },
+	/* of a relay, as are their edges: */
+	{ "front", gateway_front_main, PRIV_ALLOW_ACCEPT, NULL, false },
+	{ "link", gateway_link_main, 0, NULL, false },
+	{ "relay", gateway_relay_main, PRIV_ALLOW_SPLICE | PRIV_ALLOW_CONNECT, NULL, false },
 };
+#define RELAY_ROLES 3
+#define RELAY_EDGES 4
 
 static const struct priv_edge edges[] = {
-	{ "net", "exec", PRIV_EDGE_RPC },
-	{ "net", "resolve", PRIV_EDGE_RPC },
-	{ "probe", "net", PRIV_EDGE_RPC },
-	{ "probe", "exec", PRIV_EDGE_RPC },
+	{ "net", "exec", PRIV_EDGE_RPC },   { "net", "resolve", PRIV_EDGE_RPC }, { "probe", "net", PRIV_EDGE_RPC },
+	{ "probe", "exec", PRIV_EDGE_RPC }, { "front", "link", PRIV_EDGE_PASS }, { "front", "relay", PRIV_EDGE_PASS },
+	{ "link", "net", PRIV_EDGE_RPC },   { "net", "relay", PRIV_EDGE_RPC },
 };
 
 struct options {
@@ -55,8 +74,10 @@ struct options {
 struct agent {
 	struct daemon daemon;
 	struct options options;
-	bool again; /* with another identity */
-	char join[JOIN_LINE_SIZE], name[64], settings[1024];
+	bool again; /* from the beginning */
+	bool relay;
+	int front; /* of a relay; -1 = not open */
+	char join[JOIN_LINE_SIZE], name[64], settings[8192];
 };
 
 static int usage(void)
@@ -119,8 +140,8 @@ static int split_path(const struct agent *agent, char path[PATH_MAX])
 
 static int identity_discard(const struct agent *agent)
 {
-	static const char *const files[] = { "net/node.crt", "net/node.key", "net/node.csr",     "net/token",
-		                             "net/link",     "net/policy",   "exec/manager.crt", "exec/manager.key" };
+	static const char *const files[] = { "net/node.crt", "net/node.key", "net/node.csr",     "net/token",       "net/link",
+		                             "net/move",     "net/policy",   "exec/manager.crt", "exec/manager.key" };
 	char path[PATH_MAX];
 	int err = 0;
 	for (size_t i = 0; err == 0 && i < sizeof files / sizeof *files; i++) {
@@ -190,6 +211,73 @@ static void join_forget(struct agent *agent)
 	memset(agent->settings + strlen("join="), ' ', strlen(agent->join));
 	mem_wipe(agent->join, sizeof agent->join);
 	pending_forget(agent);
+}
+
+/* ---- a relay ---- */
+
+static int relay_path(const struct agent *agent, char path[PATH_MAX])
+{
+	return file_path(path, PATH_MAX, agent->daemon.directory, "relay.enabled");
+}
+
+/* Who configures this machine has the last word. */
+static bool relay_configured(const struct agent *agent, bool *ret)
+{
+	bool is = conf_is_set(agent->daemon.conf, "Relay", "Enabled");
+	if (is)
+		*ret = conf_boolean(agent->daemon.conf, "Relay", "Enabled");
+	return is;
+}
+
+static void on_relay(struct agent *agent, bool on)
+{
+	char path[PATH_MAX];
+	bool configured;
+	int err = relay_path(agent, path);
+	if (relay_configured(agent, &configured))
+		return log_info("the server wants this machine to be %s; its configuration says otherwise",
+		                on ? "a relay" : "no relay");
+	if (err == 0 && on)
+		err = file_write(path, "", 0, 0600);
+	else if (err == 0 && unlink(path) < 0 && errno != ENOENT)
+		err = -errno;
+	if (err < 0)
+		return log_error("this machine cannot %s a relay: %s", on ? "become" : "stop being", err_text(err));
+	log_info(on ? "this machine becomes a relay" : "this machine is no relay any more");
+	agent->again = true;
+	daemon_stop(&agent->daemon, DAEMON_AGAIN);
+}
+
+static void relay_address(const struct agent *agent, uint16_t port, char out[256])
+{
+	struct conf_address configured;
+	char host[200];
+	if (conf_address(agent->daemon.conf, "Relay", "Address", &configured)) {
+		snprintf(host, sizeof host, "%.*s", STR_ARG(configured.host));
+		port = configured.has_port ? configured.port : port;
+	} else if (host_address(host, sizeof host) < 0)
+		snprintf(host, sizeof host, "127.0.0.1");
+	bool v6 = str_has(str_from(host), ':');
+	snprintf(out, 256, "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
+}
+
+static void relay_prepare(struct agent *agent, char address[256])
+{
+	char path[PATH_MAX];
+	uint16_t port = conf_port(agent->daemon.conf, "Relay", "Port");
+	agent->front = -1;
+	address[0] = 0;
+	if (!relay_configured(agent, &agent->relay))
+		agent->relay = relay_path(agent, path) == 0 && file_exists(path);
+	if (!agent->relay)
+		return;
+	agent->front = socket_listen_port(port, &port);
+	agent->relay = agent->front >= 0;
+	if (!agent->relay)
+		return log_error("this machine is no relay now: its port %u cannot be opened ([Relay] Port in murmesh-agent.ini)",
+		                 port);
+	relay_address(agent, port, address);
+	log_info("a relay: other agents reach this machine as %s", address);
 }
 
 /* ---- reports of net ---- */
@@ -336,6 +424,8 @@ static void on_report(void *ctx, const char *role, struct str text)
 	} else if (str_is(word, "online")) {
 		log_info("online as %s", clean);
 		status_line(agent, "online", clean);
+	} else if (str_is(word, "relay")) {
+		on_relay(agent, str_is(rest, "on"));
 	} else if (str_is(word, "split")) {
 		on_split(agent, rest);
 	} else if (str_is(word, "offline"))
@@ -370,11 +460,18 @@ static int prepare(struct agent *agent)
 		return daemon_fail(DAEMON_DATA, err, "this machine was not enrolled", NULL);
 	if (name_choose(agent) < 0)
 		return daemon_fail(DAEMON_USAGE, -E_NAME, "the machine's name cannot be used", NULL);
+	char address[256], way[4096];
+	relay_prepare(agent, address);
+	if (way_settings(agent->daemon.conf, agent->relay, way, sizeof way) < 0)
+		return daemon_fail(DAEMON_CONFIG, -E_CONFIG, "the parents in murmesh-agent.ini cannot be used",
+		                   "ParentAddress and MRParentAddress are host:port, several with commas");
 	int len = snprintf(agent->settings, sizeof agent->settings,
-	                   "join=%s\nname=%s\nparent=%s\nprobe=%s\nprobe_network=%s\nprobe_packets=%s\nprobe_arguments=%s\n",
+	                   "join=%s\nname=%s\nparent=%s\nrelay=%s\nrelay_address=%s\n%s"
+	                   "probe=%s\nprobe_network=%s\nprobe_packets=%s\nprobe_arguments=%s\n",
 	                   agent->join, agent->name, agent->options.parent ? agent->options.parent : "",
-	                   probe_option(agent, "Enabled"), probe_option(agent, "Network"), probe_option(agent, "Packets"),
-	                   probe_option(agent, "Arguments"));
+	                   agent->relay ? "yes" : "no", address, way, probe_option(agent, "Enabled"),
+	                   probe_option(agent, "Network"), probe_option(agent, "Packets"), probe_option(agent, "Arguments"));
+	mem_wipe(way, sizeof way);
 	if (len >= (int)sizeof agent->settings)
 		return daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the parent's address cannot be used", NULL);
 	return 0;
@@ -404,6 +501,11 @@ int main(int argc, char **argv)
 	if (code)
 		return code;
 	program.first_uid = (uid_t)conf_unsigned(agent.daemon.conf, "Agent", "RoleUid");
-	code = daemon_run(&agent.daemon, &program, str_from(agent.settings), NULL, 0, &events, &agent);
+	const struct priv_descriptor front = { "front", "front", agent.front };
+	if (!agent.relay) {
+		program.n_roles -= RELAY_ROLES;
+		program.n_edges -= RELAY_EDGES;
+	}
+	code = daemon_run(&agent.daemon, &program, str_from(agent.settings), &front, agent.relay ? 1 : 0, &events, &agent);
 	return agent.again ? begin_again(&agent, argv) : code;
 }

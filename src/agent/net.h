@@ -14,12 +14,36 @@
 #include "services.h"
 #include "tunnel/agent_end.h"
 
-#define NET_RELAYS 4
+/* Whom an agent takes for its parent. */
+#define NET_PARENT_KINDS (1u << IDENTITY_COMPONENT | 1u << IDENTITY_RELAY)
+
+#define NET_PARENTS 8
+struct net_parent {
+	char host[JOIN_HOST_SIZE];
+	uint16_t port;
+};
+struct net_parents {
+	struct net_parent all[NET_PARENTS]; /* the one liked best first */
+	size_t n, at;                       /* at: that is linked, or tried */
+	size_t tried;                       /* of this round, in vain */
+	struct io_timer *back;              /* to a better one; NULL until the first welcome */
+	size_t asked;                       /* so often was a better one asked */
+	struct way_back *way;               /* is asked now; else NULL */
+};
+
+struct net_move {
+	struct net_parent to;       /* port 0: it was not moved */
+	struct io_timer *fall_back; /* NULL until the first */
+	int64_t created_ms;         /* of the last order that was taken; 0 = none */
+	uint32_t fall_back_s;
+	bool reached; /* it was linked to it */
+};
 
 struct net_role {
 	struct priv_child *child;
 	struct io_loop *loop;
 	struct rpc_connection *exec, *resolve, *probe;
+	struct rpc_connection *below, *relay; /* of a relay: its link role, for agents below; its relay role */
 	struct keep keep;
 	struct host host;
 	struct join_line line;
@@ -27,8 +51,10 @@ struct net_role {
 	char name[64];
 
 	/* the parent */
-	char parent_host[JOIN_HOST_SIZE];
-	uint16_t parent_port;
+	struct net_parents parents;
+	struct net_move move;
+	char parent_address[SOCKET_ADDRESS_TEXT]; /* of the one that is linked, or of the proxy */
+	struct list reaching;                     /* connections through a proxy that are not made yet */
 	struct rpc_connection *parent;
 	struct rpc_call *link; /* NULL = not open */
 	struct tls_context *pin_tls, *link_tls, *leg_tls;
@@ -61,9 +87,30 @@ struct net_role {
 int net_resolve(void *ctx, struct str host, agent_end_addresses done, void *done_ctx);
 /* One line to the monitor. */
 void net_report(struct net_role *net, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- net_reach.c ---- */
+typedef void (*net_reached)(void *ctx, int fd); /* connected or connecting, to be taken; or a negative code */
+/* done comes exactly once, perhaps before it returns. */
+void net_reach(struct net_role *net, struct str host, uint16_t port, net_reached done, void *ctx);
+void net_reaches_end(struct net_role *net); /* those that are not done, with -E_CANCELLED */
+
+/* ---- net_parent.c ---- */
+int net_parents_load(struct net_role *net);                                 /* out of configuration, what is kept, and the policy */
+void net_parent_set(struct net_role *net, const char *host, uint16_t port); /* this one alone */
+const struct net_parent *net_parent(const struct net_role *net);
 /* Connects to the parent under that context; `connected` is told (err 0: net->parent is ready). */
 void net_dial(struct net_role *net, struct tls_context *tls, void (*connected)(struct net_role *net, int err));
 void net_hang_up(struct net_role *net);
+/* It does not answer, or its link has ended (linked): chooses whom to try next, soon (true), or after a pause. */
+bool net_parent_next(struct net_role *net, bool linked);
+int net_parents_welcome(struct net_role *net); /* it is linked: a better one is asked now and then */
+void net_parents_better(struct net_role *net); /* asks a better one than is linked now */
+void net_parents_free(struct net_role *net);
+
+/* ---- net_move.c ---- */
+int net_move_load(struct net_role *net);                                          /* what is kept */
+void net_move_take(struct net_role *net, const murmesh_SignedDocument *document); /* of the parent: a Move */
+void net_move_welcome(struct net_role *net);                                      /* it is linked */
 
 /* ---- net_enrol.c ---- */
 void net_enrol(struct net_role *net);
@@ -74,6 +121,7 @@ int net_reports_open(void *ctx, struct rpc_call *call); /* of the probe: to the 
 void net_rpc_legs_free(struct net_role *net);
 int net_identity_use(struct net_role *net); /* after a renewal */
 void net_link_later(struct net_role *net, int err, const char *why);
+void net_link_again(struct net_role *net); /* at once, to the parent that is to be from now on */
 /* ---- net_renew.c: certificates in time, or late ---- */
 int net_renewal_begin(struct net_role *net);
 bool net_renewal_late(const struct net_role *net); /* the certificate has expired, it seems */
@@ -90,6 +138,12 @@ void net_split(struct net_role *net); /* parent is connected: asks for a line, a
 void net_policy_welcome(struct net_role *net, const murmesh_Welcome *welcome);
 void net_policy_take(struct net_role *net, const murmesh_SignedDocument *policy); /* of the parent */
 void net_policy_tell(struct net_role *net);                                       /* exec: which one is kept */
+/* ---- net_relay.c ---- */
+bool net_relay_descriptor(struct net_role *net, const char *name, int fd);   /* one of the roles of a relay; false: another */
+void net_relay_order(struct net_role *net, const murmesh_RelayOrder *order); /* of the server */
+void net_relay_hello(const struct net_role *net, murmesh_Hello *hello);
+void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message);
+void net_relay_free(struct net_role *net);
 /* ---- net_inventory.c ---- */
 /* The parent is there: tells it now, and again when it has changed. */
 int net_inventory_begin(struct net_role *net, const murmesh_Welcome *welcome);

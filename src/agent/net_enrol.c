@@ -261,10 +261,9 @@ static void dial(struct net_role *net)
 void net_enrol(struct net_role *net)
 {
 	static const char *const alpn[] = { "h2", NULL };
-	struct tls_settings settings = { .verify = TLS_VERIFY_PIN, .alpn = alpn };
+	struct tls_settings settings = { .verify = TLS_VERIFY_PIN, .kinds = NET_PARENT_KINDS, .alpn = alpn };
 	memcpy(settings.pin, net->line.root_hash, sizeof settings.pin);
-	str_copy(str_from(net->line.host), net->parent_host, sizeof net->parent_host);
-	net->parent_port = net->line.port;
+	net_parent_set(net, net->line.host, net->line.port);
 	buf_init(&net->csr, CERTIFICATE_REQUEST_MAX);
 	int err = net->pin_tls ? 0 : tls_context_new(&settings, &net->pin_tls);
 	if (err == 0 && (!net->exec || !net->resolve))

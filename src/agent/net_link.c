@@ -18,10 +18,9 @@
 
 /* ---- legs ---- */
 
-/* An offer that waits for its relay's address. */
+/* An offer that waits for the connection to its relay. */
 struct offer {
 	struct net_role *net;
-	uint16_t port;
 	uint8_t preamble[RELAY_PREAMBLE];
 	uint8_t pair[16];
 };
@@ -35,17 +34,12 @@ static void offer_refuse(struct net_role *net, const uint8_t pair[16], int err)
 		rpc_call_send(net->link, &frame);
 }
 
-static void on_offer_address(void *ctx, int err, const struct str *addresses, size_t n)
+static void on_offer_reached(void *ctx, int fd)
 {
 	struct offer *offer = ctx;
-	struct socket_address address;
-	if (err == 0)
-		err = n ? socket_address_parse(addresses[0], offer->port, &address) : -E_NOT_FOUND;
-	int fd = err < 0 ? err : socket_connect(&address);
+	int err = fd;
 	if (fd >= 0)
 		err = agent_end_leg(offer->net->legs, fd, (struct str){ (const char *)offer->preamble, sizeof offer->preamble });
-	else
-		err = fd;
 	if (err < 0)
 		offer_refuse(offer->net, offer->pair, err);
 	mem_free(offer);
@@ -58,14 +52,9 @@ static void on_offer(struct net_role *net, const murmesh_TunnelOffer *message)
 	if (!offer)
 		return offer_refuse(net, message->pair, -E_NO_MEMORY);
 	offer->net = net;
-	offer->port = net->parent_port;
 	memcpy(offer->pair, message->pair, sizeof offer->pair);
 	relay_preamble_write(RELAY_AGENT, message->ticket, offer->preamble);
-	int err = net_resolve(net, str_from(net->parent_host), on_offer_address, offer);
-	if (err < 0) {
-		offer_refuse(net, message->pair, err);
-		mem_free(offer);
-	}
+	net_reach(net, str_from(net_parent(net)->host), net_parent(net)->port, on_offer_reached, offer);
 }
 
 struct rpc_leg {
@@ -178,7 +167,7 @@ int net_identity_use(struct net_role *net)
 		                     .root = keep->root,
 		                     .key = keep->key,
 		                     .mesh = keep->info.identity.mesh,
-		                     .kinds = 1u << IDENTITY_COMPONENT,
+		                     .kinds = NET_PARENT_KINDS,
 		                     .alpn = link_alpn,
 		                     .now = trusted_time };
 	struct tls_settings leg = link;
@@ -240,13 +229,21 @@ int net_reports_open(void *ctx, struct rpc_call *call)
 
 void net_link_later(struct net_role *net, int err, const char *why)
 {
+	bool soon = net_parent_next(net, net->online);
 	if (net->online || net->pause_ms == PAUSE_LEAST_MS || err != net->told_err)
 		net_report(net, "offline %s %s", err_name(err), why && *why ? why : err_text(err));
 	net->told_err = err;
 	net->online = false;
 	net_hang_up(net);
-	io_timer_start(net->retry, 50 + random_below(net->pause_ms), 0); /* full jitter */
-	net->pause_ms = net->pause_ms * 2 < PAUSE_MOST_MS ? net->pause_ms * 2 : PAUSE_MOST_MS;
+	io_timer_start(net->retry, 50 + random_below(soon ? PAUSE_LEAST_MS : net->pause_ms), 0); /* full jitter */
+	if (!soon)
+		net->pause_ms = net->pause_ms * 2 < PAUSE_MOST_MS ? net->pause_ms * 2 : PAUSE_MOST_MS;
+}
+
+void net_link_again(struct net_role *net)
+{
+	net_hang_up(net);
+	io_timer_start(net->retry, 0, 0);
 }
 
 /* The number comes to disk before its word goes back; one that is not on disk is not shown either: after a restart it would be missing. */
@@ -277,11 +274,23 @@ static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 	if (!net->online)
 		net_report(net, "online %s", net->keep.info.common_name);
 	net->online = true;
+	net_move_welcome(net);
+	err = net_parents_welcome(net);
+	if (err < 0)
+		return err;
 	net_policy_welcome(net, welcome);
+	if (welcome->has_relay)
+		net_relay_order(net, &welcome->relay);
 	if (net_inventory_begin(net, welcome) < 0)
 		log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
 	net_envelope_begin(net);
 	return 0;
+}
+
+static void on_ping(struct net_role *net, const murmesh_Ping *ping)
+{
+	const murmesh_Frame frame = { .which_body = murmesh_Frame_pong_tag, .body.pong = *ping };
+	rpc_call_send(net->link, &frame); /* where there is no room it is late anyway */
 }
 
 static void on_frame(void *ctx, const void *message)
@@ -296,8 +305,20 @@ static void on_frame(void *ctx, const void *message)
 	case murmesh_Frame_offer_tag:
 		on_offer(net, &frame->body.offer);
 		break;
+	case murmesh_Frame_ping_tag:
+		on_ping(net, &frame->body.ping);
+		break;
 	case murmesh_Frame_revoked_tag:
 		on_revoked(net, &frame->body.revoked);
+		break;
+	case murmesh_Frame_relay_tag:
+		net_relay_order(net, &frame->body.relay);
+		break;
+	case murmesh_Frame_forward_tag:
+		net_relay_forward(net, &frame->body.forward);
+		break;
+	case murmesh_Frame_move_tag:
+		net_move_take(net, &frame->body.move);
 		break;
 	case murmesh_Frame_policy_tag:
 		net_policy_take(net, &frame->body.policy);
@@ -347,6 +368,7 @@ static void on_connected(struct net_role *net, int err)
 	str_copy(str_from(net->host.name), hello->host_name, sizeof hello->host_name);
 	hello->continuation = net->continuation;
 	hello->policy_version = trust_version(net->trust);
+	net_relay_hello(net, hello);
 	net->link = rpc_call_open(net->parent, &rpc_MessageRouter_Link, NULL, 0, &events, net);
 	if (!net->link || rpc_call_send(net->link, &frame) < 0)
 		net_link_later(net, -E_NO_MEMORY, NULL);
@@ -364,6 +386,8 @@ static void on_retry(void *ctx)
 void net_link(struct net_role *net)
 {
 	net->pause_ms = PAUSE_LEAST_MS;
+	if (net_parents_load(net) < 0)
+		log_warning("this machine knows one parent only: what is kept of others cannot be read");
 	if (!net->retry)
 		net->retry = io_timer_new(net->loop, on_retry, net);
 	int err = net->retry ? net_renewal_begin(net) : -E_NO_MEMORY;

@@ -206,7 +206,7 @@ static void on_connected(struct net_role *net, int err)
 void net_renew_late(struct net_role *net)
 {
 	static const char *const alpn[] = { "h2", NULL };
-	struct tls_settings settings = { .verify = TLS_VERIFY_PIN, .alpn = alpn, .now = trusted_time };
+	struct tls_settings settings = { .verify = TLS_VERIFY_PIN, .kinds = NET_PARENT_KINDS, .alpn = alpn, .now = trusted_time };
 	struct certificate_info root;
 	int err = certificate_inspect(net->keep.root, &root);
 	if (err == 0)

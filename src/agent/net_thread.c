@@ -81,8 +81,8 @@ static void on_split(void *ctx, int err, const char *why, const void *response)
 		err = join_line_parse(str_from(reply->join), &line);
 	if (err < 0)
 		return net_link_later(net, err, why);
-	str_copy(str_from(net->parent_host), line.host, sizeof line.host); /* as it is reached from here */
-	line.port = net->parent_port;
+	str_copy(str_from(net_parent(net)->host), line.host, sizeof line.host); /* as it is reached from here */
+	line.port = net_parent(net)->port;
 	net_begin_anew(net, &line);
 	mem_wipe(&line, sizeof line);
 }

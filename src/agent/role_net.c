@@ -61,117 +61,7 @@ int net_resolve(void *ctx, struct str host, agent_end_addresses done, void *done
 	return err;
 }
 
-/* ---- the parent ---- */
-
-struct dial {
-	struct net_role *net;
-	struct tls_context *tls;
-	void (*connected)(struct net_role *net, int err);
-};
-
-static void (*parent_connected)(struct net_role *net, int err); /* of the dial under way; NULL when it has been told */
-
-static void tell(struct net_role *net, int err)
-{
-	void (*connected)(struct net_role * net, int err) = parent_connected;
-	parent_connected = NULL;
-	if (connected)
-		connected(net, err);
-}
-
-static void on_parent_ready(void *ctx)
-{
-	tell(ctx, 0);
-}
-
-static void on_parent_closed(void *ctx, int err)
-{
-	struct net_role *net = ctx;
-	bool dialing = parent_connected != NULL;
-	struct rpc_connection *parent = net->parent;
-	if (dialing)
-		net->parent = NULL;  /* no calls yet: `connected` tells */
-	rpc_connection_free(parent); /* with calls: their `closed` tells */
-	net->parent = NULL;
-	if (dialing)
-		tell(net, err == -E_TIMEOUT || (err > -1000 && err < 0) ? -E_UNREACHABLE : err);
-}
-
-static void on_dial_addresses(void *ctx, int err, const struct str *addresses, size_t n)
-{
-	static const struct rpc_connection_events events = { NULL, on_parent_ready, on_parent_closed };
-	static const struct rpc_connection_settings rpc = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
-	static const struct stream_events none;
-	struct dial *dial = ctx;
-	struct net_role *net = dial->net;
-	struct socket_address address;
-	struct stream_settings settings = { .connecting = true, .tls = dial->tls };
-	parent_connected = dial->connected;
-	mem_free(dial);
-	if (err == 0)
-		err = n ? socket_address_parse(addresses[0], net->parent_port, &address) : -E_NOT_FOUND;
-	if (err == 0)
-		err = settings.fd = socket_connect(&address);
-	struct stream *stream = err < 0 ? NULL : stream_new(net->loop, &settings, &none, NULL);
-	net->parent = stream ? rpc_connection_new(net->loop, stream, &rpc, &events, net) : NULL;
-	if (!net->parent)
-		tell(net, -E_UNREACHABLE);
-}
-
-void net_dial(struct net_role *net, struct tls_context *tls, void (*connected)(struct net_role *net, int err))
-{
-	struct dial *dial = mem_alloc(sizeof *dial);
-	if (!dial)
-		return connected(net, -E_NO_MEMORY);
-	*dial = (struct dial){ net, tls, connected };
-	if (net_resolve(net, str_from(net->parent_host), on_dial_addresses, dial) < 0) {
-		mem_free(dial);
-		connected(net, -E_UNREACHABLE);
-	}
-}
-
-void net_hang_up(struct net_role *net)
-{
-	struct rpc_connection *parent = net->parent;
-	net->parent = NULL;
-	rpc_connection_free(parent);
-}
-
 /* ---- start ---- */
-
-/* As the monitor was told, which is newer than what is kept. */
-static int told_parent(struct net_role *net, struct str told)
-{
-	struct str port_text, host = str_cut_last(told, ':', &port_text);
-	uint64_t port;
-	int err = str_to_u64(port_text, 65535, &port);
-	if (err == 0)
-		err = str_copy(host, net->parent_host, sizeof net->parent_host);
-	if (err == 0)
-		net->parent_port = (uint16_t)port;
-	return err;
-}
-
-static int load_parent(struct net_role *net)
-{
-	struct str told = str_setting(priv_child_configuration(net->child), "parent");
-	if (told.len)
-		return told_parent(net, told);
-	char path[4096];
-	struct buf text;
-	uint64_t port = 0;
-	buf_init(&text, 1024);
-	int err = keep_file(&net->keep, "parent", path);
-	if (err == 0)
-		err = file_read(path, &text);
-	if (err == 0)
-		err = str_copy(str_setting(buf_str(&text), "host"), net->parent_host, sizeof net->parent_host);
-	if (err == 0)
-		err = str_to_u64(str_setting(buf_str(&text), "port"), 65535, &port);
-	net->parent_port = (uint16_t)port;
-	buf_done(&text);
-	return err;
-}
 
 static int load_identity(struct net_role *net)
 {
@@ -183,7 +73,9 @@ static int load_identity(struct net_role *net)
 	if (err == 0 && net->has_line && !hash_equal(root.key_hash, net->line.root_hash))
 		err = -E_ENROLLED;
 	if (err == 0 && !net->has_line) /* kept when the enrolment is complete; until then the line names it */
-		err = load_parent(net);
+		err = net_move_load(net);
+	if (err == 0 && !net->has_line)
+		err = net_parents_load(net);
 	if (err == 0)
 		err = net_enter_enrolled(net);
 	return err;
@@ -245,7 +137,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	} else if (str_is(str_from(name), "rpc-from:probe")) {
 		drop(&net->probe);
 		net->probe = rpc_connection_plain(net->loop, fd, &server, &probe, net);
-	} else
+	} else if (!net_relay_descriptor(net, name, fd))
 		fd_close(fd);
 	if (!net->begun && net->exec && net->resolve)
 		begin(net);
@@ -258,6 +150,7 @@ int agent_net_main(struct priv_child *child)
 	struct str settings = priv_child_configuration(child);
 	net = (struct net_role){ .child = child, .loop = priv_child_loop(child) };
 	list_init(&net.rpc_legs);
+	list_init(&net.reaching);
 	net.keep = (struct keep){ .directory = priv_child_directory(child), .name = "node" };
 	net.has_line = join_line_parse(str_setting(settings, "join"), &net.line) == 0;
 	str_copy(str_setting(settings, "name"), net.name, sizeof net.name);
@@ -271,10 +164,13 @@ int agent_net_main(struct priv_child *child)
 	priv_child_ready(child);
 	int code = priv_child_run(child);
 	net.link = NULL;
+	drop(&net.resolve);
+	net_reaches_end(&net);
+	net_parents_free(&net);
 	net_hang_up(&net);
 	net_rpc_legs_free(&net);
+	net_relay_free(&net);
 	drop(&net.exec);
-	drop(&net.resolve);
 	drop(&net.probe);
 	agent_end_free(net.legs);
 	map_free(net.revoked);

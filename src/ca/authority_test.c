@@ -94,7 +94,10 @@ static void assert_works(const struct authority *authority)
 	assert_int_equal(authority_sign(authority, AUTHORITY_TIME, "time", 4, signature, &len), 0);
 	assert_int_equal(key_verify(grant_key, CONTEXT_TIME, "time", 4, signature, len), 0);
 	assert_int_equal(key_verify(grant_key, CONTEXT_ORDER, "time", 4, signature, len), -E_SIGNATURE);
-	assert_int_equal(authority_sign(authority, (enum authority_purpose)4, "other", 5, signature, &len), -E_DENIED);
+	assert_int_equal(authority_sign(authority, AUTHORITY_MOVE, "move", 4, signature, &len), 0);
+	assert_int_equal(key_verify(grant_key, CONTEXT_MOVE, "move", 4, signature, len), 0);
+	assert_int_equal(key_verify(grant_key, CONTEXT_GRANT, "move", 4, signature, len), -E_SIGNATURE);
+	assert_int_equal(authority_sign(authority, (enum authority_purpose)5, "other", 5, signature, &len), -E_DENIED);
 	/* leaves, by the chain */
 	struct certificate_order order = { .profile = CERTIFICATE_LEAF,
 		                           .identity = { *mesh, IDENTITY_USER, { { 1, 2, 3 } } },

@@ -64,6 +64,17 @@ int ca_continuity_check(struct store_tx *tx, const struct id *device, uint64_t s
 	return err < 0 ? err : -E_FROZEN;
 }
 
+int ca_continuity_check_none(struct store_tx *tx, const struct id *device)
+{
+	struct continuity continuity;
+	int err = continuity_get(tx, device, &continuity);
+	if (err < 0)
+		return err;
+	if (continuity.frozen)
+		return -E_FROZEN;
+	return continuity.issued ? -E_HAS_AGENT : 0;
+}
+
 /* Whoever shows a number has kept it. */
 int ca_continuity_next(struct store_tx *tx, const struct id *device, uint64_t shown, uint64_t *ret_next)
 {

@@ -18,6 +18,9 @@ struct store_tx;
 /* May the bearer of this number (0: he has none) go on as the device?  When not: -E_FROZEN (*ret_now: it has just been frozen, which the caller
  * commits, reports and asks people about), -E_COPY (it may become a machine of its own), -E_COPY_REJECTED, -E_MESSAGE. */
 int ca_continuity_check(struct store_tx *tx, const struct id *device, uint64_t shown, int64_t now, bool *ret_now);
+/* For who shows no number because none was ever given to him (CORBA clients).  -E_FROZEN; -E_HAS_AGENT: a machine that shows them has come as this
+ * device, and goes on alone. */
+int ca_continuity_check_none(struct store_tx *tx, const struct id *device);
 /* After the check: the number for this link. */
 int ca_continuity_next(struct store_tx *tx, const struct id *device, uint64_t shown, uint64_t *ret_next);
 /* The device has kept it. */

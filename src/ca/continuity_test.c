@@ -84,6 +84,26 @@ static int copies(struct store_tx *tx, void *ctx)
 	return 0;
 }
 
+static int unnumbered(struct store_tx *tx, void *ctx)
+{
+	(void)ctx;
+	assert_int_equal(device_add(tx), 0);
+	assert_int_equal(ca_continuity_check_none(tx, &device), 0);
+	uint64_t first = next(tx, 0);
+	assert_int_equal(ca_continuity_check_none(tx, &device), -E_HAS_AGENT);
+	assert_int_equal(ca_continuity_keep(tx, &device, first), 0);
+	refused(tx, 0, -E_FROZEN, true);
+	assert_int_equal(ca_continuity_check_none(tx, &device), -E_FROZEN);
+	assert_int_equal(ca_continuity_decide(tx, &device, CA_COPY_SHUT_OUT), 0);
+	assert_int_equal(ca_continuity_check_none(tx, &device), -E_HAS_AGENT); /* that copy neither */
+	return 0;
+}
+
+static void test_without_numbers(void **state)
+{
+	assert_int_equal(test_run(*state, unnumbered, NULL), 0);
+}
+
 static void test_roaming_is_no_copy(void **state)
 {
 	assert_int_equal(test_run(*state, roaming, NULL), 0);
@@ -112,7 +132,7 @@ static int faulty(struct store_tx *tx, void *ctx)
 	int err = ca_continuity_keep(tx, &device, 6);
 	if (err == 0)
 		err = ca_continuity_check(tx, &device, 6, 100, &now);
-	if (err == 0)
+	if (err == 0 && (err = ca_continuity_check_none(tx, &device)) == -E_HAS_AGENT)
 		err = ca_continuity_next(tx, &device, 6, &number);
 	if (err == 0 && (err = ca_continuity_check(tx, &device, 5, 100, &now)) == -E_FROZEN)
 		err = ca_continuity_decide(tx, &device, CA_COPY_LET_IN);
@@ -130,6 +150,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_roaming_is_no_copy, test_store_setup, test_store_teardown),
 		cmocka_unit_test_setup_teardown(test_copies, test_store_setup, test_store_teardown),
+		cmocka_unit_test_setup_teardown(test_without_numbers, test_store_setup, test_store_teardown),
 		cmocka_unit_test(test_faults_keep_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -314,7 +314,7 @@ static enum identity_kind kind_read(struct store_query *query, int column)
 	char name[16];
 	unsigned kind = IDENTITY_NODE;
 	store_text(query, column, name, sizeof name);
-	while (kind < IDENTITY_COMPONENT && !str_is(str_from(name), identity_kind_name(kind)))
+	while (kind < IDENTITY_RELAY && !str_is(str_from(name), identity_kind_name(kind)))
 		kind++;
 	return (enum identity_kind)kind;
 }

@@ -1,6 +1,22 @@
 #include "base/err.h"
-#include "cli/session.h"
+#include "base/mem.h"
+#include "cli/devices.h"
 #include "os/clock.h"
+
+/* The same line, with the address of a relay for that of the server. */
+static int line_through(struct session *session, const struct cli *cli, murmesh_JoinKey *reply)
+{
+	char address[128], line[sizeof reply->join];
+	struct str rest;
+	if (!cli_given(cli, "relay"))
+		return CLI_OK;
+	int code = devices_relay(session, cli_text(cli, "relay"), address);
+	str_cut(str_from(reply->join), '#', &rest);
+	snprintf(line, sizeof line, "%s#%.*s", code ? "" : address, STR_ARG(rest));
+	str_copy(str_from(line), reply->join, sizeof reply->join);
+	mem_wipe(line, sizeof line);
+	return code;
+}
 
 static int key_new(const struct cli *cli)
 {
@@ -23,10 +39,12 @@ static int key_new(const struct cli *cli)
 	clock_format(reply.expires, expires);
 	if (err < 0)
 		code = session_fail(&session, err, "no join key was made");
-	else if (cli_format(cli) >= CLI_JSON)
+	else
+		code = line_through(&session, cli, &reply);
+	if (code == CLI_OK && cli_format(cli) >= CLI_JSON)
 		code = cli_json_line(cli, json_pack("{s:s, s:s, s:I}", "join", reply.join, "expires", expires, "uses",
 		                                    (json_int_t)(request.uses ? request.uses : 1))) < 0;
-	else {
+	else if (code == CLI_OK) {
 		fprintf(cli->out, "%s\n", reply.join);
 		cli_note(cli, "valid until %s; on the other machine: murmesh join LINE", expires);
 	}
@@ -45,6 +63,7 @@ static const struct cli_option options[] = {
 	{ "uses", 0, "N", CLI_NUMBER, "machines that may join with this key", "1", 100000 },
 	{ "group", 0, "GROUP", CLI_TEXT, "the group that they come into", NULL, 0 },
 	{ "from", 0, "NETWORK", CLI_TEXT, "addresses that it works from, such as 192.0.2.0/24 (several: with commas)", NULL, 0 },
+	{ "relay", 0, "DEVICE", CLI_TEXT, "the relay that they join at, and link to afterwards (else the server)", NULL, 0 },
 	{ "approve", 0, NULL, CLI_FLAG, "machines wait until somebody lets them in (murmesh approve)", NULL, 0 },
 	{ "ttl", 0, "TIME", CLI_DURATION, "how long the key is good", "1d", 0 },
 	{ 0 },
@@ -53,6 +72,7 @@ static const struct cli_option options[] = {
 static const struct cli_example examples[] = {
 	{ "murmesh key new", "a line that joins one machine within a day" },
 	{ "murmesh key new --uses 20 --ttl 1h --json", "for a script" },
+	{ "murmesh key new --uses 20 --relay site7", "for the machines behind that relay" },
 	{ "murmesh key new --uses 20 --approve", "twenty machines, each let in by hand" },
 	{ 0 },
 };

@@ -25,6 +25,8 @@
 	ROW(audit)                                                                                                                 \
 	ROW(policy)                                                                                                                \
 	ROW(ca)                                                                                                                    \
+	ROW(ping)                                                                                                                  \
+	ROW(relay)                                                                                                                 \
 	ROW(ior)                                                                                                                   \
 	ROW(help)                                                                                                                  \
 	ROW(version)                                                                                                               \

@@ -11,6 +11,9 @@ int devices_each(struct session *session, struct str selector, int (*each)(void 
 /* Prints why there is none. */
 int devices_fail(const struct session *session, int err, struct str selector);
 
+/* Where others link to this relay, host:port.  Returns the exit code (why not is printed). */
+int devices_relay(struct session *session, const char *name, char ret_address[128]);
+
 /* A change to all devices of a selector.  First shows how many they are, which goes along, so that never others are changed than were shown;
  * with a question, asks at the terminal unless --yes (an option of the command) is given.  Prints what was done.  Returns the exit code. */
 struct devices_change {

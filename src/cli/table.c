@@ -81,6 +81,8 @@ static void cell_format(const struct cli_table *table, const struct cli_column *
 		time_format(table, json_integer_value(value), out, CELL_SIZE);
 	else if (json_is_integer(value))
 		snprintf(out, CELL_SIZE, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else if (json_is_real(value))
+		snprintf(out, CELL_SIZE, "%.2f", json_real_value(value));
 	else if (json_is_boolean(value))
 		snprintf(out, CELL_SIZE, "%s", json_is_true(value) ? "yes" : "no");
 	else if (json_array_size(value))

@@ -70,6 +70,16 @@ static void terminal_is_aligned(void **state)
 	ends_as(&output, "NAME  ONLINE  BYTES  LAST SEEN\n");
 }
 
+static void fractions_have_two_digits(void **state)
+{
+	struct output output;
+	(void)state;
+	begin(&output, false, "-q");
+	cli_table_row(&output.table, json_pack("{s:s, s:s, s:b, s:f, s:n}", "id", "07", "name", "web02", "online", 1, "bytes",
+	                                       1.256, "last_seen"));
+	ends_as(&output, "name\tonline\tbytes\tlast_seen\nweb02\tyes\t1.26\t\n");
+}
+
 static void pipe_is_tab_separated(void **state)
 {
 	struct output output;
@@ -221,10 +231,11 @@ static void one_object_on_one_line(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(terminal_is_aligned),     cmocka_unit_test(pipe_is_tab_separated),
-		cmocka_unit_test(json_has_all_members),    cmocka_unit_test(hostile_text_stays_text),
-		cmocka_unit_test(lists_stand_in_one_cell), cmocka_unit_test(ages_are_short),
-		cmocka_unit_test(lack_of_memory_is_told),  cmocka_unit_test(one_object_on_one_line),
+		cmocka_unit_test(terminal_is_aligned),     cmocka_unit_test(fractions_have_two_digits),
+		cmocka_unit_test(pipe_is_tab_separated),   cmocka_unit_test(json_has_all_members),
+		cmocka_unit_test(hostile_text_stays_text), cmocka_unit_test(lists_stand_in_one_cell),
+		cmocka_unit_test(ages_are_short),          cmocka_unit_test(lack_of_memory_is_told),
+		cmocka_unit_test(one_object_on_one_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,8 @@
 
 struct buf;
 
-enum identity_kind { IDENTITY_NODE, IDENTITY_MANAGER, IDENTITY_USER, IDENTITY_COMPONENT };
+/* relay: a node that other agents link to; users never take it for the server. */
+enum identity_kind { IDENTITY_NODE, IDENTITY_MANAGER, IDENTITY_USER, IDENTITY_COMPONENT, IDENTITY_RELAY };
 struct identity {
 	struct id mesh;
 	enum identity_kind kind;

@@ -100,7 +100,7 @@ static bool key_usage_add(X509 *x509, bool leaf)
 
 static bool extended_usage_add(X509 *x509, enum identity_kind kind)
 {
-	bool server = kind == IDENTITY_NODE || kind == IDENTITY_COMPONENT;
+	bool server = kind == IDENTITY_NODE || kind == IDENTITY_COMPONENT || kind == IDENTITY_RELAY;
 	EXTENDED_KEY_USAGE *usage = EXTENDED_KEY_USAGE_new();
 	bool added = usage && sk_ASN1_OBJECT_push(usage, OBJ_nid2obj(NID_client_auth)) > 0 &&
 	             (!server || sk_ASN1_OBJECT_push(usage, OBJ_nid2obj(NID_server_auth)) > 0) &&

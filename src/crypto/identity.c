@@ -2,10 +2,8 @@
 #include "crypto/certificate.h"
 
 static const char *const kinds[] = {
-	[IDENTITY_NODE] = "node",
-	[IDENTITY_MANAGER] = "manager",
-	[IDENTITY_USER] = "user",
-	[IDENTITY_COMPONENT] = "component",
+	[IDENTITY_NODE] = "node",           [IDENTITY_MANAGER] = "manager", [IDENTITY_USER] = "user",
+	[IDENTITY_COMPONENT] = "component", [IDENTITY_RELAY] = "relay",
 };
 
 const char *identity_kind_name(enum identity_kind kind)

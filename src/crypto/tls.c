@@ -145,7 +145,7 @@ static int verify_by_sent_root(struct tls *tls, X509_STORE_CTX *chain, int64_t n
 	int err = -E_NO_MEMORY;
 	if (trusted && sk_X509_push(trusted, root) > 0) {
 		X509_STORE_CTX_set0_trusted_stack(chain, trusted);
-		err = chain_verify(chain, NULL, 1u << IDENTITY_COMPONENT, now, ret);
+		err = chain_verify(chain, NULL, context->kinds ? context->kinds : 1u << IDENTITY_COMPONENT, now, ret);
 	}
 	sk_X509_free(trusted);
 	if (!err && X509_up_ref(root) == 1)

@@ -19,7 +19,7 @@ enum tls_verify {
 	TLS_VERIFY_REQUIRED, /* the peer shows a certificate of this mesh (kinds, identity below), or the handshake fails */
 	TLS_VERIFY_OPTIONAL, /* server: a peer without one is let in (tls_peer() is then NULL); one that shows one is checked */
 	TLS_VERIFY_NONE,     /* server: asks for none */
-	TLS_VERIFY_PIN, /* client that joins: the chain sent must end in a root whose key hash is `pin` and have kind component */
+	TLS_VERIFY_PIN, /* client that joins: the chain sent must end in a root whose key hash is `pin` and have one of `kinds` (none: component) */
 	TLS_VERIFY_UNKNOWN, /* client that has no pin yet: as PIN, for whichever root is sent.  It may be anybody: say nothing, ask a person */
 };
 

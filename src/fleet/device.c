@@ -3,7 +3,9 @@
 #include "fleet/fleet.h"
 #include "store/store.h"
 
-#define COLUMNS "id, name, token, os, arch, version, parent, created, last_seen, retired, group_name, tags, forged, signs"
+#define COLUMNS                                                                                                                    \
+	"id, name, token, os, arch, version, parent, created, last_seen, retired, group_name, tags, relay, relay_address, signs, " \
+	"forged"
 
 static int name_check(struct str name)
 {
@@ -35,7 +37,7 @@ int fleet_device_add(struct store_tx *tx, const struct device *device)
 	if (err < 0)
 		return err;
 	struct store_query *query = store_query(tx, "INSERT INTO devices (" COLUMNS ")"
-	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0, $6, $7, 0, 0)");
+	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0, $6, $7, 0, '', 0, 0)");
 	store_bind_id(query, 1, &device->id);
 	store_bind_text(query, 2, name);
 	store_bind_integer(query, 3, device->token);
@@ -60,8 +62,10 @@ static int device_read(struct store_query *query, struct device *ret)
 	ret->retired = store_integer(query, 9);
 	store_text(query, 10, ret->group, sizeof ret->group);
 	store_text(query, 11, ret->tags, sizeof ret->tags);
-	ret->forged = store_integer(query, 12);
-	ret->signs = store_integer(query, 13);
+	ret->relay = store_integer(query, 12) != 0;
+	store_text(query, 13, ret->relay_address, sizeof ret->relay_address);
+	ret->signs = store_integer(query, 14);
+	ret->forged = store_integer(query, 15);
 	return store_error(query);
 }
 
@@ -196,14 +200,31 @@ static void bind_clean(struct store_query *query, int position, struct str text)
 
 int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_platform *platform)
 {
-	struct store_query *query =
-	        store_query(tx, "UPDATE devices SET os = $1, arch = $2, version = $3, parent = $4 WHERE id = $5");
+	struct store_query *query = store_query(
+	        tx, "UPDATE devices SET os = $1, arch = $2, version = $3, parent = $4, relay_address = $5 WHERE id = $6");
 	bind_clean(query, 1, platform->os);
 	bind_clean(query, 2, platform->arch);
 	bind_clean(query, 3, platform->version);
 	store_bind_id(query, 4, &platform->parent);
-	store_bind_id(query, 5, id);
+	bind_clean(query, 5, platform->relay_address);
+	store_bind_id(query, 6, id);
 	return changed_one(tx, query);
+}
+
+int fleet_device_relay(struct store_tx *tx, const struct id *id, bool relay)
+{
+	struct store_query *query = store_query(tx, "UPDATE devices SET relay = $1 WHERE id = $2");
+	store_bind_integer(query, 1, relay);
+	store_bind_id(query, 2, id);
+	return changed_one(tx, query);
+}
+
+int fleet_relay_list(struct store_tx *tx, fleet_each each, void *ctx)
+{
+	size_t found = 0;
+	struct store_query *query =
+	        store_query(tx, "SELECT " COLUMNS " FROM devices WHERE relay = 1 AND retired = 0 ORDER BY lower(name), token");
+	return devices_each(query, each, ctx, &found);
 }
 
 int fleet_device_label(struct store_tx *tx, const struct device *device)
@@ -299,11 +320,6 @@ int fleet_device_forged(struct store_tx *tx, const struct id *id, int64_t now)
 	store_bind_integer(query, 1, now);
 	store_bind_id(query, 2, id);
 	return changed_one(tx, query);
-}
-
-size_t fleet_device_size(const struct device *device)
-{
-	return offsetof(struct device, tags) + strlen(device->tags) + 1;
 }
 
 void fleet_full_name(const struct device *device, char out[FLEET_FULL_NAME])

@@ -30,13 +30,13 @@ struct device {
 	char os[FLEET_TEXT_SIZE], arch[FLEET_TEXT_SIZE], version[FLEET_TEXT_SIZE];
 	struct id parent; /* zero: the server itself */
 	int64_t created, last_seen, retired;
-	int64_t signs;                /* since when its management part signs: what is not signed is not its word any more */
-	int64_t forged;               /* when something was refused last that it should have signed */
-	char group[FLEET_GROUP_SIZE]; /* in lower case; "" = none */
-	char tags[FLEET_TAGS_SIZE];   /* in lower case, sorted, a blank between two */
+	int64_t signs;                       /* since when its management part signs: what is not signed is not its word any more */
+	int64_t forged;                      /* when something was refused last that it should have signed */
+	bool relay;                          /* others may link to it */
+	char group[FLEET_GROUP_SIZE];        /* in lower case; "" = none */
+	char tags[FLEET_TAGS_SIZE];          /* in lower case, sorted, a blank between two */
+	char relay_address[FLEET_TEXT_SIZE]; /* host:port, as it says itself; "" = it is no relay just now */
 };
-/* The bytes of a device up to the end of its tags: lists keep no more of each. */
-size_t fleet_device_size(const struct device *device);
 
 /* ---- label.c: groups and tags, pure ---- */
 /* In lower case; "" = none.  -E_NAME. */
@@ -71,11 +71,13 @@ int fleet_device_find(struct store_tx *tx, struct str text, fleet_each each, voi
 int fleet_device_seen(struct store_tx *tx, const struct id *id, int64_t now); /* never goes back; -E_NOT_FOUND */
 /* What an agent says of itself: cleaned (base/utf8.h) and cut.  -E_NOT_FOUND. */
 struct device_platform {
-	struct str os, arch, version;
+	struct str os, arch, version, relay_address;
 	struct id parent;
 };
 int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_platform *platform);
-int fleet_device_label(struct store_tx *tx, const struct device *device); /* keeps its group and tags; -E_NOT_FOUND */
+int fleet_device_relay(struct store_tx *tx, const struct id *id, bool relay); /* -E_NOT_FOUND */
+int fleet_relay_list(struct store_tx *tx, fleet_each each, void *ctx);        /* those that are not retired, by name and token */
+int fleet_device_label(struct store_tx *tx, const struct device *device);     /* keeps its group and tags; -E_NOT_FOUND */
 /* Keeps its token where that was never given to another of this name, else takes the next.  -E_NOT_FOUND (retired ones too), -E_NAME,
  * -E_TOO_LONG, -E_LIMIT. */
 int fleet_device_rename(struct store_tx *tx, const struct id *id, struct str name, struct device *ret);

@@ -324,6 +324,15 @@ static int submit_settings(struct h2_session *session, const struct h2_settings 
 	return 0;
 }
 
+int h2_allow(struct h2_session *session, uint32_t max_streams)
+{
+	nghttp2_settings_entry entry = { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, max_streams };
+	if (nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, &entry, 1) < 0)
+		return -E_NO_MEMORY;
+	wants_pull(session);
+	return 0;
+}
+
 static int session_create(struct h2_session *session, const struct h2_settings *settings)
 {
 	nghttp2_session_callbacks *callbacks = NULL;

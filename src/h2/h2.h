@@ -63,8 +63,9 @@ int h2_receive(struct h2_session *session, const uint8_t *bytes, size_t len);
 /* Appends what is to be sent, roughly up to budget bytes of data (control frames are never held back).  Returns 0 or a negative code. */
 int h2_pull(struct h2_session *session, size_t budget, struct buf *out);
 bool h2_wants_pull(const struct h2_session *session);
-bool h2_finished(const struct h2_session *session); /* GOAWAY was exchanged and no stream is left */
-int h2_error(const struct h2_session *session);     /* 0, or -E_PROTOCOL: one side ended the session with an error */
+bool h2_finished(const struct h2_session *session);             /* GOAWAY was exchanged and no stream is left */
+int h2_error(const struct h2_session *session);                 /* 0, or -E_PROTOCOL: one side ended the session with an error */
+int h2_allow(struct h2_session *session, uint32_t max_streams); /* that the peer may open at once, from now on */
 int h2_ping(struct h2_session *session);
 void h2_goaway(struct h2_session *session); /* no new streams; open ones go on */
 

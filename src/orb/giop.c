@@ -91,7 +91,7 @@ static void header_only(struct giop *giop, uint8_t minor, enum message_type type
 static struct cdr_writer *reply_begin(struct giop_request *request, uint32_t status)
 {
 	struct cdr_writer *w = &request->writer;
-	if (!request->giop || request->silent) {
+	if (!giop_request_wanted(request)) {
 		*w = cdr_writer(NULL, true);
 		return w;
 	}
@@ -137,7 +137,6 @@ void giop_raise(struct giop_request *request, enum giop_exception exception)
 		[GIOP_IMP_LIMIT] = "IDL:omg.org/CORBA/IMP_LIMIT:1.0",
 		[GIOP_INTERNAL] = "IDL:omg.org/CORBA/INTERNAL:1.0",
 		[GIOP_MARSHAL] = "IDL:omg.org/CORBA/MARSHAL:1.0",
-		[GIOP_NO_IMPLEMENT] = "IDL:omg.org/CORBA/NO_IMPLEMENT:1.0",
 		[GIOP_NO_PERMISSION] = "IDL:omg.org/CORBA/NO_PERMISSION:1.0",
 		[GIOP_OBJECT_NOT_EXIST] = "IDL:omg.org/CORBA/OBJECT_NOT_EXIST:1.0",
 		[GIOP_TRANSIENT] = "IDL:omg.org/CORBA/TRANSIENT:1.0",
@@ -152,6 +151,11 @@ void giop_raise(struct giop_request *request, enum giop_exception exception)
 void *giop_request_context(const struct giop_request *request)
 {
 	return request->giop ? request->giop->ctx : NULL;
+}
+
+bool giop_request_wanted(const struct giop_request *request)
+{
+	return request->giop && !request->silent;
 }
 
 static struct giop_request *request_find(const struct giop *giop, uint32_t id)

@@ -72,6 +72,7 @@ int giop_call(struct giop *giop, struct str key, const char *operation, struct s
 /* ---- operations ---- */
 
 void *giop_request_context(const struct giop_request *request); /* giop_new()'s; NULL when the connection is gone */
+bool giop_request_wanted(const struct giop_request *request);   /* somebody waits for the answer: as far as is known here */
 /* Begins the answer: write the result and what goes out to it, and end it, before anything else.  An exception of the interface: its
  * repository id is written, its members follow. */
 struct cdr_writer *giop_reply(struct giop_request *request);
@@ -84,7 +85,6 @@ enum giop_exception {
 	GIOP_IMP_LIMIT,
 	GIOP_INTERNAL,
 	GIOP_MARSHAL,
-	GIOP_NO_IMPLEMENT,
 	GIOP_NO_PERMISSION,
 	GIOP_OBJECT_NOT_EXIST,
 	GIOP_TRANSIENT, /* try again */

@@ -347,9 +347,12 @@ static void test_cancel(void **state)
 	(void)state;
 	struct fixture *f = begin();
 	put(f, request(2, "later", STR("")));
+	put(f, request(4, "later", STR("")));
 	put(f, (struct test_message){ .minor = 2, .type = 2, .little = true, .id = 2 });
 	put(f, (struct test_message){ .minor = 2, .type = 2, .little = true, .id = 88 });
 	assert_int_equal(send(f), 0);
+	assert_false(giop_request_wanted(f->test.later[0]));
+	assert_true(giop_request_wanted(f->test.later[1]));
 	test_later(&f->test, 0, "nobody wants it");
 	assert_false(next(f).some);
 	put(f, (struct test_message){ .minor = 2, .type = 2 });

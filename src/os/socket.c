@@ -321,3 +321,14 @@ int socket_unix_credentials(int fd, struct socket_credentials *ret)
 		*ret = (struct socket_credentials){ peer.pid, peer.uid, peer.gid };
 	return err;
 }
+
+int socket_listen_port(uint16_t port, uint16_t *ret_port)
+{
+	struct socket_address address;
+	int fd = socket_address_parse(STR("::"), port, &address) == 0 ? socket_listen(&address) : -1;
+	if (fd < 0 && socket_address_parse(STR("0.0.0.0"), port, &address) == 0)
+		fd = socket_listen(&address); /* a machine without IPv6 */
+	if (fd >= 0 && socket_local(fd, &address) == 0)
+		*ret_port = socket_address_port(&address);
+	return fd;
+}

@@ -31,6 +31,8 @@ size_t socket_address_bytes(const struct socket_address *address, uint8_t out[16
 /* A listener; port 0 takes a free one.  For [::] it serves IPv4 too.  Returns the descriptor, or a negative code
  * (-E_PORT: taken, or not allowed).  What it accepts inherits TCP_NODELAY. */
 int socket_listen(const struct socket_address *address);
+/* Of all addresses, IPv6 and IPv4; port 0 takes a free one.  The descriptor, or a negative code. */
+int socket_listen_port(uint16_t port, uint16_t *ret_port);
 int socket_local(int fd, struct socket_address *ret); /* the address it is bound to */
 int socket_peer(int fd, struct socket_address *ret);
 void socket_peer_host(int fd, char text[SOCKET_ADDRESS_TEXT]); /* without the port; "" = not known */

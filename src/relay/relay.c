@@ -43,6 +43,12 @@ struct leg {
 	int fd;
 };
 
+/* Where a leg goes on to. */
+struct onward {
+	struct socket_address to;
+	uint8_t preamble[RELAY_PREAMBLE]; /* of the leg */
+};
+
 struct pair {
 	struct list node; /* in relay->forming, or in relay->spliced once both legs have come */
 	struct relay *relay;
@@ -50,7 +56,8 @@ struct pair {
 	uint64_t deadline_ms; /* while forming: when the later ticket expires */
 	struct ticket tickets[2];
 	struct leg legs[2];
-	struct flow flows[2]; /* by the side they come from */
+	struct flow flows[2];  /* by the side they come from */
+	struct onward *onward; /* NULL: both legs come here */
 };
 
 struct relay {
@@ -175,6 +182,7 @@ static void pair_end(struct pair *pair, int result)
 	list_remove(&pair->node);
 	map_remove(relay->pairs, pair->id.bytes, sizeof pair->id.bytes);
 	relay->counters.pairs--;
+	mem_free(pair->onward);
 	mem_free(pair);
 	pair_count_end(&relay->counters, result, client && agent, client || agent);
 	if (client || agent)
@@ -307,11 +315,65 @@ int relay_announce(struct relay *relay, const struct relay_ticket *ticket)
 	return err;
 }
 
+int relay_forward(struct relay *relay, const struct relay_ticket *ticket, const struct socket_address *to)
+{
+	struct onward *onward = mem_alloc(sizeof *onward);
+	if (!onward)
+		return -E_NO_MEMORY;
+	onward->to = *to;
+	int err = map_get(relay->pairs, ticket->pair.bytes, sizeof ticket->pair.bytes) ? -E_EXISTS : relay_announce(relay, ticket);
+	if (err < 0) {
+		mem_free(onward);
+		return err;
+	}
+	struct pair *pair = map_get(relay->pairs, ticket->pair.bytes, sizeof ticket->pair.bytes);
+	pair->onward = onward;
+	return 0;
+}
+
 void relay_close_pair(struct relay *relay, const struct id *id)
 {
 	struct pair *pair = map_get(relay->pairs, id->bytes, sizeof id->bytes);
 	if (pair)
 		pair_end(pair, -E_CANCELLED);
+}
+
+/* ---- legs that go on to a relay further on ---- */
+
+static int onward_say(struct pair *pair, int fd)
+{
+	int err = socket_error(fd);
+	if (err < 0)
+		return err;
+	ssize_t n = fd_write(fd, pair->onward->preamble, RELAY_PREAMBLE); /* the first bytes of a new connection: there is room */
+	return n == RELAY_PREAMBLE ? 0 : n < 0 ? (int)n : -EIO;
+}
+
+static void on_onward(void *ctx, unsigned events)
+{
+	struct leg *leg = ctx;
+	struct pair *pair = leg->pair;
+	(void)events;
+	leg->watch = io_watch_free(leg->watch);
+	int err = onward_say(pair, leg->fd);
+	if (err < 0)
+		pair_end(pair, err);
+	else
+		pair_splice(pair);
+}
+
+static void pair_go_on(struct pair *pair, enum relay_side side)
+{
+	struct leg *leg = &pair->legs[!side];
+	int err = socket_connect(&pair->onward->to);
+	if (err >= 0) {
+		leg->fd = err;
+		leg_born(leg->fd);
+		leg->watch = io_watch_new(pair->relay->loop, leg->fd, on_onward, leg);
+		err = leg->watch ? io_watch_set(leg->watch, IO_WRITABLE) : -E_NO_MEMORY;
+	}
+	if (err < 0)
+		pair_end(pair, err);
 }
 
 /* ---- arrivals ---- */
@@ -355,8 +417,13 @@ static void arrival_complete(struct arrival *arrival)
 	arrival->watch = io_watch_free(arrival->watch); /* one watch a descriptor */
 	pair->legs[ticket->side].fd = arrival->fd;
 	arrival->fd = -1;
+	if (pair->onward)
+		memcpy(pair->onward->preamble, arrival->preamble, RELAY_PREAMBLE);
+	enum relay_side side = ticket->side;
 	arrival_end(arrival);
-	if (pair->legs[!ticket->side].fd >= 0)
+	if (pair->onward)
+		pair_go_on(pair, side);
+	else if (pair->legs[!side].fd >= 0)
 		pair_splice(pair);
 }
 

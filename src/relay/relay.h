@@ -78,6 +78,9 @@ struct relay *relay_free(struct relay *relay);
 /* Expects a leg: once for each side of a pair, in any order, before both have come.  -E_EXISTS: this side or ticket was announced
  * before; -E_FULL: max_pairs; -E_NUMBER: side or expiry; -E_NO_MEMORY. */
 int relay_announce(struct relay *relay, const struct relay_ticket *ticket);
+/* The same for one leg alone: the other one this relay opens itself, to a relay further on, with the same preamble.  `to` is copied. */
+struct socket_address;
+int relay_forward(struct relay *relay, const struct relay_ticket *ticket, const struct socket_address *to);
 /* fd: connected and non-blocking, at the first byte of its preamble.  May call `ended` before it returns. */
 void relay_leg(struct relay *relay, int fd);
 /* At once, whatever its state: its tickets are void, its legs are reset.  An unknown pair is no error. */

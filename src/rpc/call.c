@@ -114,6 +114,7 @@ void rpc_call_unref(struct rpc_call *call)
 		return;
 	grpc_reader_done(&call->reader);
 	mem_free(call->why);
+	mem_free(call->origin);
 	mem_free(call);
 }
 
@@ -461,16 +462,19 @@ int call_from_request(struct rpc_connection *connection, struct h2_stream *strea
 	const struct tls *tls = stream_tls(connection->stream);
 	const struct certificate_info *info = tls ? tls_peer(tls) : NULL;
 	struct str named = h2_head_get(head, "murmesh-peer");
+	int err = origin_read(head, &call->origin);
 	if (info && info->has_identity) {
 		call->peer = info->identity;
 		call->has_peer = true;
 	} else if (connection->trusted_metadata && named.ptr)
 		call->has_peer = identity_parse(named, &call->peer) == 0;
+	call->believed = connection->trusted_metadata;
 	call->stream = stream;
 	call->head = head;
 	h2_stream_set_events(stream, &stream_events, call);
 	rpc_call_ref(call);
-	int err = connection->events->open ? connection->events->open(connection->ctx, call) : -E_UNSUPPORTED;
+	if (err == 0)
+		err = connection->events->open ? connection->events->open(connection->ctx, call) : -E_UNSUPPORTED;
 	if (err < 0)
 		rpc_call_finish(call, err, NULL);
 	call->head = NULL;

@@ -267,6 +267,11 @@ struct stream *rpc_connection_stream(const struct rpc_connection *connection)
 	return connection->stream;
 }
 
+void rpc_connection_allow(struct rpc_connection *connection, uint32_t max_streams)
+{
+	h2_allow(connection->session, max_streams);
+}
+
 void rpc_connection_goaway(struct rpc_connection *connection)
 {
 	h2_goaway(connection->session);

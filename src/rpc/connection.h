@@ -42,8 +42,18 @@ struct rpc_call {
 	int status; /* what the peer's trailers (client) or our finish (server) said, then what `closed` says; 1 = nothing yet */
 	unsigned refs;
 	struct identity peer;
-	bool has_peer, paused, head_sent, finished, end_sent, peer_ended;
+	struct rpc_origin *origin; /* NULL: none */
+	bool has_peer, believed /* the origin */, paused, head_sent, finished, end_sent, peer_ended;
 };
+
+/* ---- origin.c ---- */
+struct origin_text {
+	char peer[IDENTITY_TEXT_SIZE], via[RPC_VIA_MAX * ID_TEXT_SIZE];
+};
+/* NULL when the head names none.  -E_PROTOCOL, -E_ID, -E_LIMIT, -E_CERTIFICATE_IDENTITY, -E_NO_MEMORY. */
+int origin_read(const struct h2_head *head, struct rpc_origin **ret);
+/* What a proxy passes on; the metadata points into text.  Returns their number. */
+size_t origin_write(const struct rpc_call *call, struct origin_text *text, struct rpc_metadata metadata[RPC_METADATA_MAX]);
 
 int call_from_request(struct rpc_connection *connection, struct h2_stream *stream, const struct h2_head *head);
 void call_closed(struct rpc_call *call); /* takes it from its connection, tells the owner, drops the connection's reference */

@@ -82,8 +82,8 @@ int rpc_proxy(struct rpc_call *call, struct rpc_connection *target)
 {
 	static const struct rpc_call_events near_events = { near_message, near_half_closed, near_writable, near_closed };
 	static const struct rpc_call_events far_events = { far_message, NULL, far_writable, far_closed };
-	char peer[IDENTITY_TEXT_SIZE];
-	struct rpc_metadata metadata = { STR("murmesh-peer"), { peer, 0 } };
+	struct rpc_metadata metadata[RPC_METADATA_MAX];
+	struct origin_text text;
 	struct proxy *proxy = mem_alloc(sizeof *proxy);
 	if (!proxy)
 		return -E_NO_MEMORY;
@@ -92,11 +92,8 @@ int rpc_proxy(struct rpc_call *call, struct rpc_connection *target)
 		mem_free(proxy);
 		return -E_UNSUPPORTED;
 	}
-	if (call->has_peer) {
-		identity_format(&call->peer, peer);
-		metadata.value = str_from(peer);
-	}
-	proxy->far = rpc_call_open(target, &proxy->method, &metadata, call->has_peer ? 1 : 0, &far_events, proxy);
+	size_t n = origin_write(call, &text, metadata);
+	proxy->far = rpc_call_open(target, &proxy->method, metadata, n, &far_events, proxy);
 	if (!proxy->far) {
 		mem_free(proxy);
 		return -E_BUSY;

@@ -16,6 +16,8 @@ static int64_t test_now(void)
 static int on_proxy_open(void *ctx, struct rpc_call *call)
 {
 	struct world *world = ctx;
+	if (world->believes && rpc_call_origin(call) && rpc_call_set_origin(call, rpc_call_origin(call)) < 0)
+		return -E_NO_MEMORY;
 	return world->near_target ? rpc_proxy(call, world->near_target) : -E_OFFLINE;
 }
 
@@ -99,6 +101,95 @@ static void test_proxy_unary(void **state)
 	assert_int_equal(rpc_unary(w.client, &longer, &request, 0, world_on_answer, &w), 0);
 	world_run(&w, answered);
 	assert_int_equal(w.answer_err, -E_UNSUPPORTED);
+	world_close(&w);
+}
+
+/* ---- where a call has come from ---- */
+
+static bool origin_over(struct world *world)
+{
+	return world->answers > 0;
+}
+
+static void on_origin_answer(void *ctx, const void *message)
+{
+	(void)message;
+	((struct world *)ctx)->answer_err = 0;
+}
+
+static void on_origin_closed(void *ctx, int err, const char *why)
+{
+	struct world *world = ctx;
+	(void)why;
+	world->answers++;
+	world->answer_err = err;
+	world_check(world);
+}
+
+/* Of one call with that metadata; NULL = left out. */
+static int origin_ask(struct world *w, const char *peer, const char *address, const char *via)
+{
+	static const struct rpc_call_events events = { on_origin_answer, NULL, NULL, on_origin_closed };
+	const char *const values[] = { peer, address, via };
+	const struct str names[] = { STR("murmesh-peer"), STR("murmesh-address"), STR("murmesh-via") };
+	const murmesh_LookupRequest request = { .host = "web01" };
+	struct rpc_metadata metadata[3];
+	size_t n = 0;
+	for (size_t i = 0; i < 3; i++)
+		if (values[i])
+			metadata[n++] = (struct rpc_metadata){ names[i], str_from(values[i]) };
+	w->answers = 0;
+	struct rpc_call *call = rpc_call_open(w->client, &rpc_Resolve_Lookup, metadata, n, &events, w);
+	assert_non_null(call);
+	assert_int_equal(rpc_call_send(call, &request), 0);
+	assert_int_equal(rpc_call_half_close(call), 0);
+	world_run(w, origin_over);
+	return w->answer_err;
+}
+
+#define VIA_ONE "11111111111111111111111111111111"
+#define VIA_TWO "22222222222222222222222222222222"
+
+/* A client may say anything; who does not believe it passes on the certificate that it has shown, and nothing else. */
+static void test_origin(void **state)
+{
+	(void)state;
+	struct world w;
+	char client[IDENTITY_TEXT_SIZE], other[IDENTITY_TEXT_SIZE];
+	struct identity named = client_leaf.identity;
+	named.id.bytes[0] ^= 1;
+	identity_format(&client_leaf.identity, client);
+	identity_format(&named, other);
+	world_open_proxy(&w);
+	assert_int_equal(origin_ask(&w, other, "192.0.2.1", VIA_ONE), 0);
+	assert_string_equal(w.peer, client);
+	assert_false(w.has_origin);
+	w.believes = true;
+	assert_int_equal(origin_ask(&w, other, "192.0.2.1", VIA_ONE "," VIA_TWO), 0);
+	assert_string_equal(w.peer, other);
+	assert_true(w.has_origin);
+	assert_string_equal(w.origin.address, "192.0.2.1");
+	assert_int_equal(w.origin.n_via, 2);
+	assert_int_equal(w.origin.via[0].bytes[0], 0x11);
+	assert_int_equal(w.origin.via[1].bytes[15], 0x22);
+	w.peer[0] = 0;
+	assert_int_equal(origin_ask(&w, NULL, "2001:db8::1", NULL), 0); /* of somebody without a certificate */
+	assert_string_equal(w.peer, "");
+	assert_true(w.has_origin);
+	assert_int_equal(origin_ask(&w, other, NULL, NULL), 0); /* no relay stands between */
+	assert_string_equal(w.peer, client);
+	static const char nine[] =
+	        VIA_ONE "," VIA_ONE "," VIA_ONE "," VIA_ONE "," VIA_ONE "," VIA_ONE "," VIA_ONE "," VIA_ONE "," VIA_ONE;
+	static const char *const rows[][3] = {
+		{ NULL, "<b>", VIA_ONE },
+		{ NULL, "192.0.2.1", "x" },
+		{ NULL, "192.0.2.1", VIA_ONE ",," VIA_TWO },
+		{ NULL, "192.0.2.1", nine },
+		{ "nobody", "192.0.2.1", VIA_ONE },
+		{ NULL, "1111111111111111111111111111111111111111111111111111111111111111", VIA_ONE },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		assert_true(origin_ask(&w, rows[i][0], rows[i][1], rows[i][2]) < 0);
 	world_close(&w);
 }
 
@@ -300,11 +391,8 @@ static void test_faults(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_proxy_unary),
-		cmocka_unit_test(test_proxy_streams),
-		cmocka_unit_test(test_proxy_back_pressure),
-		cmocka_unit_test(test_proxy_ends),
-		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_proxy_unary),         cmocka_unit_test(test_origin),     cmocka_unit_test(test_proxy_streams),
+		cmocka_unit_test(test_proxy_back_pressure), cmocka_unit_test(test_proxy_ends), cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -47,6 +47,8 @@ struct rpc_connection *rpc_connection_free(struct rpc_connection *connection);
 struct rpc_connection *rpc_connection_plain(struct io_loop *loop, int fd, const struct rpc_connection_settings *settings,
                                             const struct rpc_connection_events *events, void *ctx);
 struct stream *rpc_connection_stream(const struct rpc_connection *connection);
+/* From now on the peer may have so many calls open at once. */
+void rpc_connection_allow(struct rpc_connection *connection, uint32_t max_streams);
 void rpc_connection_goaway(struct rpc_connection *connection); /* no new calls; the running ones go on */
 size_t rpc_connection_calls(const struct rpc_connection *connection);
 
@@ -78,6 +80,19 @@ struct str rpc_call_path(const struct rpc_call *call); /* inside `open` only */
 void rpc_call_accept(struct rpc_call *call, const struct rpc_method *method, const struct rpc_call_events *events, void *ctx);
 /* Who calls: from the TLS certificate, or as the link role says; NULL when nobody showed one. */
 const struct identity *rpc_call_peer(const struct rpc_call *call);
+/* Where a call has come from, when relays stand between: as the last of them says.  On a connection with trusted_metadata that was checked by whoever
+ * passed it on; on others it is the owner's to believe or refuse, and rpc_call_peer() is the relay itself. */
+#define RPC_VIA_MAX 8
+struct rpc_origin {
+	struct identity peer;       /* whom they speak for */
+	bool has_peer;              /* else: somebody who has no certificate */
+	char address[64];           /* his, as the first relay saw it; "" = not told */
+	struct id via[RPC_VIA_MAX]; /* relays, the one nearest to him first */
+	size_t n_via;
+};
+const struct rpc_origin *rpc_call_origin(const struct rpc_call *call); /* NULL: it came directly */
+/* Believes it: its peer is who calls, and rpc_proxy() passes it on.  -E_NO_MEMORY. */
+int rpc_call_set_origin(struct rpc_call *call, const struct rpc_origin *origin);
 /* Ends the call: 0 or a negative code with a cause ("" or NULL: none).  What is queued goes first; what the client still says is
  * not heard.  `closed` comes later: err as given here, or -E_CANCELLED when the client did not wait for it. */
 void rpc_call_finish(struct rpc_call *call, int err, const char *why);
@@ -107,7 +122,7 @@ void rpc_call_set_events(struct rpc_call *call, const struct rpc_call_events *ev
 struct rpc_call *rpc_call_ref(struct rpc_call *call);
 void rpc_call_unref(struct rpc_call *call);
 
-/* Passes a call on as it is: `call` (server side, not yet accepted) to a new call on `target` with the peer's identity in its
- * metadata; messages, ends and back-pressure both ways. */
+/* Passes a call on as it is: `call` (server side, not yet accepted) to a new call on `target` with the peer's identity and the
+ * origin in its metadata; messages, ends and back-pressure both ways. */
 int rpc_proxy(struct rpc_call *call, struct rpc_connection *target);
 #endif

@@ -136,6 +136,9 @@ static void lookup(void *ctx, struct rpc_call *call, const void *message)
 	reply = (murmesh_LookupReply)murmesh_LookupReply_init_zero;
 	if (rpc_call_peer(call))
 		identity_format(rpc_call_peer(call), world->peer);
+	world->has_origin = rpc_call_origin(call) != NULL;
+	if (world->has_origin)
+		world->origin = *rpc_call_origin(call);
 	if (str_is(str_from(request->host), "later")) {
 		world->waiting = rpc_call_ref(call);
 		return world_check(world);

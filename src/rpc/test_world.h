@@ -41,6 +41,8 @@ struct world {
 	struct rpc_call *waiting;            /* a unary call that is answered later */
 	struct talk *talk;                   /* the test's own */
 	char peer[IDENTITY_TEXT_SIZE];       /* whom the target saw */
+	struct rpc_origin origin;            /* and where from, if it was told */
+	bool has_origin, believes;           /* believes: the proxy does what the client says of that */
 	unsigned answers;
 	int answer_err;
 	char answer_why[600], answer[64];

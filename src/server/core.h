@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "ca/approvals.h"
+#include "ca/authority.h"
 #include "crypto/certificate.h"
 #include "fleet/query.h"
 #include "io/io.h"
@@ -34,16 +35,22 @@ struct core {
 	struct list hurried;       /* jobs in the database for which people wait */
 	struct list watches;       /* of the fleet and of tasks, by browsers */
 	size_t n_watches;
+	struct list pings;
+	size_t n_pings;
+	uint64_t last_ping;
 	struct list messages; /* that users send at the moment */
 	size_t n_messages;
 	struct list followers;      /* of revocations: link roles */
 	struct list ca_followers;   /* of other intermediates: roles with a certificate of their own */
 	struct core_router *router; /* of messages */
-	struct core_pairs *pairs;   /* NULL until the first */
-	unsigned logins;            /* being checked */
+	struct list receivers;      /* devices that are CORBA clients */
+	unsigned n_submissions;
+	struct core_pairs *pairs; /* NULL until the first */
+	unsigned logins;          /* being checked */
 	int64_t bad_logins_since;
 	unsigned bad_logins, bad_logins_unwritten; /* audit of this minute */
 	struct map *online;                        /* device id -> struct device_link */
+	struct map *relays;                        /* device id -> its name */
 	murmesh_CertificateReply mesh; /* intermediate, root, policy, as ca described them; device_id holds the mesh id */
 	struct core_policy policy;     /* out of it */
 	uint8_t intermediate_hash[HASH_SIZE];
@@ -159,6 +166,7 @@ int core_selection_begin(struct core_request *request, const char *text, enum co
 /* In a job: adds those that are within the user's reach to rows.  -E_NOT_FOUND (a name that nothing has), -E_QUERY with base.why. */
 int core_selection_run(struct store_tx *tx, struct core_request *request, const struct user *user, struct core_rows *rows);
 /* In a job: one that is not retired and within the user's reach.  -E_NOT_FOUND. */
+int core_device_named(struct store_tx *tx, const struct user *user, struct str text, struct device *ret); /* by name or id; -E_AMBIGUOUS too */
 int core_device_get(struct store_tx *tx, const struct user *user, const struct id *id, struct device *ret);
 void core_device_fill(const struct core *core, const struct device *device, murmesh_Device *ret);
 bool core_device_row(const struct core_request *request, size_t *at, void *message);
@@ -177,11 +185,14 @@ struct device_link;
 int core_link_open(void *ctx, struct rpc_call *call);
 /* Sends to a device's link; -E_OFFLINE. */
 int core_link_send(struct core *core, const struct id *device, const murmesh_Frame *frame);
+/* Tells the relays between, if any, that the device's leg will come with that ticket.  -E_OFFLINE. */
+int core_link_forward(struct core *core, const struct id *device, const murmesh_TunnelForward *forward);
+size_t core_link_via(const struct core *core, const struct id *device, struct id ret[RPC_VIA_MAX]); /* relays between, its parent first */
 void core_link_send_all(struct core *core, const murmesh_Frame *frame);
 const struct id *core_link_device(const struct device_link *link);
 bool core_link_online(const struct core *core, const struct id *device);
 struct core_envelopes *core_link_envelopes(const struct core *core, const struct id *device); /* NULL: offline */
-/* Ends its link, if it has one. */
+/* Ends its link and its receiver, if it has one. */
 void core_link_end(struct core *core, const struct id *device, int err, const char *why);
 
 /* ---- core_inventory.c: what a device is made of ---- */
@@ -198,7 +209,7 @@ void core_inventory_frame(struct core *core, struct core_inventories *inventorie
 
 /* ---- core_envelope.c: messages to devices, and what they tell ---- */
 /* Before the filter.  Where its disk does not work there is none: all but messages goes on. */
-void core_router_open(struct core *core);
+void core_router_open(struct core *core, const char *directory);
 void core_router_free(struct core *core);
 struct route *core_route(struct core *core);
 void core_router_sync(struct core *core); /* something was given to the route */
@@ -209,6 +220,15 @@ struct core_envelopes *core_envelopes_end(struct core_envelopes *envelopes); /* 
 void core_envelopes_frame(struct core_envelopes *envelopes, const murmesh_Frame *frame);
 void core_envelopes_send(struct core_envelopes *envelopes); /* there is room */
 void core_router_retire(struct core *core, const struct id *device);
+/* What a device says to the server itself.  0: it is taken; -E_DENIED (it is for somebody else), -E_ENVELOPE_TYPE. */
+int core_envelope_take(const struct id *device, const murmesh_Envelope *envelope);
+
+/* ---- core_orb.c: messages of devices that are CORBA clients ---- */
+int core_orb_submit(void *ctx, struct rpc_call *call);  /* Core.Submit */
+int core_orb_receive(void *ctx, struct rpc_call *call); /* Core.Receive */
+/* Of this device, if it has one: */
+void core_receiver_give(struct core *core, const struct id *device); /* something waits for it */
+void core_receiver_end(struct core *core, const struct id *device, int err, const char *why);
 
 /* ---- core_message.c: the calls of users ---- */
 int core_message_send(void *ctx, struct rpc_call *call);
@@ -255,7 +275,19 @@ void core_copy_split(void *ctx, struct rpc_call *call, const void *request);
 
 /* ---- core_time.c ---- */
 void core_time_sign(struct core *core); /* every minute */
+/* A document for ca to sign. */
+int core_document(const pb_msgdesc_t *type, const void *message, enum authority_purpose purpose, murmesh_SignRequest *ret);
 void core_time_welcome(const struct core *core, murmesh_Welcome *welcome);
+
+/* ---- core_move.c ---- */
+/* An online device is told to link to that parent (host:port; "": where it did before), and to fall back when that does not answer so long. */
+void core_move(struct core *core, const struct device *device, const char *parent, uint32_t fall_back_s);
+
+/* ---- core_ping.c: Ping ---- */
+int core_ping_run(struct store_tx *tx, struct core_request *request);
+void core_ping_done(struct core_request *request);
+void core_ping_answered(struct core *core, const struct id *device, uint64_t number);
+void core_pings_end(struct core *core);
 
 /* ---- core_tunnel.c ---- */
 void core_tunnel_open(void *ctx, struct rpc_call *call, const void *request);
@@ -357,10 +389,17 @@ void core_policy_welcome(const struct core *core, uint64_t version, murmesh_Welc
 int core_policy_follow(void *ctx, struct rpc_call *call);                       /* Core.CaChanges */
 void core_policy_reload(void *ctx, struct rpc_call *call, const void *message); /* Local.ReloadCa */
 
+/* ---- core_relay.c: on the loop ---- */
+int core_relays_open(struct core *core); /* before the database's thread begins */
+void core_relays_free(struct core *core);
+const char *core_relay_name(const struct core *core, const struct id *device); /* its full name; NULL: it is none */
+void core_relay_changed(struct core *core, const struct device *device);       /* as it is now; also when it is as it was */
+
 /* ---- core_revoke.c: what link refuses ---- */
 int core_revoke_follow(void *ctx, struct rpc_call *call); /* Core.Revocations */
 /* On the loop, after certificates of these were revoked: so that link hears of it. */
 void core_revoke_tell(struct core *core);
+void core_relay_tell(struct core *core, const struct id *device, bool relay);
 /* For an agent's link.  In a job: the keys of all users that are revoked and would else be good; on the loop: the next frame of them. */
 int core_revoked_users(struct store_tx *tx, struct core_rows *rows);
 bool core_revoked_frame(const struct core_rows *rows, size_t *at, murmesh_Frame *ret);

@@ -5,11 +5,13 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "ca/join_line.h"
 #include "ca/records.h"
 #include "os/clock.h"
 #include "server/core.h"
 
 #define CHANGES_MAX 10000 /* devices in one order */
+#define FALL_BACK_S 600
 
 /* ---- which devices ---- */
 
@@ -111,12 +113,17 @@ void core_device_fill(const struct core *core, const struct device *device, murm
 	utf8_clean(str_from(device->arch), ret->arch, sizeof ret->arch);
 	utf8_clean(str_from(device->version), ret->version, sizeof ret->version);
 	ret->last_seen = ret->online ? clock_wall_s() : device->last_seen;
-	if (!id_is_zero(&device->parent))
+	const char *relay = core_relay_name(core, &device->parent);
+	if (relay)
+		str_copy(str_from(relay), ret->parent, sizeof ret->parent);
+	else if (!id_is_zero(&device->parent)) /* one that is none any more */
 		id_format(&device->parent, ret->parent);
 	else
 		str_copy(STR("server"), ret->parent, sizeof ret->parent);
 	str_copy(str_from(device->group), ret->group, sizeof ret->group);
 	ret->signs = device->signs;
+	ret->relay = device->relay;
+	str_copy(str_from(device->relay_address), ret->relay_address, sizeof ret->relay_address);
 	while (tags.len && ret->tags_count < sizeof ret->tags / sizeof *ret->tags)
 		str_copy(str_cut(tags, ' ', &tags), ret->tags[ret->tags_count++], sizeof *ret->tags);
 }
@@ -176,21 +183,27 @@ static int only_one(void *ctx, const struct device *device)
 	return err < 0 ? err : rows->n > 1 ? -E_AMBIGUOUS : 0;
 }
 
+int core_device_named(struct store_tx *tx, const struct user *user, struct str text, struct device *ret)
+{
+	struct core_rows found = { 0 };
+	struct walk walk = { user, NULL, &found, 0 };
+	size_t at = 0;
+	int err = fleet_device_find(tx, text, only_one, &walk);
+	if (err == 0 && !core_rows_next(&found, &at, ret, sizeof *ret))
+		err = -E_NOT_FOUND;
+	core_rows_done(&found);
+	return err;
+}
+
 int core_device_named_run(struct store_tx *tx, struct core_request *request)
 {
 	const murmesh_DeviceName *message = request->message;
-	struct core_rows found = { 0 };
 	struct device device;
 	struct user user;
-	struct walk walk = { &user, NULL, &found, 0 };
-	size_t at = 0;
 	int err = core_caller_check(tx, &request->caller, ACCOUNT_LIST, &user);
 	if (err == 0)
-		err = fleet_device_find(tx, str_from(message->selector), only_one, &walk);
-	if (err == 0)
-		err = core_rows_next(&found, &at, &device, sizeof device) ? detail_read(tx, request, &device) : -E_NOT_FOUND;
-	core_rows_done(&found);
-	return err;
+		err = core_device_named(tx, &user, str_from(message->selector), &device);
+	return err < 0 ? err : detail_read(tx, request, &device);
 }
 
 int core_device_run(struct store_tx *tx, struct core_request *request)
@@ -230,16 +243,35 @@ int core_change_begin(struct core_request *request)
 
 static bool labels(const murmesh_DeviceChange *change)
 {
-	return change->name[0] || change->set_group || change->add_tags_count || change->remove_tags_count;
+	return change->name[0] || change->set_group || change->set_relay || change->move || change->add_tags_count ||
+	       change->remove_tags_count;
+}
+
+static int parent_check(const char *text)
+{
+	char host[JOIN_HOST_SIZE];
+	uint16_t number;
+	struct str port, name = str_cut_last(str_from(text), ':', &port);
+	if (str_is(str_from(text), "server"))
+		return 0;
+	return join_host_parse(name, host) < 0 || join_port_parse(port, &number) < 0 ? -E_USAGE : 0;
 }
 
 static int change_check(struct store_tx *tx, struct core_request *request, struct user *ret)
 {
 	const murmesh_DeviceChange *change = request->message;
 	char group[FLEET_GROUP_SIZE];
-	int err = core_caller_check(tx, &request->caller, change->retire ? ACCOUNT_RETIRE : ACCOUNT_LABEL, ret);
+	int err = core_caller_check(tx, &request->caller,
+	                            change->retire || change->set_relay || change->move ? ACCOUNT_RETIRE : ACCOUNT_LABEL, ret);
 	if (err == 0 && change->retire)
 		err = labels(change) ? -E_USAGE : core_caller_proved(&request->caller);
+	if (err == 0 && change->set_relay && !ret->all_groups) { /* it would speak for devices of all */
+		snprintf(request->base.why, sizeof request->base.why,
+		         "a relay speaks for devices of all groups, and your role does not hold in all");
+		return -E_DENIED;
+	}
+	if (err == 0 && change->move && change->parent[0])
+		err = parent_check(change->parent);
 	if (err == 0 && change->set_group)
 		err = fleet_group_parse(str_from(change->group), group);
 	if (err == 0 && change->set_group && !account_reaches(ret, group)) {
@@ -289,6 +321,14 @@ static int labels_run(struct store_tx *tx, const murmesh_DeviceChange *change, s
 	return err < 0 ? err : fleet_device_label(tx, device);
 }
 
+/* It may speak for others from now on, or no more. */
+static int relay_run(struct store_tx *tx, const struct user *user, const murmesh_DeviceChange *change, struct device *device)
+{
+	int err = fleet_device_relay(tx, &device->id, change->relay);
+	device->relay = change->relay;
+	return err < 0 ? err : one_audit(tx, user, change->relay ? "relay enabled" : "relay disabled", device, "");
+}
+
 static int one_change(struct store_tx *tx, struct core_request *request, const struct user *user, struct device *device)
 {
 	const murmesh_DeviceChange *change = request->message;
@@ -297,6 +337,8 @@ static int one_change(struct store_tx *tx, struct core_request *request, const s
 	int err = change->retire ? retire_run(tx, user, device) : 0;
 	if (err == 0 && change->name[0])
 		err = rename_run(tx, user, change->name, device);
+	if (err == 0 && change->set_relay)
+		err = relay_run(tx, user, change, device);
 	if (err == 0 && !change->retire)
 		err = labels_run(tx, change, device);
 	changed.device = *device;
@@ -309,7 +351,7 @@ static int labels_audit(struct store_tx *tx, const struct user *user, const murm
 	char object[256], detail[1024];
 	struct device first;
 	size_t at = 0, len = 0;
-	if (!change->set_group && !change->add_tags_count && !change->remove_tags_count)
+	if (!change->set_group && !change->move && !change->add_tags_count && !change->remove_tags_count)
 		return 0;
 	core_rows_next(devices, &at, &first, sizeof first);
 	if (devices->n == 1)
@@ -318,6 +360,8 @@ static int labels_audit(struct store_tx *tx, const struct user *user, const murm
 		snprintf(object, sizeof object, "%zu devices: %.200s", devices->n, change->selector);
 	if (change->set_group)
 		len += (size_t)snprintf(detail + len, sizeof detail - len, "group \"%s\" ", change->group);
+	if (change->move)
+		len += (size_t)snprintf(detail + len, sizeof detail - len, "parent \"%s\" ", change->parent);
 	for (pb_size_t i = 0; i < change->add_tags_count && len < sizeof detail; i++)
 		len += (size_t)snprintf(detail + len, sizeof detail - len, "+%s ", change->add_tags[i]);
 	for (pb_size_t i = 0; i < change->remove_tags_count && len < sizeof detail; i++)
@@ -372,6 +416,10 @@ void core_change_done(struct core_request *request)
 			core_watch_removed(core, &changed.device);
 		} else
 			core_watch_device(core, &changed.device, changed.before);
+		changed.device.retired |= change->retire;
+		core_relay_changed(core, &changed.device);
+		if (change->move)
+			core_move(core, &changed.device, change->parent, change->fall_back_s ? change->fall_back_s : FALL_BACK_S);
 	}
 	if (change->retire)
 		core_revoke_tell(core);

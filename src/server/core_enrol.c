@@ -111,7 +111,7 @@ static void keep_done(struct core_job *base)
 	static murmesh_CertificateReply reply;
 	struct certificate_job *job = (struct certificate_job *)base;
 	reply = base->core->mesh; /* intermediate, root, policy */
-	if (job->issue.kind != murmesh_CertificateKind_COMPONENT)
+	if (job->issue.kind != murmesh_CertificateKind_COMPONENT && job->issue.kind != murmesh_CertificateKind_RELAY)
 		reply.former_count = 0; /* only who meets them needs them */
 	reply.status = murmesh_CertificateStatus_ISSUED;
 	reply.leaf.size = job->issued.leaf.size;
@@ -200,7 +200,7 @@ static void issue_for(struct certificate_job *job, murmesh_CertificateKind kind,
 	memcpy(job->issue.id, id->bytes, sizeof job->issue.id);
 	str_copy(str_from(common_name), job->issue.common_name, sizeof job->issue.common_name);
 	id_format(id, job->issue.names[0]); /* agents: DNS name = device id, for stock clients */
-	job->issue.names_count = kind == murmesh_CertificateKind_NODE;
+	job->issue.names_count = kind == murmesh_CertificateKind_NODE || kind == murmesh_CertificateKind_RELAY;
 }
 
 static int proof_check(const struct join_key *key, const murmesh_CheckedRequest *request, const char *full_name)
@@ -369,6 +369,8 @@ static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 	int err = device_check(tx, &job->peer.id, &device);
 	if (err == 0 && job->request.expired)
 		err = expired_decide(tx, job, &device);
+	if (err == 0 && job->request.kind == murmesh_CertificateKind_RELAY && !device.relay)
+		err = -E_DENIED;
 	if (err < 0 || job->refused)
 		return err;
 	fleet_full_name(&device, full_name);
@@ -381,7 +383,8 @@ static bool renewal_parse(struct certificate_job *job)
 {
 	return identity_parse(str_from(job->request.peer), &job->peer) == 0 && job->peer.kind == IDENTITY_NODE &&
 	       (job->request.kind == murmesh_CertificateKind_NODE ||
-	        (job->request.kind == murmesh_CertificateKind_MANAGER && !job->request.expired));
+	        ((job->request.kind == murmesh_CertificateKind_MANAGER || job->request.kind == murmesh_CertificateKind_RELAY) &&
+	         !job->request.expired));
 }
 
 void core_enrol_certify(void *ctx, struct rpc_call *call, const void *message)

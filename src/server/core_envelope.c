@@ -88,6 +88,7 @@ static void on_ready(void *ctx, const struct id *destination)
 {
 	struct core_router *router = ctx;
 	core_envelopes_send(core_link_envelopes(router->core, destination));
+	core_receiver_give(router->core, destination);
 }
 
 static void on_delivered(void *ctx, const struct id *destination, const struct id *envelope)
@@ -148,12 +149,12 @@ static int retired_run(struct store_tx *tx, struct store_job *job)
 	return err;
 }
 
-static int route_begin(struct core_router *router)
+static int route_begin(struct core_router *router, const char *directory)
 {
 	static const struct route_events events = { route_giver_tell, on_ready, on_dead, on_delivered, on_damaged };
 	struct route_settings settings = route_settings_server;
 	char path[4096];
-	int err = file_path(path, sizeof path, priv_child_directory(router->core->child), "spool");
+	int err = file_path(path, sizeof path, directory, "spool");
 	if (err == 0)
 		err = spool_disk_open(path, &router->disk);
 	settings.spool.disk = router->disk;
@@ -162,7 +163,7 @@ static int route_begin(struct core_router *router)
 	return err < 0 ? err : route_open(&settings, &events, router, clock_wall_ms(), &router->route);
 }
 
-void core_router_open(struct core *core)
+void core_router_open(struct core *core, const char *directory)
 {
 	struct core_router *router = core->router = mem_alloc(sizeof *router);
 	if (!router)
@@ -170,7 +171,7 @@ void core_router_open(struct core *core)
 	router->core = core;
 	io_task_init(&router->soon, on_soon, router);
 	router->tick = io_timer_new(core->loop, on_tick, router);
-	int err = router->tick ? route_begin(router) : -E_NO_MEMORY;
+	int err = router->tick ? route_begin(router, directory) : -E_NO_MEMORY;
 	if (err < 0) {
 		log_error("messages cannot be kept, and are not taken: %s", err_text(err));
 		return core_router_free(core);
@@ -228,15 +229,23 @@ static void link_failed(void *ctx, int err)
 }
 
 /* A device speaks for itself, and to the server alone: how many messages it has lost. */
+int core_envelope_take(const struct id *device, const murmesh_Envelope *envelope)
+{
+	char text[ID_TEXT_SIZE];
+	if (envelope->which_to != murmesh_Envelope_server_tag)
+		return -E_DENIED;
+	if (!str_is(str_from(envelope->type), ROUTE_GAP_TYPE))
+		return -E_ENVELOPE_TYPE;
+	id_format(device, text);
+	log_limited(LOG_INFO, "device %s has lost messages to the server", text);
+	return 0;
+}
+
+/* Nothing goes on from here. */
 static int link_destination(void *ctx, const murmesh_Envelope *envelope, struct id *ret)
 {
-	const struct core_envelopes *envelopes = ctx;
-	char device[ID_TEXT_SIZE];
 	(void)ret;
-	if (envelope->which_to == murmesh_Envelope_server_tag && str_is(str_from(envelope->type), ROUTE_GAP_TYPE)) {
-		id_format(&envelopes->device, device);
-		log_limited(LOG_INFO, "device %s has lost messages to the server", device);
-	}
+	core_envelope_take(&((const struct core_envelopes *)ctx)->device, envelope);
 	return -E_UNSUPPORTED;
 }
 

@@ -15,6 +15,8 @@ struct device_link {
 	unsigned hellos; /* jobs that still point here */
 	struct core_inventories inventories;
 	struct core_envelopes *envelopes;
+	struct id via[RPC_VIA_MAX]; /* relays between, the device's parent first */
+	size_t n_via;
 	bool registered, continued;
 };
 
@@ -27,7 +29,7 @@ static void link_release(struct device_link *link)
 struct hello_job {
 	struct core_job base;
 	struct device_link *link;
-	struct id id;
+	struct id id, parent;
 	struct device device; /* as it is afterwards */
 	murmesh_Hello hello;
 	uint64_t continuation;
@@ -89,7 +91,9 @@ static int hello_run(struct store_tx *tx, struct core_job *job)
 		err = ca_continuity_next(tx, &hello->id, hello->hello.continuation, &hello->continuation);
 	const struct device_platform platform = { .os = str_from(hello->hello.os),
 		                                  .arch = str_from(hello->hello.arch),
-		                                  .version = str_from(hello->hello.version) };
+		                                  .version = str_from(hello->hello.version),
+		                                  .relay_address = str_from(hello->hello.relay_address),
+		                                  .parent = hello->parent };
 	if (err == 0)
 		err = fleet_device_update(tx, &hello->id, &platform);
 	if (err == 0)
@@ -117,6 +121,7 @@ static int link_register(struct device_link *link)
 		older->envelopes = core_envelopes_end(older->envelopes);
 		rpc_call_finish(older->call, -E_EXISTS, "the device opened a newer link");
 	}
+	core_receiver_end(link->core, &link->device, -E_HAS_AGENT, NULL);
 	int err = map_put(link->core->online, link->device.bytes, sizeof link->device.bytes, link);
 	link->registered = err == 0;
 	return err;
@@ -137,6 +142,8 @@ static void hello_done(struct core_job *job)
 		core_time_welcome(job->core, &frame.body.welcome);
 		str_copy(STR(MURMESH_VERSION), frame.body.welcome.version, sizeof frame.body.welcome.version);
 		frame.body.welcome.server_time = clock_wall_s();
+		frame.body.welcome.has_relay = true;
+		frame.body.welcome.relay.enabled = hello->device.relay;
 		core_policy_welcome(job->core, hello->hello.policy_version, &frame.body.welcome);
 		core_inventory_welcome(&link->inventories, &frame.body.welcome);
 		err = rpc_call_send(link->call, &frame);
@@ -170,6 +177,8 @@ static void on_hello(struct device_link *link, const murmesh_Hello *message)
 	link->hellos++;
 	hello->link = link;
 	hello->id = link->device;
+	if (link->n_via)
+		hello->parent = link->via[0];
 	hello->hello = *message;
 	core_job_submit(&hello->base);
 }
@@ -229,6 +238,9 @@ static void on_message(void *ctx, const void *message)
 		if (link->registered)
 			core_inventory_frame(link->core, &link->inventories, &link->device, frame);
 		break;
+	case murmesh_Frame_pong_tag:
+		core_ping_answered(link->core, &link->device, frame->body.pong.number);
+		break;
 	case murmesh_Frame_continued_tag:
 		on_continued(link, frame->body.continued.continuation);
 		break;
@@ -277,6 +289,10 @@ int core_link_open(void *ctx, struct rpc_call *call)
 	link->core = ctx;
 	link->call = call;
 	link->device = peer->id;
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	link->n_via = origin ? origin->n_via : 0;
+	if (origin)
+		memcpy(link->via, origin->via, sizeof link->via);
 	rpc_call_accept(call, &rpc_MessageRouter_Link, &events, link);
 	return 0;
 }
@@ -303,6 +319,25 @@ int core_link_send(struct core *core, const struct id *device, const murmesh_Fra
 	return link ? rpc_call_send(link->call, frame) : -E_OFFLINE;
 }
 
+size_t core_link_via(const struct core *core, const struct id *device, struct id ret[RPC_VIA_MAX])
+{
+	const struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
+	if (link)
+		memcpy(ret, link->via, sizeof link->via);
+	return link ? link->n_via : 0;
+}
+
+/* From the server down, so that each relay knows before the next. */
+int core_link_forward(struct core *core, const struct id *device, const murmesh_TunnelForward *forward)
+{
+	const struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
+	murmesh_Frame frame = { .which_body = murmesh_Frame_forward_tag, .body.forward = *forward };
+	int err = link ? 0 : -E_OFFLINE;
+	for (size_t i = link ? link->n_via : 0; err == 0 && i > 0; i--)
+		err = core_link_send(core, &link->via[i - 1], &frame);
+	return err;
+}
+
 void core_link_send_all(struct core *core, const murmesh_Frame *frame)
 {
 	const struct device_link *link;
@@ -315,4 +350,5 @@ void core_link_end(struct core *core, const struct id *device, int err, const ch
 	struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
 	if (link)
 		rpc_call_finish(link->call, err, why);
+	core_receiver_end(core, device, err, why);
 }

@@ -1,11 +1,11 @@
-/* What may be called through the link role, and by whom. */
+/* What may be called through the link role, and from the orb role, and by whom. */
 #include "base/err.h"
 #include "server/core.h"
 
 enum {
-	LINK_ITSELF, /* the link role on its own behalf, or for somebody whose request it has checked */
-	NODE_PEER,   /* through link, with a node certificate */
-	USER_PEER,   /* through link, with a user certificate */
+	LINK_ITSELF, /* the role on its own behalf, or for somebody whose request it has checked */
+	NODE_PEER,   /* through it, with a node certificate */
+	USER_PEER,   /* through it, with a user certificate */
 };
 
 #define UNARY(name, access, function)                                                                                              \
@@ -35,6 +35,7 @@ static const struct core_method methods[] = {
 	UNARY(Tunnels_Order, USER_PEER, core_tunnel_order),
 	RUN(Fleet_ListDevices, ListRequest, core_devices_begin, core_devices_run, NULL, core_device_row),
 	RUN(Fleet_GetDevice, DeviceName, NULL, core_device_named_run, core_device_done, NULL),
+	RUN(Fleet_Ping, DeviceName, NULL, core_ping_run, core_ping_done, NULL),
 	RUN(Fleet_ChangeDevices, DeviceChange, core_change_begin, core_change_run, core_change_done, NULL),
 	RUN(Fleet_NewKey, KeyRequest, core_key_begin, core_key_run, NULL, NULL),
 	RUN(Fleet_GetReference, DeviceName, core_reference_begin, core_reference_run, NULL, NULL),
@@ -57,27 +58,31 @@ static bool may_call(unsigned access, const struct identity *peer, const struct 
 	return peer && id_equal(&peer->mesh, mesh) && peer->kind == (access == NODE_PEER ? IDENTITY_NODE : IDENTITY_USER);
 }
 
-int core_network_open(void *ctx, struct rpc_call *call)
+static int open_row(struct core *core, struct rpc_call *call, const struct core_method *rows, size_t n)
 {
-	struct core *core = ctx;
-	const struct core_method *row = core_method_find(methods, sizeof methods / sizeof *methods, rpc_call_path(call));
+	const struct core_method *row = core_method_find(rows, n, rpc_call_path(call));
 	if (!row)
 		return -E_UNSUPPORTED;
 	return may_call(row->service.access, rpc_call_peer(call), &core->mesh_id) ? core_serve(core, call, row, false) : -E_DENIED;
 }
 
-/* The orb role's own, for CORBA clients: it names nobody. */
+int core_network_open(void *ctx, struct rpc_call *call)
+{
+	return open_row(ctx, call, methods, sizeof methods / sizeof *methods);
+}
+
+/* The orb role's own, for CORBA clients. */
 static const struct core_method orb_methods[] = {
 	UNARY(CertificationManager_RequestToken, LINK_ITSELF, core_enrol_token),
 	UNARY(Core_Certify, LINK_ITSELF, core_enrol_certify),
 	UNARY(Core_ComponentCertificate, LINK_ITSELF, core_enrol_component),
 	OPEN(Core_Revocations, LINK_ITSELF, core_revoke_follow),
 	OPEN(Core_CaChanges, LINK_ITSELF, core_policy_follow),
+	OPEN(Core_Submit, NODE_PEER, core_orb_submit),
+	OPEN(Core_Receive, NODE_PEER, core_orb_receive),
 };
 
 int core_orb_open(void *ctx, struct rpc_call *call)
 {
-	const struct core_method *row =
-	        core_method_find(orb_methods, sizeof orb_methods / sizeof *orb_methods, rpc_call_path(call));
-	return row ? core_serve(ctx, call, row, false) : -E_UNSUPPORTED;
+	return open_row(ctx, call, orb_methods, sizeof orb_methods / sizeof *orb_methods);
 }

@@ -1,4 +1,4 @@
-/* Revoked certificates, for the link role: it refuses whoever shows one, and ends who has; those of users for all agents too, which do the same with
+/* Revoked certificates and who is a relay, for the link role: it refuses whoever shows one of the former, and ends who has; those of users for all agents too, which do the same with
  * the legs that they serve, whoever brought these. */
 #include "base/err.h"
 #include "base/mem.h"
@@ -14,10 +14,19 @@ struct follower {
 	size_t sent;
 };
 
-static int hash_add(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
+static int key_add(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
 {
+	murmesh_Revocation row = { 0 };
 	(void)kind;
-	return core_rows_add(ctx, key_hash, HASH_SIZE);
+	memcpy(row.key_hash, key_hash, sizeof row.key_hash);
+	return core_rows_add(ctx, &row, sizeof row);
+}
+
+static int relay_add(void *ctx, const struct device *device)
+{
+	murmesh_Revocation row = { 0 };
+	memcpy(row.relay, device->id.bytes, sizeof row.relay);
+	return core_rows_add(ctx, &row, sizeof row);
 }
 
 static int user_hash_add(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
@@ -43,7 +52,9 @@ bool core_revoked_frame(const struct core_rows *rows, size_t *at, murmesh_Frame 
 
 static int follow_run(struct store_tx *tx, struct core_job *job)
 {
-	return ca_certificate_each_revoked(tx, 0, clock_wall_s(), hash_add, &((struct follower *)job)->rows);
+	struct core_rows *rows = &((struct follower *)job)->rows;
+	int err = ca_certificate_each_revoked(tx, 0, clock_wall_s(), key_add, rows);
+	return err < 0 ? err : fleet_relay_list(tx, relay_add, rows);
 }
 
 static void follower_send(void *ctx)
@@ -52,7 +63,7 @@ static void follower_send(void *ctx)
 	murmesh_Revocation message;
 	size_t at = follower->sent;
 	int err = 0;
-	while (core_rows_next(&follower->rows, &at, message.key_hash, sizeof message.key_hash) &&
+	while (core_rows_next(&follower->rows, &at, &message, sizeof message) &&
 	       (err = rpc_call_send(follower->base.call, &message)) == 0)
 		follower->sent = at;
 	if (err == 0) {
@@ -124,7 +135,7 @@ struct tell_job {
 static int recent_add(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
 {
 	struct tell_job *tell = ctx;
-	int err = hash_add(&tell->rows, kind, key_hash);
+	int err = key_add(&tell->rows, kind, key_hash);
 	return err < 0 ? err : user_hash_add(&tell->users, kind, key_hash);
 }
 
@@ -138,16 +149,26 @@ static void rows_tell(struct core *core, const struct core_rows *rows)
 {
 	LIST_EACH(at, &core->followers) {
 		struct follower *follower = LIST_ENTRY(at, struct follower, node);
-		uint8_t key_hash[HASH_SIZE];
+		murmesh_Revocation row;
 		size_t from = 0;
 		int err = 0;
-		while (err == 0 && core_rows_next(rows, &from, key_hash, sizeof key_hash))
-			err = core_rows_add(&follower->rows, key_hash, HASH_SIZE);
+		while (err == 0 && core_rows_next(rows, &from, &row, sizeof row))
+			err = core_rows_add(&follower->rows, &row, sizeof row);
 		if (err < 0)
 			rpc_call_finish(follower->base.call, err, NULL); /* it follows anew */
 		else
 			follower_send(follower);
 	}
+}
+
+void core_relay_tell(struct core *core, const struct id *device, bool relay)
+{
+	murmesh_Revocation row = { .ended = !relay };
+	struct core_rows rows = { 0 };
+	memcpy(row.relay, device->bytes, sizeof row.relay);
+	if (core_rows_add(&rows, &row, sizeof row) == 0)
+		rows_tell(core, &rows);
+	core_rows_done(&rows);
 }
 
 static void users_tell(struct core *core, const struct core_rows *rows)

@@ -25,15 +25,22 @@ static void on_signed(void *ctx, int err, const char *why, const void *response)
 	memcpy(core->time.signature.bytes, document->signature.bytes, document->signature.size);
 }
 
+int core_document(const pb_msgdesc_t *type, const void *message, enum authority_purpose purpose, murmesh_SignRequest *ret)
+{
+	pb_ostream_t out = pb_ostream_from_buffer(ret->document.bytes, sizeof ret->document.bytes);
+	if (!pb_encode(&out, type, message))
+		return -E_INTERNAL;
+	ret->purpose = purpose;
+	ret->document.size = (pb_size_t)out.bytes_written;
+	return 0;
+}
+
 void core_time_sign(struct core *core)
 {
 	static murmesh_SignRequest request;
 	murmesh_Time time = { .seconds = clock_wall_s() };
 	memcpy(time.mesh, core->mesh_id.bytes, sizeof time.mesh);
-	pb_ostream_t out = pb_ostream_from_buffer(request.document.bytes, sizeof request.document.bytes);
-	request.purpose = AUTHORITY_TIME;
-	int err = core->ca && pb_encode(&out, murmesh_Time_fields, &time) ? 0 : -E_BUSY;
-	request.document.size = (pb_size_t)out.bytes_written;
+	int err = core->ca ? core_document(murmesh_Time_fields, &time, AUTHORITY_TIME, &request) : -E_BUSY;
 	if (err == 0)
 		err = rpc_unary(core->ca, &rpc_Ca_Sign, &request, 10000, on_signed, core);
 	if (err < 0)

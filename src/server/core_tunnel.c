@@ -1,6 +1,4 @@
 /* Tunnels and run orders: who may, the signatures that agents ask for, and the tickets that bring two legs together. */
-#include <pb_encode.h>
-
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -13,16 +11,6 @@
 #define ORDER_S     120
 #define ORDER_TWO_S 3600 /* of an order that another approver has to see first */
 #define TICKET_S    30
-
-static int document_make(const pb_msgdesc_t *type, const void *message, enum authority_purpose purpose, murmesh_SignRequest *ret)
-{
-	pb_ostream_t out = pb_ostream_from_buffer(ret->document.bytes, sizeof ret->document.bytes);
-	if (!pb_encode(&out, type, message))
-		return -E_INTERNAL;
-	ret->purpose = purpose;
-	ret->document.size = (pb_size_t)out.bytes_written;
-	return 0;
-}
 
 /* ---- Open: check (job), sign (ca), announce (relay), offer (device), answer ---- */
 
@@ -72,7 +60,12 @@ static void on_announced(void *ctx, int err, const char *why, const void *respon
 	memcpy(frame.body.offer.pair, tunnel->reply.pair, sizeof frame.body.offer.pair);
 	memcpy(frame.body.offer.ticket, tunnel->agent_ticket, sizeof frame.body.offer.ticket);
 	frame.body.offer.relays_count = 1; /* "": the server's own address */
-	err = core_link_send(tunnel->base.core, &tunnel->device, &frame);
+	murmesh_TunnelForward forward = { .lifetime_s = TICKET_S };
+	memcpy(forward.pair, tunnel->reply.pair, sizeof forward.pair);
+	hash_sha256(tunnel->agent_ticket, sizeof tunnel->agent_ticket, forward.agent_hash);
+	err = core_link_forward(tunnel->base.core, &tunnel->device, &forward);
+	if (err == 0)
+		err = core_link_send(tunnel->base.core, &tunnel->device, &frame);
 	if (err < 0)
 		return core_job_fail(&tunnel->base, err == -E_CLOSED ? -E_OFFLINE : err, NULL);
 	tunnel->reply.relays_count = 1;
@@ -115,7 +108,7 @@ static void tunnel_done(struct core_job *job)
 	random_bytes(grant.serial, sizeof grant.serial);
 	grant.targets_count = tunnel->request.targets_count;
 	memcpy(grant.targets, tunnel->request.targets, sizeof grant.targets);
-	int err = document_make(murmesh_Grant_fields, &grant, AUTHORITY_GRANT, &sign);
+	int err = core_document(murmesh_Grant_fields, &grant, AUTHORITY_GRANT, &sign);
 	if (err == 0)
 		err = job->core->ca ? rpc_unary(job->core->ca, &rpc_Ca_Sign, &sign, 5000, on_grant_signed, tunnel) : -E_BUSY;
 	if (err < 0)
@@ -208,7 +201,7 @@ static void order_done(struct core_job *job)
 	document.argv_count = order->request.argv_count;
 	memcpy(document.argv, order->request.argv, sizeof document.argv);
 	memcpy(document.digest, order->request.digest, sizeof document.digest);
-	int err = document_make(murmesh_Order_fields, &document, AUTHORITY_ORDER, &sign);
+	int err = core_document(murmesh_Order_fields, &document, AUTHORITY_ORDER, &sign);
 	if (err == 0)
 		err = job->core->ca ? rpc_unary(job->core->ca, &rpc_Ca_Sign, &sign, 5000, on_order_signed, order) : -E_BUSY;
 	if (err < 0)

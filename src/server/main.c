@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "ca/succession.h"
 #include "conf/conf.h"
+#include "gateway/gateway.h"
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/host.h"
@@ -19,12 +20,12 @@
 #include "server/server.h"
 
 static const struct priv_role roles[] = {
-	{ "front", server_front_main, PRIV_ALLOW_ACCEPT, NULL, false },
-	{ "link", server_link_main, 0, NULL, false },
+	{ "front", gateway_front_main, PRIV_ALLOW_ACCEPT, NULL, false },
+	{ "link", gateway_link_main, 0, NULL, false },
 	{ "core", server_core_main, PRIV_ALLOW_ACCEPT | PRIV_ALLOW_FILES | PRIV_ALLOW_THREAD, "db", false },
 	{ "ca", server_ca_main, 0, "ca", false },
 	{ "hash", server_hash_main, PRIV_ALLOW_THREAD, NULL, false },
-	{ "relay", server_relay_main, PRIV_ALLOW_SPLICE, NULL, false },
+	{ "relay", gateway_relay_main, PRIV_ALLOW_SPLICE, NULL, false },
 	{ "collect", server_collect_main, 0, NULL, false },
 	{ "viz", server_viz_main, 0, NULL, false },
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
@@ -117,17 +118,6 @@ static int options_parse(int argc, char **argv, struct options *options)
 			return -E_USAGE;
 		}
 	return options->directory && optind == argc ? 0 : -E_USAGE;
-}
-
-static int listen_on(uint16_t port, uint16_t *ret_port)
-{
-	struct socket_address address;
-	int fd = socket_address_parse(STR("::"), port, &address) == 0 ? socket_listen(&address) : -1;
-	if (fd < 0 && socket_address_parse(STR("0.0.0.0"), port, &address) == 0)
-		fd = socket_listen(&address); /* a machine without IPv6 */
-	if (fd >= 0 && socket_local(fd, &address) == 0)
-		*ret_port = socket_address_port(&address);
-	return fd;
 }
 
 /* Root's socket is for group murmesh too, an ordinary user's for that user alone. */
@@ -230,7 +220,7 @@ static int listen_orb(const struct server *server, const char *key, uint16_t usu
 		return 0;
 	if (server->options.port == 0 || (server->any_port && !configured))
 		port = 0;
-	ret->fd = listen_on(port, &ret->port);
+	ret->fd = socket_listen_port(port, &ret->port);
 	snprintf(what, sizeof what, "%s %u cannot be opened", key, port);
 	if (ret->fd < 0 && configured)
 		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);
@@ -262,7 +252,7 @@ static int prepare(struct server *server)
 	char what[64];
 	snprintf(what, sizeof what, "the server's port %u cannot be opened", port);
 	server->any_port = port == 0;
-	server->front = listen_on(port, &server->port);
+	server->front = socket_listen_port(port, &server->port);
 	if (server->front < 0)
 		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);
 	code = prepare_orb(server);

@@ -3,9 +3,9 @@
 #define SERVER_ORB_H
 #include "base/list.h"
 #include "crypto/certificate.h"
+#include "gateway/component.h"
 #include "orb/giop.h"
 #include "orb/ior.h"
-#include "server/component.h"
 
 struct io_loop;
 struct link_revoked;
@@ -25,8 +25,35 @@ struct orb_role {
 	struct sources *sources;
 	struct list connections; /* the oldest first */
 	size_t n_connections, n_strangers;
+	unsigned n_submissions;
 	struct buf reference; /* the line that IORPort gives out */
 };
+
+/* ---- orb_router.c: messages of a device ---- */
+enum orb_mail_state {
+	ORB_MAIL_IDLE,
+	ORB_MAIL_POLLED,     /* `request` waits for envelopes */
+	ORB_MAIL_MEETING,    /* `request` waits for its receiver to be found */
+	ORB_MAIL_SUBSCRIBED, /* until the connection ends */
+};
+struct orb_mail {
+	enum orb_mail_state state;
+	struct rpc_call *call;         /* Core.Receive; NULL: not begun, or ended */
+	struct giop_request *request;  /* owned until it is answered */
+	struct buf envelope;           /* that core is giving */
+	struct buf polled;             /* those of this poll, each behind its length (32 bits) */
+	uint32_t n_polled, most;       /* most: of this poll */
+	murmesh_Wanted wanted;         /* kept: what the client has been given since core was told of it last */
+	uint8_t receiver[IOR_KEY_MAX]; /* its key */
+	size_t receiver_len;
+	uint64_t answer_by_ms; /* when the client has to have answered a call of ours; 0 = there is none */
+};
+struct orb_connection;
+void orb_mail_init(struct orb_mail *mail);
+void orb_mail_end(struct orb_connection *connection); /* after its giop */
+void orb_submit(struct giop_request *request, struct cdr_reader *r);
+void orb_poll(struct giop_request *request, struct cdr_reader *r);
+void orb_subscribe(struct giop_request *request, struct cdr_reader *r);
 
 /* ---- orb_connection.c ---- */
 struct orb_connection {
@@ -39,8 +66,10 @@ struct orb_connection {
 	uint64_t until_ms;                   /* it has to be gone by then; 0 = it may stay */
 	uint64_t stuck_ms;                   /* since then it sends one message, or takes nothing of what is for it; 0 = neither */
 	uint64_t n_messages;                 /* that had come when this was looked at last */
+	struct orb_mail mail;
 };
 void orb_connection_add(struct orb_role *role, int fd, struct tls_context *tls); /* NULL: in clear; takes fd */
+void orb_connection_update(struct orb_connection *connection);                   /* after anything happened: may free it */
 void orb_connections_sweep(void *role);
 void orb_connections_revoke(void *role, const uint8_t key_hash[HASH_SIZE]);
 void orb_connections_free(struct orb_role *role);
@@ -49,6 +78,8 @@ void orb_connections_free(struct orb_role *role);
 enum { ORB_TRUSTED = 1 }; /* access of those with a certificate of the mesh */
 #define ORB_OBJECTS 2
 extern const struct giop_object orb_objects[ORB_OBJECTS];
+/* Answers; why: NULL or "" where the error's own text says it. */
+void orb_refuse(struct giop_request *request, int err, const char *why);
 
 /* ---- orb_reference.c ---- */
 /* The server's own object reference, out of the settings that the monitor hands out.  -E_NO_ORB: no port is open for it. */

@@ -3,11 +3,11 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "gateway/link_revoked.h"
 #include "io/io.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/sources.h"
-#include "server/link_revoked.h"
 #include "server/orb.h"
 #include "stream/stream.h"
 
@@ -28,7 +28,8 @@ static void connection_free(struct orb_connection *connection)
 	role->n_connections--;
 	role->n_strangers -= connection->giop && !connection->peer;
 	sources_release(role->sources, connection->source);
-	giop_free(connection->giop);
+	connection->giop = giop_free(connection->giop);
+	orb_mail_end(connection);
 	stream_free(connection->stream);
 	mem_free(connection);
 	if (!role->n_connections)
@@ -55,8 +56,7 @@ static int output_write(struct orb_connection *connection, bool *ret_some)
 	return giop_error(connection->giop);
 }
 
-/* After anything happened: may free it. */
-static void connection_update(struct orb_connection *connection)
+void orb_connection_update(struct orb_connection *connection)
 {
 	struct giop *giop = connection->giop;
 	uint64_t now = io_loop_now_ms(connection->role->loop);
@@ -76,7 +76,7 @@ static void connection_update(struct orb_connection *connection)
 
 static void on_wake(void *ctx)
 {
-	connection_update(ctx);
+	orb_connection_update(ctx);
 }
 
 static void on_readable(void *ctx)
@@ -93,12 +93,12 @@ static void on_readable(void *ctx)
 		if (n < READ_SIZE)
 			break; /* stream_want() tells when there is more */
 	}
-	connection_update(connection);
+	orb_connection_update(connection);
 }
 
 static void on_writable(void *ctx)
 {
-	connection_update(ctx);
+	orb_connection_update(ctx);
 }
 
 static void on_failed(void *ctx, int err)
@@ -163,6 +163,7 @@ void orb_connection_add(struct orb_role *role, int fd, struct tls_context *tls)
 		return;
 	}
 	*connection = (struct orb_connection){ .role = role, .stream = stream, .source = source };
+	orb_mail_init(&connection->mail);
 	list_append(&role->connections, &connection->node);
 	if (role->n_connections++ == 0)
 		io_timer_start(role->sweep, SWEEP_MS, SWEEP_MS);
@@ -175,6 +176,7 @@ void orb_connections_sweep(void *ctx)
 	LIST_EACH(at, &role->connections) {
 		struct orb_connection *connection = LIST_ENTRY(at, struct orb_connection, node);
 		if ((connection->until_ms && connection->until_ms <= now) ||
+		    (connection->mail.answer_by_ms && connection->mail.answer_by_ms <= now) ||
 		    (connection->stuck_ms && connection->stuck_ms + STUCK_MS <= now))
 			connection_free(connection);
 	}

@@ -2,10 +2,10 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "gateway/certify.h"
 #include "os/log.h"
 #include "os/socket.h"
 #include "rpc/rpc.h"
-#include "server/certify.h"
 #include "server/orb.h"
 #include "stream/stream.h"
 
@@ -14,7 +14,7 @@
 
 /* ---- answers ---- */
 
-static void refuse(struct giop_request *request, int err, const char *why)
+void orb_refuse(struct giop_request *request, int err, const char *why)
 {
 	if (err == -E_BUSY || err == -E_CLOSED)
 		return giop_raise(request, GIOP_TRANSIENT);
@@ -41,7 +41,7 @@ static void call(struct giop_request *request, const struct rpc_method *method, 
 	if (err == 0)
 		err = rpc_unary(core, method, message, CALL_TIMEOUT_MS, done, request);
 	if (err < 0)
-		refuse(request, err, NULL);
+		orb_refuse(request, err, NULL);
 }
 
 #define PUT_BYTES(w, field) cdr_put_sequence(w, (struct str){ (const char *)(field).bytes, (field).size })
@@ -101,7 +101,7 @@ static void token_done(void *ctx, int err, const char *why, const void *response
 	struct giop_request *request = ctx;
 	const murmesh_Token *token = response;
 	if (err < 0)
-		return refuse(request, err, why);
+		return orb_refuse(request, err, why);
 	struct cdr_writer *w = giop_reply(request);
 	PUT_FIXED(w, token->enrolment);
 	cdr_put_u32(w, token->number);
@@ -124,7 +124,7 @@ static void certificate_done(void *ctx, int err, const char *why, const void *re
 	struct giop_request *request = ctx;
 	const murmesh_CertificateReply *reply = response;
 	if (err < 0)
-		return refuse(request, err, why);
+		return orb_refuse(request, err, why);
 	struct cdr_writer *w = giop_reply(request);
 	cdr_put_u32(w, reply->status == murmesh_CertificateStatus_PENDING);
 	PUT_BYTES(w, reply->leaf);
@@ -164,7 +164,7 @@ static void request_certificate(struct giop_request *request, struct cdr_reader 
 		return;
 	int err = certify_csr(csr, len, checked);
 	if (err < 0)
-		return refuse(request, err, NULL);
+		return orb_refuse(request, err, NULL);
 	call(request, &rpc_Core_Certify, checked, certificate_done);
 }
 
@@ -196,7 +196,7 @@ static void renew_certificate(struct giop_request *request, struct cdr_reader *r
 	if (err == 0)
 		err = certify_csr(renewal.csr.bytes, renewal.csr.size, checked);
 	if (err < 0)
-		return refuse(request, err, NULL);
+		return orb_refuse(request, err, NULL);
 	call(request, &rpc_Core_Certify, checked, certificate_done);
 }
 
@@ -248,21 +248,15 @@ static void reaches(struct giop_request *request, struct cdr_reader *r)
 		reached(request, -E_UNSUPPORTED, NULL);
 }
 
-/* Until the store of envelopes is there. */
-static void not_yet(struct giop_request *request, struct cdr_reader *r)
-{
-	(void)r;
-	giop_raise(request, GIOP_NO_IMPLEMENT);
-}
-
 static const struct giop_operation manager[] = {
 	{ "request_token", request_token },
 	{ "request_certificate", request_certificate },
 	{ "renew_certificate", renew_certificate },
 };
 static const struct giop_operation router[] = {
-	{ "_get_version", get_version }, { "_get_mesh", get_mesh }, { "echo", echo },         { "reaches", reaches },
-	{ "submit", not_yet },           { "poll", not_yet },       { "subscribe", not_yet },
+	{ "_get_version", get_version }, { "_get_mesh", get_mesh }, { "echo", echo },
+	{ "reaches", reaches },          { "submit", orb_submit },  { "poll", orb_poll },
+	{ "subscribe", orb_subscribe },
 };
 const struct giop_object orb_objects[ORB_OBJECTS] = {
 	{ "CertificationManager", "IDL:murmesh/CertificationManager:1.0", 0, manager, sizeof manager / sizeof *manager },

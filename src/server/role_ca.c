@@ -54,7 +54,7 @@ static int issue(const struct ca_role *role, const murmesh_IssueRequest *request
 		                           .n_names = request->names_count,
 		                           .not_before = request->not_before,
 		                           .not_after = request->not_after };
-	if (request->kind > murmesh_CertificateKind_COMPONENT || !utf8_valid(order.common_name))
+	if (request->kind > murmesh_CertificateKind_RELAY || !utf8_valid(order.common_name))
 		return -E_MESSAGE;
 	memcpy(order.identity.id.bytes, request->id, sizeof request->id);
 	int err = authority_issue(role->authority, &order, request->key.bytes, request->key.size, &leaf);

@@ -321,7 +321,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings serve = { .server = true,
 		                                              .trusted_metadata = true,
 		                                              .max_streams = DEVICES_MAX };
-	static const struct rpc_connection_settings orb = { .server = true, .max_streams = 4096 };
+	static const struct rpc_connection_settings orb = { .server = true, .trusted_metadata = true, .max_streams = 4096 };
 	static const struct rpc_connection_settings call = { .server = false };
 	struct core *core = ctx;
 	struct str what = str_from(name);
@@ -432,7 +432,10 @@ static int start_inside(void *ctx)
 	int err = open_database(core);
 	if (err < 0)
 		return err;
-	core_router_open(core);
+	err = core_relays_open(core);
+	if (err < 0)
+		return err;
+	core_router_open(core, priv_child_directory(core->child));
 	return store_start_worker(core->store, core->loop);
 }
 
@@ -457,8 +460,10 @@ int server_core_main(struct priv_child *child)
 	list_init(&core.locals);
 	list_init(&core.watches);
 	list_init(&core.messages);
+	list_init(&core.pings);
 	list_init(&core.followers);
 	list_init(&core.ca_followers);
+	list_init(&core.receivers);
 	random_bytes(seed, sizeof seed);
 	core.online = map_new(seed, DEVICES_MAX);
 	settings_read(&core);
@@ -477,6 +482,7 @@ int server_core_main(struct priv_child *child)
 	int code = priv_child_run(child);
 	io_timer_free(core.housekeeping);
 	io_timer_free(core.minute);
+	core_pings_end(&core);
 	LIST_EACH(at, &core.locals)
 		on_local_closed(LIST_ENTRY(at, struct local, node), 0);
 	connection_drop(&core.web);
@@ -493,6 +499,7 @@ int server_core_main(struct priv_child *child)
 	io_timer_free(core.local_retry);
 	fd_close(core.local_fd);
 	map_free(core.online);
+	core_relays_free(&core);
 	mem_free(core.pairs);
 	return code;
 }

@@ -3,13 +3,13 @@
 #include <errno.h>
 
 #include "base/err.h"
+#include "gateway/link_revoked.h"
 #include "io/io.h"
 #include "os/fd.h"
 #include "os/random.h"
 #include "os/socket.h"
 #include "os/sources.h"
 #include "rpc/rpc.h"
-#include "server/link_revoked.h"
 #include "server/orb.h"
 #include "server/server.h"
 #include "services.h"
@@ -130,6 +130,7 @@ static int reference_make(struct orb_role *role)
 
 static int role_init(struct orb_role *role)
 {
+	static const struct link_revoked_events revoked_events = { orb_connections_revoke, NULL };
 	/* CORBA clients offer nothing by ALPN; who offers what is not this is refused here.  What offers h2 front passes to link. */
 	static const char *const alpn[] = { "giop", NULL };
 	static const struct tls_settings how = { .verify = TLS_VERIFY_OPTIONAL,
@@ -139,9 +140,9 @@ static int role_init(struct orb_role *role)
 	uint8_t seed[16];
 	list_init(&role->connections);
 	random_bytes(seed, sizeof seed);
-	role->component = component_new(role->loop, &role->core, &how, on_renewed, role);
+	role->component = component_new(role->loop, &role->core, false, &how, on_renewed, role);
 	role->sweep = io_timer_new(role->loop, orb_connections_sweep, role);
-	role->revoked = link_revoked_new(role->loop, &role->core, orb_connections_revoke, role);
+	role->revoked = link_revoked_new(role->loop, &role->core, &revoked_events, role);
 	role->sources = sources_new(seed, SOURCES_MAX, (struct sources_limits){ .each = EACH_MAX, .loopback = LOOPBACK_MAX });
 	bool whole = role->component && role->sweep && role->revoked && role->sources;
 	return whole && reference_make(role) == 0 ? 0 : -E_NO_MEMORY;

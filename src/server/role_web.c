@@ -3,10 +3,10 @@
 #include <errno.h>
 
 #include "crypto/tls.h"
+#include "gateway/component.h"
 #include "io/io.h"
 #include "os/fd.h"
 #include "rpc/rpc.h"
-#include "server/component.h"
 #include "server/server.h"
 #include "services.h"
 #include "web/web.h"
@@ -124,7 +124,7 @@ int server_web_main(struct priv_child *child)
 	tls_warm_up();
 	fd_limit_raise();
 	role.web = web_make(&role);
-	role.component = component_new(role.loop, &role.core, &how, on_renewed, &role);
+	role.component = component_new(role.loop, &role.core, false, &how, on_renewed, &role);
 	if (!role.web || !role.component)
 		return 75;
 	priv_child_listen(child, &events, &role);

@@ -11,12 +11,9 @@
  * ior_port, tls_port, iiop_port  of CORBA (orb); 0 = not open
  * owner        uid of the directory's owner: may use core.sock beside root and group murmesh */
 
-int server_front_main(struct priv_child *child);
-int server_link_main(struct priv_child *child);
 int server_core_main(struct priv_child *child);
 int server_ca_main(struct priv_child *child);
 int server_hash_main(struct priv_child *child);
-int server_relay_main(struct priv_child *child);
 int server_web_main(struct priv_child *child);
 int server_collect_main(struct priv_child *child);
 int server_viz_main(struct priv_child *child);

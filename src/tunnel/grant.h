@@ -6,6 +6,7 @@
 #include "crypto/certificate.h"
 #include "enrol.pb.h"
 #include "fleet.pb.h"
+#include "router.pb.h"
 
 struct trust; /* what this machine knows of its mesh */
 
@@ -33,6 +34,9 @@ int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 
 /* The time that a server of this mesh signed, in seconds since 1970.  -E_SIGNATURE, -E_MESSAGE, -E_CERTIFICATE_FOREIGN. */
 int time_check(const struct trust *trust, const murmesh_SignedTime *time, int64_t *ret);
+
+/* An order for this device to link to another parent.  -E_SIGNATURE, -E_MESSAGE, -E_CERTIFICATE_FOREIGN. */
+int move_check(const struct trust *trust, const murmesh_SignedDocument *signed_move, murmesh_Move *ret);
 
 /* "host:port" with [v6] in brackets; "" as host for the device itself.  Returns 0 or -E_TOO_LONG. */
 int target_format(struct str host, uint16_t port, char *out, size_t size);

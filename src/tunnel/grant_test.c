@@ -640,6 +640,36 @@ static void test_signed_orders(void **state)
 	trust_free(trust);
 }
 
+/* ---- another parent ---- */
+
+static int move_result(const struct key *key, struct str context, const murmesh_Move *move)
+{
+	static murmesh_SignedDocument document;
+	murmesh_Move got;
+	test_sign(key, context, murmesh_Move_fields, move, &document);
+	int err = move_check(ours->trust, &document, &got);
+	if (err == 0)
+		assert_string_equal(got.parent, move->parent);
+	return err;
+}
+
+static void test_moves(void **state)
+{
+	murmesh_Move move = { .created_ms = 5, .parent = "relay:8443" };
+	(void)state;
+	memcpy(move.mesh, ours->mesh.id.bytes, sizeof move.mesh);
+	memcpy(move.device, ours->device.identity.id.bytes, sizeof move.device);
+	assert_int_equal(move_result(ours->grant_key, CONTEXT_MOVE, &move), 0);
+	assert_int_equal(move_result(ours->grant_key, CONTEXT_ORDER, &move), -E_SIGNATURE);
+	assert_int_equal(move_result(other->grant_key, CONTEXT_MOVE, &move), -E_SIGNATURE);
+	assert_int_equal(move_result(ours->mesh.intermediate_key, CONTEXT_MOVE, &move), -E_SIGNATURE);
+	move.device[0] ^= 1;
+	assert_int_equal(move_result(ours->grant_key, CONTEXT_MOVE, &move), -E_CERTIFICATE_FOREIGN);
+	move.device[0] ^= 1;
+	move.mesh[15] ^= 1;
+	assert_int_equal(move_result(ours->grant_key, CONTEXT_MOVE, &move), -E_CERTIFICATE_FOREIGN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -657,6 +687,7 @@ int main(void)
 		cmocka_unit_test(test_order_lists),
 		cmocka_unit_test(test_order_signature),
 		cmocka_unit_test(test_terminal_orders),
+		cmocka_unit_test(test_moves),
 		cmocka_unit_test_setup_teardown(test_signed_policies, people_set_up, people_tear_down),
 		cmocka_unit_test_setup_teardown(test_signed_grants, people_set_up, people_tear_down),
 		cmocka_unit_test_setup_teardown(test_removed_approver, people_set_up, people_tear_down),

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness import Mesh, until
 from wire import Key, Peer, User, enrol, fleet, refusal, server_root
 
-STRANGERS_MAX, CALLS_MAX = 500, 4  # src/server/role_link.c
+STRANGERS_MAX, CALLS_MAX = 500, 4  # src/gateway/role_link.c
 LOGINS_MAX = 4  # src/server/link_login.c: of one address
 
 

@@ -14,6 +14,7 @@
 #include <omniORB4/BiDirPolicy.h>
 #include <omniORB4/sslContext.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "router.hh"
 
@@ -38,11 +39,16 @@ static murmesh::Bytes from_file(const char *path)
 	return bytes;
 }
 
+static void hex_print(const murmesh::Bytes &bytes)
+{
+	for (CORBA::ULong i = 0; i < bytes.length(); i++)
+		printf("%02x", bytes[i]);
+}
+
 static void hex_line(const char *name, const murmesh::Bytes &bytes)
 {
 	printf("%s ", name);
-	for (CORBA::ULong i = 0; i < bytes.length(); i++)
-		printf("%02x", bytes[i]);
+	hex_print(bytes);
 	printf("\n");
 }
 
@@ -85,12 +91,38 @@ class Echo : public POA_murmesh::Router {
 	void subscribe(murmesh::Receiver_ptr) { throw CORBA::NO_IMPLEMENT(); }
 };
 
+static void envelope_print(const murmesh::Envelope &envelope)
+{
+	printf("envelope ");
+	hex_print(envelope.id);
+	printf(" %s %s %s %d %u ", (const char *)envelope.sender, (const char *)envelope.destination, (const char *)envelope.type,
+	       envelope.priority, envelope.lifetime);
+	hex_print(envelope.body);
+	printf("\n");
+	fflush(stdout);
+}
+
+// Takes envelopes, and then does something else.
 class Called : public POA_murmesh::Receiver {
-	void take(const murmesh::Envelope &) {}
+public:
+	Called(const string &after) : after(after) {}
+
+private:
+	string after;
+	void take(const murmesh::Envelope &arrived)
+	{
+		envelope_print(arrived);
+		if (after == "dies")
+			_exit(9);
+		if (after == "throws")
+			throw CORBA::NO_RESOURCES();
+		while (after == "sleeps")
+			sleep(1000);
+	}
 };
 
 // Its object may be called over connections that it has made itself.
-static murmesh::Receiver_ptr receiver_make(CORBA::ORB_ptr orb, bool gone)
+static murmesh::Receiver_ptr receiver_make(CORBA::ORB_ptr orb, bool gone, const string &after = "")
 {
 	CORBA::Object_var root_object = orb->resolve_initial_references("RootPOA");
 	PortableServer::POA_var root = PortableServer::POA::_narrow(root_object);
@@ -101,7 +133,7 @@ static murmesh::Receiver_ptr receiver_make(CORBA::ORB_ptr orb, bool gone)
 	policies[0] = orb->create_policy(BiDirPolicy::BIDIRECTIONAL_POLICY_TYPE, value);
 	PortableServer::POAManager_var manager = root->the_POAManager();
 	PortableServer::POA_var poa = root->create_POA("both", manager, policies);
-	PortableServer::Servant_var<Called> servant = new Called;
+	PortableServer::Servant_var<Called> servant = new Called(after);
 	PortableServer::ObjectId_var id = poa->activate_object(servant);
 	manager->activate();
 	CORBA::Object_var object = poa->id_to_reference(id);
@@ -109,6 +141,46 @@ static murmesh::Receiver_ptr receiver_make(CORBA::ORB_ptr orb, bool gone)
 	if (gone)
 		poa->deactivate_object(id);
 	return receiver;
+}
+
+static CORBA::ULong poll(murmesh::Router_ptr router, const char *most)
+{
+	murmesh::Envelopes_var got = router->poll((CORBA::ULong)std::stol(most));
+	printf("polled %u\n", got->length());
+	for (CORBA::ULong i = 0; i < got->length(); i++)
+		envelope_print(got[i]);
+	return got->length();
+}
+
+// Whether or not the subscription holds, it does afterwards, or soon.
+static void again(murmesh::Router_ptr router, murmesh::Receiver_ptr receiver)
+{
+	try {
+		router->subscribe(receiver);
+	} catch (const murmesh::Refused &refused) {
+		if (refused.error != 1705)
+			throw;
+	} catch (const CORBA::SystemException &) {
+	}
+}
+
+// Id, destination, type, priority, lifetime, length of its body; then all is still well.
+static void submit(murmesh::Router_ptr router, char **words)
+{
+	murmesh::Envelope envelope;
+	envelope.id = from_hex(words[0]);
+	envelope.sender = (const char *)"server";
+	envelope.destination = (const char *)words[1];
+	envelope.type = (const char *)words[2];
+	envelope.priority = (CORBA::Octet)std::stoul(words[3]);
+	envelope.lifetime = (CORBA::ULong)std::stoul(words[4]);
+	envelope.body.length((CORBA::ULong)std::stoul(words[5]));
+	try {
+		router->submit(envelope);
+	} catch (const murmesh::Refused &) {
+		printf("%s ", (const char *)CORBA::String_var(router->echo("kept")));
+		throw;
+	}
 }
 
 static void serve(CORBA::ORB_ptr orb)
@@ -161,8 +233,30 @@ static void run(CORBA::ORB_ptr orb, const string &reference, char **words, int n
 	else if (what == "reaches_nil")
 		printf("%d\n", router->reaches(murmesh::Receiver::_nil()));
 	else if (what == "poll")
-		murmesh::Envelopes_var(router->poll(1));
-	else if (what == "token" && n > 2) {
+		for (int i = 1; i < n; i++)
+			poll(router, words[i]);
+	else if (what == "drain")
+		while (poll(router, "1000"))
+			;
+	else if (what == "submit" && n > 6)
+		submit(router, words + 1);
+	else if (what == "subscribe" && n > 1) {
+		murmesh::Receiver_var receiver = murmesh::Receiver::_nil();
+		if (strcmp(words[1], "nil") != 0)
+			receiver = receiver_make(orb, strcmp(words[1], "gone") == 0, words[1]);
+		if (n > 2)
+			poll(router, words[2]);
+		router->subscribe(receiver);
+		printf("subscribed\n");
+		fflush(stdout);
+		if (n > 3)
+			poll(router, words[3]);
+		while (strcmp(words[1], "again") == 0) {
+			usleep(100000);
+			again(router, receiver);
+		}
+		orb->run();
+	} else if (what == "token" && n > 2) {
 		murmesh::Token_var token = manager->request_token(from_hex(words[1]), words[2]);
 		hex_line("enrolment", token->enrolment);
 		printf("name %s\n", (const char *)token->full_name);

@@ -1,5 +1,7 @@
 """A stock omniORB client of proto/router.idl: reads our object references, enrols, calls, and is refused where it should be."""
+import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -7,7 +9,7 @@ import types
 
 import pytest
 import wire
-from harness import IS_ROOT, PATIENCE, ROOT, closed, murmesh, refused, until
+from harness import IS_ROOT, PATIENCE, ROOT, Program, closed, murmesh, refused, until
 
 SECONDS = 20 * PATIENCE
 
@@ -24,16 +26,26 @@ def omni(tmp_path_factory):
     return folder / "orb_client"
 
 
+BOTH_WAYS = ["-ORBofferBiDirectionalGIOP", "1", "-ORBendPoint", "giop:ssl:127.0.0.1:0"]
+
+
 class Client:
     def __init__(self, program, mesh, key="-"):
         self.program, self.mesh, self.key = program, mesh, key
 
+    def command(self, reference, *words):
+        return list(map(str, [self.program, reference, self.mesh.directory / "ca/root.crt", self.key, *words]))
+
     def __call__(self, reference, *words, rule="* ssl,tcp"):
         """Exit code and lines."""
-        root = self.mesh.directory / "ca/root.crt"
-        done = subprocess.run(list(map(str, [self.program, reference, root, self.key, *words])), capture_output=True, text=True, timeout=SECONDS,
+        done = subprocess.run(self.command(reference, *words), capture_output=True, text=True, timeout=SECONDS,
                               env={"ORBclientTransportRule": rule, "PATH": "/usr/bin"})
         return done.returncode, done.stdout.splitlines()
+
+    def background(self, *words):
+        """That can be called back."""
+        log = self.mesh.directory.parent / "orb_client.log"
+        return Program(self.command(location(self.mesh), *words, *BOTH_WAYS), log, env={"ORBclientTransportRule": "* bidir,ssl", "PATH": "/usr/bin"})
 
     def fields(self, reference, *words):
         code, lines = self(reference, *words)
@@ -114,11 +126,7 @@ def test_enrolment_by_corba(mesh, node):
     assert node(location(mesh), "narrow") == (0, ["1"])
     assert node(reference_of(mesh), "echo", "héllo") == (0, ["héllo"])
     assert node(location(mesh), "large", 500000) == (0, ["1"])  # in fragments
-    assert node(location(mesh), "poll") == (1, ["NO_IMPLEMENT 0"])
     assert node.got["name"] in mesh.devices()
-
-
-BOTH_WAYS = ["-ORBofferBiDirectionalGIOP", "1", "-ORBendPoint", "giop:ssl:127.0.0.1:0"]
 
 
 def test_calls_back(mesh, node):
@@ -127,6 +135,202 @@ def test_calls_back(mesh, node):
     assert node(location(mesh), "reaches_gone", *BOTH_WAYS, rule="* bidir,ssl") == (0, ["0"])
     assert node(location(mesh), "reaches") == (0, ["0"])
     assert node(location(mesh), "reaches_nil") == (1, ["BAD_PARAM 0"])
+
+
+# ---- envelopes ----
+
+GAP = "murmesh.gap"
+
+
+@pytest.fixture(scope="module")
+def deaf(mesh, omni, tmp_path_factory):
+    """It never answers take(): for a test at the end, which sees it dropped after 30 s."""
+    client, _ = enrol(Client(omni, mesh), mesh, tmp_path_factory.mktemp("deaf"), "corba03")
+    send(mesh, "corba03", "for nobody")
+    with client.background("subscribe", "sleeps") as program:
+        lines(program, 2)
+        yield client
+
+
+def send(mesh, name, body, *words):
+    told = mesh.json("send", name, "test", "--body", "-", *words, input=body)
+    assert told["kept"] == 1
+    return told["id"]
+
+
+def queue(mesh, name):
+    rows = mesh.json("queue", name)
+    return (rows[0]["waiting"], rows[0]["sent"]) if rows else (0, 0)
+
+
+def lines(program, n):
+    return [program.process.stdout.readline().decode().rstrip("\n") for _ in range(n)]
+
+
+def bodies(printed):
+    return [bytes.fromhex(line.split(" ")[7]).decode() for line in printed if line.startswith("envelope ")]
+
+
+def test_poll(mesh, node, deaf):
+    assert node(location(mesh), "poll", 10, 0) == (0, ["polled 0", "polled 0"])
+    id = send(mesh, "corba01", "one", "--ttl", "1h", "--priority", "low")
+    send(mesh, "corba01", "two")
+    code, printed = node(location(mesh), "poll", 10)
+    assert code == 0 and bodies(printed) == ["two", "one"]
+    got = printed[2].split(" ")
+    assert got[1:6] == [id, "server", node.got["device"], "test", "1"] and 3000 < int(got[6]) <= 3600
+    assert queue(mesh, "corba01") == (2, 0)  # its answer may have been lost
+    code, printed = node(location(mesh), "poll", 1, 0)
+    assert (code, bodies(printed), printed[-1]) == (0, ["two"], "polled 0")  # which says that it arrived
+    assert queue(mesh, "corba01") == (1, 0)
+    code, printed = node(location(mesh), "poll", 1, 1)
+    assert (code, bodies(printed), printed[-1]) == (0, ["one"], "polled 0")
+    assert queue(mesh, "corba01") == (0, 0)
+    assert node(location(mesh), "poll", -1)[1][0].startswith("Refused 1005 ")
+
+
+def test_poll_much(mesh, node):
+    """A poll's answer has 64 envelopes and 1 MiB at most; all come, in their order."""
+    with mesh.background("send", "corba01", "test", "--wait", "--json") as waiting:
+        until(lambda: queue(mesh, "corba01")[0] == 1, "it waits")
+        large = [chr(ord("a") + i) * (256 << 10) for i in range(4)]
+        for body in large:
+            send(mesh, "corba01", body)
+        for i in range(66):
+            send(mesh, "corba01", str(i))
+        code, printed = node(location(mesh), "drain")
+        assert code == 0 and bodies(printed) == ["", *large, *map(str, range(66))]
+        assert [line for line in printed if line.startswith("polled")] == ["polled 4", "polled 64", "polled 3", "polled 0"]
+        assert waiting.wait() == 0  # it was delivered
+
+
+def test_subscribe(mesh, node):
+    send(mesh, "corba01", "before")
+    with node.background("subscribe", "", 1) as program:
+        assert bodies(lines(program, 3)) == ["before"]  # that the poll had it is told by this
+        large = "x" * (256 << 10)
+        send(mesh, "corba01", large)
+        assert bodies(lines(program, 1)) == [large]
+        told = mesh.json("send", "corba01", "test", "--body", "-", "--wait", input="second")
+        assert told["delivered"] == 1 and bodies(lines(program, 1)) == ["second"]
+        assert queue(mesh, "corba01") == (0, 0)
+
+
+def test_subscribed(mesh, node):
+    """Polls are refused there."""
+    with node.background("subscribe", "", 0, 1) as program:
+        printed = lines(program, 3)
+        assert printed[:2] == ["polled 0", "subscribed"] and printed[2].startswith("Refused 1705 "), printed
+
+
+@pytest.mark.parametrize("after", ["dies", "throws"])
+def test_a_take_without_answer(mesh, node, after):
+    """It comes again, once."""
+    send(mesh, "corba01", after)
+    with node.background("subscribe", after) as program:
+        assert bodies(lines(program, 2)) == [after]
+        until(lambda: queue(mesh, "corba01") == (1, 0), "it waits again")
+    code, printed = node(location(mesh), "drain")
+    assert (code, bodies(printed), printed[-1]) == (0, [after], "polled 0")
+    assert queue(mesh, "corba01") == (0, 0)
+
+
+def test_a_newer_connection(mesh, node):
+    """Takes over: the older one may be dead without that anybody knows it."""
+    send(mesh, "corba01", "for the newest")
+    with node.background("subscribe", "sleeps") as program:
+        assert bodies(lines(program, 2)) == ["for the newest"]
+        assert queue(mesh, "corba01") == (1, 1)
+        assert bodies(node(location(mesh), "drain")[1]) == ["for the newest"]
+        assert queue(mesh, "corba01") == (0, 0)
+
+
+def test_nobody_to_call(mesh, node):
+    assert node(location(mesh), "subscribe", "")[1][0].startswith("Refused 1704 ")
+    assert node(location(mesh), "subscribe", "gone", *BOTH_WAYS, rule="* bidir,ssl")[1][0].startswith("Refused 1704 ")
+    assert node(location(mesh), "subscribe", "nil") == (1, ["BAD_PARAM 0"])
+
+
+def test_submit(mesh, node):
+    assert node(location(mesh), "submit", "07" * 16, "server", GAP, 0, 0, 256 << 10) == (0, [])
+    until(lambda: f"device {node.got['device']} has lost messages to the server" in mesh.log(), "the server says so")
+
+
+@pytest.mark.parametrize("error, words", [
+    (1103, ["07" * 15, "server", GAP, 0, 0, 0]), (1103, ["00" * 16, "server", GAP, 0, 0, 0]), (1103, ["07" * 16, "server", "", 0, 0, 0]),
+    (1103, ["07" * 16, "server", "x" * 65, 0, 0, 0]), (1103, ["07" * 16, "server", GAP, 3, 0, 0]), (1103, ["07" * 16, "server", GAP, 0, 14 * 86400 + 1, 0]),
+    (1002, ["07" * 16, "server", GAP, 0, 0, (256 << 10) + 1]), (1606, ["07" * 16, "server", "test", 0, 0, 0]),
+    (1019, ["07" * 16, "corba01", GAP, 0, 0, 0]), (1019, ["07" * 16, "", GAP, 0, 0, 0]), (1019, ["07" * 16, "name:corba01", GAP, 0, 0, 0])])
+def test_submit_refused(mesh, node, error, words):
+    """And the connection goes on."""
+    code, printed = node(location(mesh), "submit", *words)
+    assert code == 1 and printed[0].startswith(f"kept Refused {error} "), printed
+
+
+def test_arguments_that_end_early(mesh, node):
+    with connect(mesh, node.key) as tls:
+        for number, operation in enumerate((b"submit", b"poll", b"subscribe")):
+            tls.sendall(request(2 * number, operation, b"\1"))
+            answer = tls.recv(1000)
+            assert answer[7] == 1 and b"omg.org/CORBA/MARSHAL:1.0" in answer
+        tls.sendall(locate(98))
+        assert tls.recv(100)[7] == 4
+
+
+def receive(tls):
+    """One message."""
+    def exactly(n):
+        got = b""
+        while len(got) < n:
+            got += tls.recv(n - len(got)) or pytest.fail("the connection ended")
+        return got
+    head = exactly(12)
+    return head + exactly(int.from_bytes(head[8:12], "little"))
+
+
+def test_a_poll_that_is_given_up(mesh, node):
+    """Nobody sees its answer: what it would have said comes with a later one."""
+    send(mesh, "corba01", "seen")
+    with connect(mesh, node.key) as tls:
+        tls.sendall(request(0, b"poll", b"\1\0\0\0") + b"GIOP\1\2\1\2\4\0\0\0\0\0\0\0")
+        answer, number = b"TRANSIENT", 0  # while it is under way
+        while b"TRANSIENT" in answer:
+            number += 2
+            tls.sendall(request(number, b"poll", b"\1\0\0\0"))
+            answer = receive(tls)
+        assert int.from_bytes(answer[12:16], "little") == number and b"seen" in answer
+        tls.sendall(request(number + 2, b"poll", bytes(4)))
+        assert receive(tls)[24:28] == bytes(4)
+    assert queue(mesh, "corba01") == (0, 0)
+
+
+def test_one_that_is_no_device(mesh, node, tmp_path):
+    """A user; a device that the server does not know; one whose agent takes its messages."""
+    def client(**changes):
+        folder = tmp_path / changes["kind"]
+        wire.certificate_make(mesh, folder, **changes)
+        (folder / "all.pem").write_text((folder / "leaf.key").read_text() + (folder / "chain.crt").read_text())
+        return Client(node.program, mesh, folder / "all.pem")
+    agent = mesh.join("corba04")
+    net = agent.directory / "net"
+    (tmp_path / "agent.pem").write_text((net / "node.key").read_text() + (net / "node.crt").read_text())
+    for who, error in ((client(kind="user"), 1019), (client(kind="node"), 1206), (Client(node.program, mesh, tmp_path / "agent.pem"), 1703)):
+        for words in (["poll", 1], ["subscribe", "", *BOTH_WAYS], ["submit", "07" * 16, "server", GAP, 0, 0, 0]):
+            code, printed = who(location(mesh), *words, rule="* bidir,ssl")
+            assert code == 1 and f"Refused {error} " in printed[0], (words, printed)
+    assert mesh.json("send", "corba04", "test", "--wait")["delivered"] == 1
+
+
+def test_core_is_started_again(new_mesh, omni, tmp_path):
+    """A subscription ends with it, by the end of its connection: who calls subscribe again has it again, and what waited comes."""
+    one = new_mesh()
+    client, _ = enrol(Client(omni, one), one, tmp_path, "corba05")
+    with client.background("subscribe", "again") as program:
+        assert lines(program, 1) == ["subscribed"]
+        os.kill(one.server.roles()["core"], signal.SIGKILL)
+        until(lambda: one.cli("ls").returncode == 0, "the server answers")
+        send(one, "corba05", "later")
+        assert bodies(lines(program, 1)) == ["later"]
 
 
 def test_renewal(mesh, node, tmp_path):
@@ -180,6 +384,14 @@ def connect(mesh, key=None, alpn=None):
 def locate(number, key=b"Router", minor=2, order="little"):
     body = number.to_bytes(4, order) + (b"\0\0\xee\xee" if minor == 2 else b"") + len(key).to_bytes(4, order) + key
     return b"GIOP\1" + bytes([minor, order == "little", 3]) + len(body).to_bytes(4, order) + body
+
+
+def request(number, operation, body):
+    """To Router, GIOP 1.2."""
+    head = number.to_bytes(4, "little") + b"\3\0\0\0\0\0\0\0\6\0\0\0Router\0\0" + (len(operation) + 1).to_bytes(4, "little") + operation + b"\0"
+    head += bytes(-len(head) % 4) + bytes(4)
+    head += bytes(-(len(head) + 12) % 8) + body
+    return b"GIOP\1\2\1\0" + len(head).to_bytes(4, "little") + head
 
 
 @pytest.mark.parametrize("bad", [b"GET / HTTP/1.1\r\n\r\n", b"GIOP\1\3\1\3\0\0\0\0", b"GIOP\1\1\1\3\0\0\0\0", locate(3), b"GIOP\1\2\1\7\4\0\0\0\2\0\0\0",
@@ -255,3 +467,12 @@ def test_usual_ports_that_are_taken(new_mesh):
     assert one.info["ports"] == {"front": 18443}
     assert "TLSPort 8194 cannot be opened" in one.log()
     assert "orb" not in one.server.roles()
+
+
+# ---- after a while ----
+
+def test_a_client_that_does_not_answer(mesh, deaf):
+    """Its connection is closed after 30 s."""
+    until(lambda: queue(mesh, "corba03") == (1, 0), "its message waits again", seconds=45)
+    code, printed = deaf(location(mesh), "drain")
+    assert (code, bodies(printed)) == (0, ["for nobody"])

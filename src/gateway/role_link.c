@@ -1,27 +1,28 @@
 /* The link role: ends TLS and HTTP/2 of agents, relays and command lines, decides by certificate who may call what, and passes the calls
- * on to core.  It holds no state of the mesh and opens no database. */
+ * on to core.  It holds no state of the mesh and opens no database.  In a relay it serves agents and passes all they call on to net. */
 #include <errno.h>
 
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "gateway/certify.h"
+#include "gateway/component.h"
+#include "gateway/gateway.h"
+#include "gateway/link_login.h"
+#include "gateway/link_revoked.h"
 #include "io/io.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/socket.h"
 #include "rpc/rpc.h"
-#include "server/certify.h"
-#include "server/component.h"
-#include "server/link_login.h"
-#include "server/link_revoked.h"
-#include "server/server.h"
 #include "services.h"
 #include "stream/stream.h"
 
 #define CLIENTS_MAX   15000
 #define STRANGERS_MAX 500    /* of these through their handshake without a certificate */
 #define STRANGER_MS   120000 /* for an enrolment */
-#define CALLS_MAX     4      /* at once, of all but users */
+#define CALLS_MAX     4      /* at once, of all but users and relays */
+#define RELAY_CALLS   50000  /* at once, of one relay */
 #define RETRY_MS      50
 #define LEAVE_MS      500 /* in which who is shut out hears why */
 
@@ -39,6 +40,7 @@ struct link_role {
 	struct list leaving; /* clients whose certificate was revoked, the oldest first */
 	struct io_timer *leave;
 	int intake_fd;
+	bool of_relay;
 };
 
 struct client {
@@ -47,13 +49,66 @@ struct client {
 	struct rpc_connection *connection;
 	uint64_t until_ms; /* of a stranger; else 0 */
 	uint64_t leave_ms; /* its certificate was revoked: every call is refused until then; else 0 */
+	bool relay;        /* it has spoken for others */
 };
 
 enum {
 	ANYONE = 1,
 	NODES = 2,
 	USERS = 4,
+	RELAYS = 8,
+	DIRECT = 16, /* anyone, without a relay between */
 };
+
+/* ---- who calls, and for whom ---- */
+
+static void client_address(const struct rpc_call *call, const struct client *client, char text[64])
+{
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	if (origin)
+		str_copy(str_from(origin->address), text, 64);
+	else
+		socket_peer_host(stream_fd(rpc_connection_stream(client->connection)), text);
+}
+
+static bool is_relay(const struct link_role *role, const struct identity *peer)
+{
+	return peer && peer->kind == IDENTITY_NODE && link_revoked_relay(role->revoked, &peer->id);
+}
+
+/* The client is the last of the relays that it names, all of them are relays, and they speak for nodes of this mesh alone. */
+static int origin_check(const struct client *client, const struct identity *peer, const struct rpc_origin *origin)
+{
+	const struct link_role *role = client->role;
+	bool good = peer && origin->n_via && id_equal(&origin->via[origin->n_via - 1], &peer->id) && is_relay(role, peer);
+	for (size_t i = 0; good && i < origin->n_via; i++)
+		good = link_revoked_relay(role->revoked, &origin->via[i]);
+	if (good && origin->has_peer)
+		good = origin->peer.kind == IDENTITY_NODE && id_equal(&origin->peer.mesh, &peer->mesh);
+	return good ? 0 : -E_DENIED;
+}
+
+/* What a relay says of those below it is believed; a relay itself says where its own clients come from. */
+static int origin_settle(struct client *client, struct rpc_call *call)
+{
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	const struct identity *peer = rpc_call_peer(call);
+	struct rpc_origin own = { .has_peer = peer != NULL };
+	if (!origin && !client->role->of_relay)
+		return 0;
+	if (!origin) {
+		if (peer)
+			own.peer = *peer;
+		client_address(call, client, own.address);
+		return rpc_call_set_origin(call, &own);
+	}
+	int err = origin_check(client, peer, origin);
+	if (err == 0 && !client->relay) {
+		client->relay = true;
+		rpc_connection_allow(client->connection, RELAY_CALLS);
+	}
+	return err < 0 ? err : rpc_call_set_origin(call, origin);
+}
 
 /* ---- requests that carry a CSR: it is read here, core and ca get the bare public key ---- */
 
@@ -103,7 +158,7 @@ static void on_request_certificate(void *ctx, struct rpc_call *call, const void 
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
 	checked.request = *request;
 	checked.request.csr.size = 0;
-	socket_peer_host(stream_fd(rpc_connection_stream(client->connection)), checked.address);
+	client_address(call, client, checked.address);
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
@@ -115,7 +170,7 @@ static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *m
 	const struct identity *peer = rpc_call_peer(call);
 	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
 	checked.kind = request->kind;
-	socket_peer_host(stream_fd(rpc_connection_stream(client->connection)), checked.address);
+	client_address(call, client, checked.address);
 	int err = peer ? 0
 	               : certify_expired(request, component_issuers(client->role->component),
 	                                 component_mesh(client->role->component), &checked);
@@ -146,11 +201,14 @@ static const struct rpc_service services[] = {
 	{ &rpc_CertificationManager_RequestCertificate, ANYONE, on_request_certificate, NULL },
 	{ &rpc_CertificationManager_RenewCertificate, ANYONE, on_renew_certificate, NULL },
 	{ &rpc_CertificationManager_Split, NODES, NULL, NULL },
-	{ &rpc_Login_Password, ANYONE, on_login, NULL },
+	{ &rpc_Login_Password, DIRECT, on_login, NULL },
 	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
 	{ &rpc_Reports_Send, NODES, NULL, on_reports },
+	{ &rpc_Core_Revocations, RELAYS, NULL, NULL },
+	{ &rpc_Core_CaChanges, RELAYS, NULL, NULL },
 	{ &rpc_Fleet_ListDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
+	{ &rpc_Fleet_Ping, USERS, NULL, NULL },
 	{ &rpc_Fleet_ChangeDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_NewKey, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetReference, USERS, NULL, NULL },
@@ -168,13 +226,20 @@ static const struct rpc_service services[] = {
 	{ &rpc_Tunnels_Order, USERS, NULL, NULL },
 };
 
-static unsigned class_of(const struct identity *peer)
+static unsigned class_of(const struct link_role *role, const struct rpc_call *call)
 {
+	const struct identity *peer = rpc_call_peer(call);
+	unsigned class = ANYONE;
 	if (peer && peer->kind == IDENTITY_NODE)
-		return ANYONE | NODES;
-	if (peer && peer->kind == IDENTITY_USER)
-		return ANYONE | USERS;
-	return ANYONE;
+		class |= is_relay(role, peer) ? NODES | RELAYS : NODES;
+	if (!rpc_call_origin(call)) /* users' way is to the server */
+		class |= peer && peer->kind == IDENTITY_USER ? DIRECT | USERS : DIRECT;
+	return class;
+}
+
+static int call_pass(const struct link_role *role, struct rpc_call *call)
+{
+	return role->core ? rpc_proxy(call, role->core) : -E_BUSY;
 }
 
 static int on_open(void *ctx, struct rpc_call *call)
@@ -183,16 +248,19 @@ static int on_open(void *ctx, struct rpc_call *call)
 	const struct rpc_service *row = rpc_service_find(services, sizeof services / sizeof *services, rpc_call_path(call));
 	if (!row)
 		return -E_UNSUPPORTED;
-	unsigned class = class_of(rpc_call_peer(call));
 	if (client->leave_ms)
 		return -E_REVOKED;
+	int err = origin_settle(client, call);
+	if (err < 0)
+		return err;
+	unsigned class = class_of(client->role, call);
 	if (!(row->access & class))
 		return -E_DENIED;
-	if (!(class & USERS) && rpc_connection_calls(client->connection) > CALLS_MAX)
+	if (!(class & (USERS | RELAYS)) && !client->relay && rpc_connection_calls(client->connection) > CALLS_MAX)
 		return -E_LIMIT;
-	if (row->unary || row->open)
-		return rpc_serve(row, call, client);
-	return client->role->core ? rpc_proxy(call, client->role->core) : -E_BUSY;
+	if (client->role->of_relay)
+		return call_pass(client->role, call);
+	return row->unary || row->open ? rpc_serve(row, call, client) : call_pass(client->role, call);
 }
 
 /* ---- clients ---- */
@@ -283,6 +351,16 @@ static void on_revoked(void *ctx, const uint8_t key_hash[HASH_SIZE])
 		struct client *client = LIST_ENTRY(at, struct client, node);
 		if (memcmp(client_peer(client)->key_hash, key_hash, HASH_SIZE) == 0)
 			client_leave(client);
+	}
+}
+
+static void on_relay_ended(void *ctx, const struct id *device)
+{
+	struct link_role *role = ctx;
+	LIST_EACH(at, &role->known) {
+		struct client *client = LIST_ENTRY(at, struct client, node);
+		if (client->relay && id_equal(&client_peer(client)->identity.id, device))
+			client_free(client); /* it comes back, for itself alone */
 	}
 }
 
@@ -398,7 +476,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	                                          collect = { NULL, NULL, on_collect_closed };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct link_role *role = ctx;
-	if (str_is(str_from(name), "rpc-to:core")) {
+	if (str_is(str_from(name), "rpc-to:core") || str_is(str_from(name), "rpc-to:net")) {
 		if (role->core)
 			on_core_closed(role, 0);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
@@ -416,25 +494,27 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		fd_close(fd);
 }
 
-int server_link_main(struct priv_child *child)
+int gateway_link_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	static const char *const alpn[] = { "h2", NULL };
 	static const struct tls_settings how = { .verify = TLS_VERIFY_OPTIONAL,
 		                                 .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
 		                                 .alpn = alpn };
+	static const struct link_revoked_events revoked_events = { on_revoked, on_relay_ended };
 	struct link_role role = { .child = child, .loop = priv_child_loop(child), .intake_fd = -1 };
+	role.of_relay = str_is(str_setting(priv_child_configuration(child), "relay"), "yes");
 	tls_warm_up();
 	list_init(&role.arriving);
 	list_init(&role.strangers);
 	list_init(&role.known);
 	list_init(&role.leaving);
 	fd_limit_raise();
-	role.component = component_new(role.loop, &role.core, &how, on_renewed, &role);
+	role.component = component_new(role.loop, &role.core, role.of_relay, &how, on_renewed, &role);
 	role.farewell = io_timer_new(role.loop, on_farewell, &role);
 	role.logins = link_logins_new(role.loop);
 	role.leave = io_timer_new(role.loop, on_leave, &role);
-	role.revoked = link_revoked_new(role.loop, &role.core, on_revoked, &role);
+	role.revoked = link_revoked_new(role.loop, &role.core, &revoked_events, &role);
 	if (!role.component || !role.farewell || !role.logins || !role.leave || !role.revoked)
 		return 75;
 	priv_child_listen(child, &events, &role);

@@ -1,8 +1,8 @@
-/* server/link_login.h: Login.Password at the link role: reads the CSR, asks core, and bounds what strangers can make the server work.
+/* gateway/link_login.h: Login.Password at the link role: reads the CSR, asks core, and bounds what strangers can make the server work.
  *
  * 6 attempts at once, 4 of one address (account/attempts.h). */
-#ifndef SERVER_LINK_LOGIN_H
-#define SERVER_LINK_LOGIN_H
+#ifndef GATEWAY_LINK_LOGIN_H
+#define GATEWAY_LINK_LOGIN_H
 #include "fleet.pb.h"
 
 struct io_loop;

@@ -1,9 +1,9 @@
 /* The front role: accepts on the front port and on that of CORBA clients, looks at the first bytes, hands the descriptor to the role it is for. */
 #include "base/err.h"
 #include "front/front.h"
+#include "gateway/gateway.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "server/server.h"
 
 struct front_role {
 	struct priv_child *child;
@@ -11,6 +11,7 @@ struct front_role {
 	struct front *front;
 	struct front *tls; /* TLSPort: without h2 it is for orb; NULL: not open */
 	int listener, tls_listener, orb;
+	bool of_relay; /* it serves no browsers */
 };
 
 /* There h2 is for link, as on the front port; TLS without it for orb, and nothing else is served. */
@@ -47,7 +48,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		fd_close(fd);
 	tls_begin(role);
 	if (role->front || role->listener < 0 || role->settings.targets[FRONT_LINK] < 0 ||
-	    role->settings.targets[FRONT_RELAY] < 0 || role->settings.targets[FRONT_WEB] < 0)
+	    role->settings.targets[FRONT_RELAY] < 0 || (role->settings.targets[FRONT_WEB] < 0 && !role->of_relay))
 		return;
 	role->front = front_new(priv_child_loop(role->child), role->listener, &role->settings);
 	if (role->front)
@@ -56,12 +57,13 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		log_error("the front cannot start: %s", err_text(-E_NO_MEMORY));
 }
 
-int server_front_main(struct priv_child *child)
+int gateway_front_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	struct front_role role = {
 		.child = child, .settings = front_settings_default, .listener = -1, .tls_listener = -1, .orb = -1
 	};
+	role.of_relay = str_is(str_setting(priv_child_configuration(child), "relay"), "yes");
 	fd_limit_raise();
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)

@@ -1,4 +1,4 @@
-#include "server/ca_changes.h"
+#include "gateway/ca_changes.h"
 
 #include "base/err.h"
 #include "base/mem.h"

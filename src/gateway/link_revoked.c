@@ -1,4 +1,4 @@
-#include "server/link_revoked.h"
+#include "gateway/link_revoked.h"
 
 #include "base/err.h"
 #include "base/map.h"
@@ -9,26 +9,52 @@
 #include "rpc/rpc.h"
 #include "services.h"
 
-#define KEYS_MAX 1000000 /* certificates live for a week at most, and those that have expired are not told of */
-#define RETRY_MS 1000
+#define KEYS_MAX   1000000 /* certificates live for a week at most, and those that have expired are not told of */
+#define RELAYS_MAX 10000
+#define RETRY_MS   1000
 
 struct link_revoked {
-	struct map *keys;
+	struct map *keys, *relays;
 	struct io_timer *retry;
 	struct rpc_connection *const *core;
 	struct rpc_call *call;
-	void (*told)(void *ctx, const uint8_t key_hash[HASH_SIZE]);
+	const struct link_revoked_events *events;
 	void *ctx;
 };
 
+static void relay_told(struct link_revoked *revoked, const murmesh_Revocation *message)
+{
+	struct id relay;
+	memcpy(relay.bytes, message->relay, sizeof relay.bytes);
+	if (!message->ended && map_put(revoked->relays, relay.bytes, sizeof relay.bytes, revoked) < 0)
+		log_limited(LOG_WARNING, "a relay cannot be let in: %s", err_text(-E_NO_MEMORY));
+	if (message->ended && map_remove(revoked->relays, relay.bytes, sizeof relay.bytes) && revoked->events->relay_ended)
+		revoked->events->relay_ended(revoked->ctx, &relay);
+}
+
 static void on_message(void *ctx, const void *message)
 {
+	static const uint8_t none[sizeof((murmesh_Revocation *)0)->relay];
 	struct link_revoked *revoked = ctx;
 	const murmesh_Revocation *revocation = message;
+	if (memcmp(revocation->relay, none, sizeof none) != 0)
+		return relay_told(revoked, revocation);
 	int err = map_put(revoked->keys, revocation->key_hash, sizeof revocation->key_hash, revoked);
 	if (err < 0)
 		log_limited(LOG_WARNING, "a revoked certificate may still connect: %s", err_text(err));
-	revoked->told(revoked->ctx, revocation->key_hash);
+	revoked->events->key(revoked->ctx, revocation->key_hash);
+}
+
+/* All are told anew: one that is none any more must not stay. */
+static void relays_forget(struct link_revoked *revoked)
+{
+	uint8_t seed[16];
+	random_bytes(seed, sizeof seed);
+	struct map *empty = map_new(seed, RELAYS_MAX);
+	if (!empty)
+		return;
+	map_free(revoked->relays);
+	revoked->relays = empty;
 }
 
 static void on_closed(void *ctx, int err, const char *why)
@@ -37,6 +63,7 @@ static void on_closed(void *ctx, int err, const char *why)
 	(void)err;
 	(void)why;
 	revoked->call = NULL;
+	relays_forget(revoked);
 	io_timer_start(revoked->retry, RETRY_MS, 0);
 }
 
@@ -59,7 +86,7 @@ void link_revoked_follow(struct link_revoked *revoked)
 }
 
 struct link_revoked *link_revoked_new(struct io_loop *loop, struct rpc_connection *const *core,
-                                      void (*told)(void *ctx, const uint8_t key_hash[HASH_SIZE]), void *ctx)
+                                      const struct link_revoked_events *events, void *ctx)
 {
 	struct link_revoked *revoked = mem_alloc(sizeof *revoked);
 	uint8_t seed[16];
@@ -67,11 +94,12 @@ struct link_revoked *link_revoked_new(struct io_loop *loop, struct rpc_connectio
 		return NULL;
 	random_bytes(seed, sizeof seed);
 	revoked->keys = map_new(seed, KEYS_MAX);
+	revoked->relays = map_new(seed, RELAYS_MAX);
 	revoked->retry = io_timer_new(loop, on_retry, revoked);
 	revoked->core = core;
-	revoked->told = told;
+	revoked->events = events;
 	revoked->ctx = ctx;
-	return revoked->keys && revoked->retry ? revoked : link_revoked_free(revoked);
+	return revoked->keys && revoked->relays && revoked->retry ? revoked : link_revoked_free(revoked);
 }
 
 struct link_revoked *link_revoked_free(struct link_revoked *revoked)
@@ -80,10 +108,16 @@ struct link_revoked *link_revoked_free(struct link_revoked *revoked)
 		return NULL;
 	io_timer_free(revoked->retry);
 	map_free(revoked->keys);
+	map_free(revoked->relays);
 	return mem_free(revoked);
 }
 
 bool link_revoked_has(const struct link_revoked *revoked, const uint8_t key_hash[HASH_SIZE])
 {
 	return map_get(revoked->keys, key_hash, HASH_SIZE) != NULL;
+}
+
+bool link_revoked_relay(const struct link_revoked *revoked, const struct id *device)
+{
+	return map_get(revoked->relays, device->bytes, sizeof device->bytes) != NULL;
 }

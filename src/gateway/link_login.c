@@ -1,4 +1,4 @@
-#include "server/link_login.h"
+#include "gateway/link_login.h"
 
 #include "account/attempts.h"
 #include "base/err.h"

@@ -1,14 +1,16 @@
-#include "server/component.h"
+#include "gateway/component.h"
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "gateway/ca_changes.h"
 #include "io/io.h"
 #include "os/clock.h"
 #include "os/log.h"
 #include "rpc/rpc.h"
-#include "server/ca_changes.h"
 
-#define RETRY_MS 50
+#define RETRY_MS       50
+#define RELAY_RETRY_MS 2000 /* its server is far away */
 
 struct component {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
@@ -19,6 +21,7 @@ struct component {
 	struct tls_context *tls;
 	struct issuers issuers;
 	struct id mesh;
+	bool relay;
 	void (*renewed)(void *ctx);
 	void *ctx;
 };
@@ -67,32 +70,52 @@ static void on_certificate(void *ctx, int err, const char *why, const void *resp
 		err = context_make(component, response);
 	if (err == 0)
 		return component->renewed(component->ctx);
-	if (err != -E_BUSY) /* core waits for ca */
+	if (err != -E_BUSY && err != -E_RELAY_OFFLINE) /* core waits for ca, net for the parent */
 		log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
-	io_timer_start(component->renewal, RETRY_MS, 0);
+	io_timer_start(component->renewal, component->relay ? RELAY_RETRY_MS : RETRY_MS, 0);
+}
+
+static int core_ask(struct component *component)
+{
+	murmesh_PublicKey key = murmesh_PublicKey_init_zero;
+	size_t len;
+	int err = key_public_write(component->key, key.key.bytes, &len);
+	key.key.size = (pb_size_t)len;
+	return err < 0 ? err : rpc_unary(*component->core, &rpc_Core_ComponentCertificate, &key, 10000, on_certificate, component);
+}
+
+static int server_ask(struct component *component)
+{
+	static murmesh_RenewRequest request;
+	struct buf csr;
+	request = (murmesh_RenewRequest){ .kind = murmesh_CertificateKind_RELAY };
+	buf_init(&csr, sizeof request.csr.bytes);
+	int err = certificate_request_write(component->key, &csr);
+	if (err == 0) {
+		memcpy(request.csr.bytes, buf_head(&csr), buf_len(&csr));
+		request.csr.size = (pb_size_t)buf_len(&csr);
+		err = rpc_unary(*component->core, &rpc_CertificationManager_RenewCertificate, &request, 20000, on_certificate,
+		                component);
+	}
+	buf_done(&csr);
+	return err;
 }
 
 static void ask(void *ctx)
 {
 	struct component *component = ctx;
-	murmesh_PublicKey key = murmesh_PublicKey_init_zero;
-	size_t len;
-	int err = *component->core ? key_public_write(component->key, key.key.bytes, &len) : -E_CLOSED;
-	if (err == 0) {
-		key.key.size = (pb_size_t)len;
-		err = rpc_unary(*component->core, &rpc_Core_ComponentCertificate, &key, 10000, on_certificate, component);
-	}
+	int err = !*component->core ? -E_CLOSED : component->relay ? server_ask(component) : core_ask(component);
 	if (err < 0)
-		io_timer_start(component->renewal, RETRY_MS, 0);
+		io_timer_start(component->renewal, component->relay ? RELAY_RETRY_MS : RETRY_MS, 0);
 }
 
-struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, const struct tls_settings *how,
-                                void (*renewed)(void *ctx), void *ctx)
+struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, bool relay,
+                                const struct tls_settings *how, void (*renewed)(void *ctx), void *ctx)
 {
 	struct component *component = mem_alloc(sizeof *component);
 	if (!component)
 		return NULL;
-	*component = (struct component){ .core = core, .how = *how, .renewed = renewed, .ctx = ctx };
+	*component = (struct component){ .core = core, .relay = relay, .how = *how, .renewed = renewed, .ctx = ctx };
 	component->how.server = component->how.send_root = true;
 	component->key = key_generate();
 	component->renewal = io_timer_new(loop, ask, component);

@@ -1,19 +1,19 @@
-/* server/component.h: the certificate of a role that meets others over TLS: asked of core with a key that lives as long as the role, again after two
+/* gateway/component.h: the certificate of a role that meets others over TLS: asked of core with a key that lives as long as the role, again after two
  * thirds of its life, and when the certification manager has another intermediate.  It comes with those whose certificates count (certify.h). */
-#ifndef SERVER_COMPONENT_H
-#define SERVER_COMPONENT_H
+#ifndef GATEWAY_COMPONENT_H
+#define GATEWAY_COMPONENT_H
 #include "base/id.h"
 #include "crypto/tls.h"
-#include "server/certify.h"
+#include "gateway/certify.h"
 
 struct component;
 struct io_loop;
 struct rpc_connection;
 
 /* core: where the role keeps its connection to core; borrowed, as is ctx.  how: verify, kinds and alpn of its context; copied, what it points to is
- * borrowed.  renewed: there is another context; connections made under an older one keep that.  NULL when memory is short. */
-struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, const struct tls_settings *how,
-                                void (*renewed)(void *ctx), void *ctx);
+ * borrowed.  relay: of a relay, whose server asks for a signed request and gives a certificate of that kind.  renewed: there is another context; connections made under an older one keep that.  NULL when memory is short. */
+struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, bool relay,
+                                const struct tls_settings *how, void (*renewed)(void *ctx), void *ctx);
 struct component *component_free(struct component *component); /* after the connection */
 void component_follow(struct component *component);            /* core is connected */
 /* Until the first certificate: NULL; nobody's; zero. */

@@ -1,4 +1,4 @@
-#include "server/certify.h"
+#include "gateway/certify.h"
 
 #include "base/err.h"
 #include "crypto/certificate.h"

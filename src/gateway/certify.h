@@ -1,7 +1,7 @@
-/* server/certify.h: whose certificates count, and requests for certificates, as the roles that hold connections read them: core and ca get bare
+/* gateway/certify.h: whose certificates count, and requests for certificates, as the roles that hold connections read them: core and ca get bare
  * public keys. */
-#ifndef SERVER_CERTIFY_H
-#define SERVER_CERTIFY_H
+#ifndef GATEWAY_CERTIFY_H
+#define GATEWAY_CERTIFY_H
 #include <stddef.h>
 
 #include "services.h"

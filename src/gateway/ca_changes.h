@@ -1,6 +1,6 @@
-/* server/ca_changes.h: a role that has a certificate of its own hears when the certification manager has another intermediate. */
-#ifndef SERVER_CA_CHANGES_H
-#define SERVER_CA_CHANGES_H
+/* gateway/ca_changes.h: a role that has a certificate of its own hears when the certification manager has another intermediate. */
+#ifndef GATEWAY_CA_CHANGES_H
+#define GATEWAY_CA_CHANGES_H
 struct ca_changes;
 struct io_loop;
 struct rpc_connection;

@@ -1,17 +1,18 @@
 /* The relay role: pairs two legs by ticket and splices their bytes, which it cannot read. */
 #include "base/err.h"
+#include "gateway/gateway.h"
 #include "io/io.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "os/socket.h"
 #include "relay/relay.h"
 #include "rpc/rpc.h"
-#include "server/server.h"
 #include "services.h"
 
 struct relay_role {
 	struct priv_child *child;
 	struct relay *relay;
-	struct rpc_connection *core;
+	struct rpc_connection *core; /* in a relay: net */
 	struct intake {
 		struct relay_role *role;
 		struct io_watch *watch;
@@ -43,6 +44,25 @@ static void on_announce(void *ctx, struct rpc_call *call, const void *message)
 	rpc_call_finish(call, err, NULL);
 }
 
+static void on_forward(void *ctx, struct rpc_call *call, const void *message)
+{
+	struct relay_role *role = ctx;
+	const murmesh_Forwarding *forwarding = message;
+	struct relay_ticket ticket = { .side = RELAY_AGENT, .expiry_s = forwarding->lifetime_s };
+	murmesh_Announced reply = murmesh_Announced_init_zero;
+	struct socket_address to;
+	memcpy(ticket.hash, forwarding->agent_hash, sizeof ticket.hash);
+	memcpy(ticket.pair.bytes, forwarding->pair, sizeof ticket.pair.bytes);
+	int err = forwarding->port > 65535 ? -E_NUMBER
+	                                   : socket_address_parse(str_from(forwarding->address), (uint16_t)forwarding->port, &to);
+	if (err == 0)
+		err = relay_forward(role->relay, &ticket, &to);
+	if (err < 0)
+		rpc_call_finish(call, err, NULL);
+	else
+		rpc_call_reply(call, &reply);
+}
+
 static void on_close_pair(void *ctx, struct rpc_call *call, const void *message)
 {
 	struct relay_role *role = ctx;
@@ -55,6 +75,7 @@ static void on_close_pair(void *ctx, struct rpc_call *call, const void *message)
 
 static const struct rpc_service services[] = {
 	{ &rpc_Relay_Announce, 0, on_announce, NULL },
+	{ &rpc_Relay_Forward, 0, on_forward, NULL },
 	{ &rpc_Relay_ClosePair, 0, on_close_pair, NULL },
 };
 
@@ -103,7 +124,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 1000 };
 	struct relay_role *role = ctx;
 	struct io_loop *loop = priv_child_loop(role->child);
-	if (str_is(str_from(name), "rpc-from:core")) {
+	if (str_is(str_from(name), "rpc-from:core") || str_is(str_from(name), "rpc-from:net")) {
 		if (role->core)
 			on_core_closed(role, 0);
 		role->core = rpc_connection_plain(loop, fd, &settings, &events, role);
@@ -122,7 +143,7 @@ static void on_ended(void *ctx, const struct relay_report *report)
 	          (unsigned long long)report->bytes[0], (unsigned long long)report->bytes[1]);
 }
 
-int server_relay_main(struct priv_child *child)
+int gateway_relay_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	static const struct relay_events relay_events = { on_ended };

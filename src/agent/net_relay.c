@@ -1,0 +1,108 @@
+/* An agent that is a relay: what other agents call comes from link, and goes on to the parent in their name. */
+#include "agent/net.h"
+#include "base/err.h"
+#include "os/log.h"
+
+#define CALLS_MAX 50000
+
+/* What link and relay ask for themselves. */
+static bool is_own(struct str path)
+{
+	return str_is(path, rpc_CertificationManager_RenewCertificate.path) || str_is(path, rpc_Core_Revocations.path) ||
+	       str_is(path, rpc_Core_CaChanges.path);
+}
+
+static int on_open(void *ctx, struct rpc_call *call)
+{
+	const struct net_role *net = ctx;
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	if (!net->online || !net->parent)
+		return -E_RELAY_OFFLINE;
+	if (!origin)
+		return is_own(rpc_call_path(call)) ? rpc_proxy(call, net->parent) : -E_DENIED;
+	struct rpc_origin longer = *origin;
+	if (longer.n_via == RPC_VIA_MAX)
+		return -E_RELAYS;
+	longer.via[longer.n_via++] = net->keep.info.identity.id;
+	int err = rpc_call_set_origin(call, &longer);
+	return err < 0 ? err : rpc_proxy(call, net->parent);
+}
+
+static void on_link_gone(void *ctx, int err)
+{
+	struct net_role *net = ctx;
+	struct rpc_connection *below = net->below;
+	(void)err;
+	net->below = NULL;
+	rpc_connection_free(below);
+}
+
+static void on_relay_gone(void *ctx, int err)
+{
+	struct net_role *net = ctx;
+	struct rpc_connection *relay = net->relay;
+	(void)err;
+	net->relay = NULL;
+	rpc_connection_free(relay);
+}
+
+bool net_relay_descriptor(struct net_role *net, const char *name, int fd)
+{
+	static const struct rpc_connection_events link_events = { on_open, NULL, on_link_gone },
+	                                          relay_events = { NULL, NULL, on_relay_gone };
+	static const struct rpc_connection_settings link = { .server = true, .trusted_metadata = true, .max_streams = CALLS_MAX },
+	                                            relay = { .server = false };
+	if (str_is(str_from(name), "rpc-from:link")) {
+		on_link_gone(net, 0);
+		net->below = rpc_connection_plain(net->loop, fd, &link, &link_events, net);
+	} else if (str_is(str_from(name), "rpc-to:relay")) {
+		on_relay_gone(net, 0);
+		net->relay = rpc_connection_plain(net->loop, fd, &relay, &relay_events, net);
+	} else
+		return false;
+	return true;
+}
+
+void net_relay_free(struct net_role *net)
+{
+	on_link_gone(net, 0);
+	on_relay_gone(net, 0);
+}
+
+static bool is_relay(const struct net_role *net)
+{
+	return str_is(str_setting(priv_child_configuration(net->child), "relay"), "yes");
+}
+
+/* The monitor begins again with more roles, or fewer, unless its configuration says otherwise. */
+void net_relay_order(struct net_role *net, const murmesh_RelayOrder *order)
+{
+	if (order->enabled != is_relay(net))
+		net_report(net, "relay %s", order->enabled ? "on" : "off");
+}
+
+void net_relay_hello(const struct net_role *net, murmesh_Hello *hello)
+{
+	if (is_relay(net))
+		str_copy(str_setting(priv_child_configuration(net->child), "relay_address"), hello->relay_address,
+		         sizeof hello->relay_address);
+}
+
+static void on_expected(void *ctx, int err, const char *why, const void *response)
+{
+	(void)ctx;
+	(void)response;
+	if (err < 0)
+		log_limited(LOG_WARNING, "a tunnel cannot go on to the parent: %s %s", err_text(err), why);
+}
+
+void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message)
+{
+	murmesh_Forwarding forwarding = { .lifetime_s = message->lifetime_s, .port = net_parent(net)->port };
+	memcpy(forwarding.pair, message->pair, sizeof forwarding.pair);
+	memcpy(forwarding.agent_hash, message->agent_hash, sizeof forwarding.agent_hash);
+	str_copy(str_from(net->parent_address), forwarding.address, sizeof forwarding.address);
+	int err = net->relay ? rpc_unary(net->relay, &rpc_Relay_Forward, &forwarding, 5000, on_expected, net) : -E_UNSUPPORTED;
+	if (err < 0)
+		on_expected(net, err, "", NULL);
+}

@@ -1,0 +1,12 @@
+/* gateway/gateway.h: the roles that meet the network, in a server and in a relay (an agent that stands between the server and other agents).
+ *
+ * What they call is on the other side of one edge: in a server core, which knows the mesh; in a relay its net role, which passes everything on to
+ * its parent. */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+#include "priv/priv.h"
+
+int gateway_front_main(struct priv_child *child);
+int gateway_link_main(struct priv_child *child);
+int gateway_relay_main(struct priv_child *child);
+#endif

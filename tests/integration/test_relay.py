@@ -1,0 +1,403 @@
+"""Relays: agents that others enrol at, link to, and are reached through."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+import grpc
+import pytest
+
+from harness import AGENT_ROLES, Echo, Program, alive, join_parts, murmesh, refused, until
+from test_live import Live
+from test_messages import Machine, bodies, send
+from wire import Device, Key, Peer, User, enrol, fleet, refusal, router
+
+
+class Relays:
+    """Of one mesh, which all tests here share."""
+
+    def __init__(self, mesh):
+        self.mesh = mesh
+
+    def row(self, name):
+        return next((row for row in self.mesh.json("relay") if row["name"] == name), None)
+
+    def line(self, relay, *words):
+        """A join line that leads to a relay (None: to the server)."""
+        return self.mesh.key(*words, *(["--relay", relay] if relay else []))
+
+    def folder(self, name):
+        folder = self.mesh.directory.parent / f"{self.mesh.directory.name}-{name}"
+        folder.mkdir()
+        (folder / "murmesh-agent.ini").write_text("[Relay]\nPort = 0\nAddress = 127.0.0.1\n")
+        return folder
+
+    def make(self, name, above=None):
+        self.folder(name)
+        agent = self.mesh.join(name, line=self.line(above))
+        result = self.mesh.cli("relay", "enable", name)
+        assert result.returncode == 0, result.stderr
+        until(lambda: agent.log().count("online as ") == 2 and self.row(name)["address"], f"{name} is a relay")
+        return agent
+
+    def join(self, name, relay):
+        agent = self.mesh.join(name, line=self.line(relay))
+        assert self.mesh.device(name)["parent"] == (relay + "-1" if relay else "server")
+        return agent
+
+
+@pytest.fixture(scope="module")
+def relays(mesh):
+    """hop01 at the server, hop02 at hop01, hop03 at hop02; leaf01 at hop01, leaf04 at hop03: four links to the server."""
+    all = Relays(mesh)
+    all.hop01 = all.make("hop01")
+    all.hop02 = all.make("hop02", "hop01")
+    all.hop03 = all.make("hop03", "hop02")
+    all.leaf01 = all.join("leaf01", "hop01")
+    all.leaf04 = all.join("leaf04", "hop03")
+    return all
+
+
+def test_tree(mesh, relays):
+    rows = {row["name"]: row for row in mesh.json("relay")}
+    assert [rows[name]["parent"] for name in ("hop01", "hop02", "hop03")] == ["server", "hop01-1", "hop02-1"]
+    assert rows["hop01"]["devices"] == 2 and rows["hop03"]["devices_online"] == 1
+    assert all(row["online"] for row in rows.values())
+
+
+@pytest.mark.parametrize("name", ["leaf01", "leaf04", "hop02"])
+def test_all_works_below_relays(mesh, relays, name):
+    assert mesh.works(name)
+    send(mesh, name, f"to {name}", "--wait")
+
+
+def test_a_tunnel_carries_much(mesh, relays):
+    whole = bytes(range(256)) * 40000
+    with Echo() as echo, mesh.map(f"TCP:0:leaf04:HTTP:{echo.port}") as mapped, mapped.connect() as connection:
+        threading.Thread(target=connection.sendall, args=(whole,), daemon=True).start()
+        back = b""
+        while len(back) < len(whole):
+            back += connection.recv(1 << 20)
+        assert back == whole
+
+
+def test_one_connection_upward(mesh, relays):
+    """However many agents link to a relay, it has one to its parent."""
+    more = [relays.join(f"many{number}", "hop01") for number in range(5)]
+    port = f"{mesh.port:04X}"
+    net = relays.hop01.monitor.roles()["net"]
+    inodes = {text[8:-1] for text in (os.readlink(f"/proc/{net}/fd/{fd}") for fd in os.listdir(f"/proc/{net}/fd")) if text.startswith("socket:")}
+    rows = [line.split() for path in ("/proc/net/tcp", "/proc/net/tcp6") for line in open(path).read().splitlines()[1:]]
+    up = [row for row in rows if row[9] in inodes and row[2].endswith(":" + port) and row[3] == "01"]
+    assert len(up) == 1
+    for agent in more:
+        agent.stop()
+
+
+def test_relay_restarts(mesh, relays):
+    """Those below come back by themselves, and nothing is lost."""
+    before = relays.leaf04.log().count("online as ")
+    net = relays.hop01.monitor.roles()["net"]
+    os.kill(net, signal.SIGKILL)
+    until(lambda: relays.leaf04.log().count("online as ") > before and mesh.device("leaf04")["online"], "it is back", 40)
+    send(mesh, "leaf04", "after the restart", "--wait")
+    assert "after the restart" in bodies(relays.leaf04.directory)
+    assert mesh.works("leaf04")
+
+
+def test_reports_come_through(mesh, relays):
+    """What the probe of a device behind three relays sees is on the page of the device."""
+    live = Live(mesh, mesh.device("leaf04")["id"])
+    live.until(lambda: live.complete and live.sources, "its probe says where it gets it from")
+    with subprocess.Popen(["sleep", "1000"]) as program:
+        try:
+            live.until(lambda: live.process(program.pid), "the process is there")
+        finally:
+            program.kill()
+    live.close()
+
+
+def test_deleted_below_a_relay(mesh, relays):
+    agent = relays.join("gone01", "hop01")
+    assert mesh.cli("delete", "gone01", "--yes").returncode == 0
+    until(lambda: "E1206" in agent.log(), "it hears why")
+    assert mesh.device("gone01") is None
+
+
+def test_disabled(mesh, relays):
+    """Who is no relay any more speaks for nobody: those below it go offline."""
+    relay = relays.make("brief01")
+    agent = relays.join("brief02", "brief01")
+    assert mesh.cli("relay", "disable", "brief01").returncode == 0
+    until(lambda: not mesh.device("brief02")["online"], "its child is offline")
+    until(lambda: "no relay any more" in relay.log(), "it hears that")
+    until(lambda: set(relay.monitor.roles()) == AGENT_ROLES, "it is an ordinary agent again")
+    until(lambda: mesh.run("brief01", "--", "true").returncode == 0, "it works as one")
+    assert relays.row("brief01") is None
+    agent.stop()
+
+
+def relayed(device, *others, speaks_for=None, address="192.0.2.1"):
+    """Metadata by which a peer says that it is a relay."""
+    via = ",".join([*others, device.id])
+    pairs = [("murmesh-via", via), ("murmesh-address", address)]
+    return pairs + ([("murmesh-peer", speaks_for)] if speaks_for else [])
+
+
+def call_link(device, metadata):
+    call = device.peer.channel.stream_stream("/murmesh.MessageRouter/Link", router.Frame.SerializeToString, router.Frame.FromString)
+    return call(iter([router.Frame(hello=router.Hello(version="0"))]), timeout=20, metadata=metadata)
+
+
+def node(mesh, id):
+    return f"murmesh://{(mesh.directory / 'ca' / 'mesh').read_text().strip()}/node/{id}"
+
+
+def test_nobody_else_speaks_for_others(mesh, relays, tmp_path):
+    """A device that is no relay, a relay that names others, users and other meshes."""
+    rogue = Device(mesh, tmp_path, "rogue01").enrol()
+    victim = mesh.device("web02")["id"]
+    denied = (grpc.StatusCode.PERMISSION_DENIED, "E1019")
+    assert refusal(lambda: next(call_link(rogue, relayed(rogue, speaks_for=node(mesh, victim))))) == denied
+    assert mesh.cli("relay", "enable", "rogue01").returncode == 0
+    until(lambda: refusal_or_none(lambda: next(call_link(rogue, relayed(rogue, speaks_for=node(mesh, "6" * 32))))) != denied, "it is one now")
+    hop = mesh.device("hop01")["id"]
+    rows = [
+        [("murmesh-via", hop), ("murmesh-peer", node(mesh, victim))],  # is not the last one
+        relayed(rogue, "7" * 32, speaks_for=node(mesh, victim)),  # the one before it is no relay
+        relayed(rogue, speaks_for=node(mesh, victim).replace("/node/", "/user/")),
+        relayed(rogue, speaks_for=node(mesh, victim).replace("/node/", "/component/")),
+        relayed(rogue, speaks_for="murmesh://" + "9" * 32 + "/node/" + victim),
+        [("murmesh-address", "192.0.2.1"), ("murmesh-peer", node(mesh, victim))],  # through nobody
+    ]
+    for metadata in rows:
+        assert refusal(lambda: next(call_link(rogue, metadata))) == denied, metadata
+    for metadata in ([("murmesh-via", "x")], relayed(rogue, *["7" * 32] * 8), relayed(rogue, address="<script>"), relayed(rogue, speaks_for="nobody")):
+        code, _ = refusal(lambda: next(call_link(rogue, metadata)))
+        assert code != grpc.StatusCode.OK, metadata
+    assert mesh.device("web02")["online"] and mesh.run("web02", "--", "true").returncode == 0
+    # a user's calls and logins never come through a relay
+    login = rogue.peer.channel.unary_unary("/murmesh.Login/Password", fleet.LoginProof.SerializeToString, enrol.CertificateReply.FromString)
+    assert refusal(lambda: login(fleet.LoginProof(name="a", password="b", csr=rogue.key.request()), timeout=20, metadata=relayed(rogue))) == denied
+    assert mesh.cli("delete", "rogue01", "--yes").returncode == 0
+
+
+def refusal_or_none(call):
+    try:
+        call()
+    except grpc.RpcError as error:
+        return error.code(), dict(error.trailing_metadata() or ()).get("murmesh-error", "")
+    return None
+
+
+def test_no_relay_certificate_without_leave(mesh, tmp_path):
+    device = Device(mesh, tmp_path, "plain01").enrol()
+    wanted = enrol.RenewRequest(csr=Key(tmp_path, "other").request(), kind=enrol.RELAY)
+    assert refusal(lambda: device.peer.unary("CertificationManager/RenewCertificate", wanted, enrol.CertificateReply))[1] == "E1019"
+    for path in ("Core/Revocations", "Core/CaChanges"):
+        code, error = refusal(lambda: device.peer.unary(path, b"", enrol.CertificateReply))
+        assert error == "E1019"
+    assert mesh.cli("delete", "plain01", "--yes").returncode == 0
+
+
+def test_the_server_is_not_a_relay(mesh, relays, tmp_path):
+    """A relay's certificate does not do for the server's: users do not take one for it."""
+    host, port = relays.row("hop01")["address"].rsplit(":", 1)
+    user = User(mesh, tmp_path)
+    with Peer(f"localhost:{port}", user.key, user.certificates, name=mesh.device("hop01")["id"]) as peer:
+        denied = refusal(lambda: peer.each("Fleet/ListDevices", fleet.ListRequest(), fleet.Device))
+    assert denied == (grpc.StatusCode.PERMISSION_DENIED, "E1019")
+    fingerprint = join_parts(mesh.key())[2]
+    for words, what in (([f"{host}:{port}#{fingerprint}"], "E1205"), ([f"127.0.0.1:{mesh.port}#{fingerprint}"], "E1221")):
+        refused(murmesh("login", *words, "--user", "root", "--password-file", "-", input="a wrong password\n", directory=tmp_path / "user"), what=what)
+
+
+def test_command_line(mesh):
+    refused(mesh.cli("relay", "enable"), 2)
+    refused(mesh.cli("relay", "start", "web02"), 2)
+    refused(mesh.cli("relay", "enable", "nobody"), 3)
+    refused(mesh.cli("key", "new", "--relay", "web02"), what="E1701")
+
+
+# ---- several parents ----
+
+def settings(relays, name, **keys):
+    """Of an agent that is not there yet: [Router] of its configuration."""
+    folder = relays.folder(name)
+    (folder / "murmesh-agent.ini").write_text("[Relay]\nPort = 0\nAddress = 127.0.0.1\n[Router]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()))
+    return folder
+
+
+def parent_of(mesh, name):
+    device = mesh.device(name)
+    return device["parent"] if device and device["online"] else None
+
+
+def test_fails_over_and_returns(mesh, relays):
+    first = relays.make("way01")
+    address = relays.row("way01")["address"]
+    settings(relays, "mover01", ParentAddress=f"{address}, 127.0.0.1:{mesh.port}", ReturnAfter="1s")
+    agent = mesh.join("mover01")  # by the server's line: what is configured counts afterwards
+    until(lambda: parent_of(mesh, "mover01") == "way01-1", "it is where it likes to be", 20)
+    link = first.monitor.roles()["front"], first.monitor.roles()["link"]
+    first.stop(signal.SIGKILL)
+    until(lambda: parent_of(mesh, "mover01") == "server", "it has another parent", 20)
+    assert mesh.run("mover01", "--", "true").returncode == 0
+    (first.directory / "murmesh-agent.ini").write_text(f"[Relay]\nPort = {address.rsplit(':')[1]}\nAddress = 127.0.0.1\n")
+    until(lambda: not any(map(alive, link)), "its roles have left")
+    with Machine(first.directory) as again:
+        until(lambda: "online as " in again.log(), "the relay is back")
+        until(lambda: parent_of(mesh, "mover01") == "way01-1", "it has gone back", 30)
+        assert mesh.works("mover01")
+    agent.stop()
+
+
+def test_a_relay_without_its_parent_is_left(mesh, relays):
+    """It answers, but leads nowhere."""
+    upper, lower = relays.make("chain01"), relays.make("chain02", "chain01")
+    settings(relays, "mover02", ParentAddress=f"{relays.row('chain02')['address']}, 127.0.0.1:{mesh.port}", ReturnAfter="1s")
+    agent = mesh.join("mover02")
+    until(lambda: parent_of(mesh, "mover02") == "chain02-1", "it is below two relays", 20)
+    upper.stop(signal.SIGKILL)
+    until(lambda: parent_of(mesh, "mover02") == "server", "it has gone", 20)
+    start = agent.log().count("offline")
+    asked = lower.log().count("not reachable")
+    until(lambda: lower.log().count("not reachable") >= asked, "the relay tries on")
+    assert mesh.works("mover02") and agent.log().count("offline") == start
+    agent.stop()
+    lower.stop()
+
+
+def test_parents_of_the_policy(new_mesh):
+    """Where the mesh is, is told by its policy too, signed by the mesh root."""
+    mesh = new_mesh()
+    agent = mesh.join("told01")
+    other = f"127.0.0.2:{mesh.port}"
+    assert mesh.cli("policy", "set", "--parent", other).returncode == 0
+    until(lambda: "policy of the mesh is now" in agent.log(), "it has the policy")
+    kept = agent.directory / "net" / "parent"
+    agent.stop()
+    kept.write_text("host=127.0.0.1\nport=1\n")  # nobody is there
+    with Machine(agent.directory) as again:
+        again.online()
+
+
+@pytest.mark.parametrize("login", [None, ("squirrel", "a.b_c-42")])
+def test_through_a_proxy(mesh, relays, tmp_path, login):
+    name = "proxied02" if login else "proxied01"
+    with Proxy(tmp_path, login) as proxy:
+        keys = {"ProxyUser": login[0], "ProxyPassword": login[1]} if login else {}
+        folder = settings(relays, name, Proxy=f"127.0.0.1:{proxy.port}", **keys)
+        agent = mesh.join(name)
+        assert proxy.connects() > 0
+        assert mesh.works(name)
+        agent.stop()
+    if login:
+        with Proxy(tmp_path, login) as proxy:
+            (folder / "murmesh-agent.ini").write_text(f"[Router]\nProxy = 127.0.0.1:{proxy.port}\nProxyUser = squirrel\nProxyPassword = wrong\n")
+            with Machine(folder) as again:
+                until(lambda: "E1722" in again.log(), "it says that the proxy wants another password")
+
+
+class Proxy(Program):
+    """tinyproxy, as anybody would run it."""
+
+    def __init__(self, folder, login):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        config, self.events = folder / "tinyproxy.conf", folder / "tinyproxy.events"
+        config.write_text(f'Port {self.port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 100\nAllow 127.0.0.1\nLogFile "{self.events}"\nLogLevel Info\n'
+                          + (f'BasicAuth {login[0]} {login[1]}\n' if login else ""))
+        super().__init__(["tinyproxy", "-d", "-c", config], folder / "tinyproxy.out")
+        until(lambda: self.events.exists() and "Starting main loop" in self.events.read_text(), "the proxy runs")
+
+    def connects(self):
+        return self.events.read_text().count("CONNECT ")
+
+
+# ---- by order ----
+
+def test_moved(mesh, relays):
+    agent = relays.join("sent01", None)
+    result = mesh.cli("relay", "move", "sent01", "hop02")
+    assert result.returncode == 0 and "sent01-1" in result.stderr, result.stderr
+    until(lambda: parent_of(mesh, "sent01") == "hop02-1", "it is below the relay")
+    assert "offline" not in agent.log()  # it asked the new one before it left
+    assert mesh.works("sent01")
+    agent.stop()
+    with Machine(agent.directory) as again:
+        again.online()
+        assert parent_of(mesh, "sent01") == "hop02-1"
+        assert mesh.cli("relay", "move", "sent01", "server").returncode == 0
+        until(lambda: parent_of(mesh, "sent01") == "server", "back at the server")
+        assert mesh.cli("relay", "move", "sent01", "hop01").returncode == 0
+        until(lambda: parent_of(mesh, "sent01") == "hop01-1", "below another relay")
+        assert mesh.cli("relay", "move", "sent01", "-").returncode == 0
+        until(lambda: parent_of(mesh, "sent01") == "server", "where it joined")
+    moves = [row for row in mesh.json("audit", "ls") if "parent" in row["detail"] and "sent01" in row["object"]]
+    assert len(moves) == 4
+
+
+def test_moved_to_nobody(mesh, relays):
+    """It stays where it is, and forgets the order in time."""
+    agent = relays.join("sent02", "hop01")
+    assert mesh.cli("relay", "move", "sent02", "127.0.0.1:1", "--fall-back", "2s").returncode == 0
+    until(lambda: "it stays where it was" in agent.log(), "it says so")
+    assert parent_of(mesh, "sent02") == "hop01-1" and "offline" not in agent.log()
+    agent.stop()
+    refused(mesh.cli("relay", "move", "sent02", "web02"), what="E1701")
+    refused(mesh.cli("relay", "move", "sent02", "nobody01"), 3)
+    refused(mesh.cli("relay", "move", "sent02", "a:b:c"), what="E1012")
+
+
+def test_move_orders_are_signed(mesh, relays, tmp_path):
+    """Each for one device, which the unit tests of tunnel/grant have refuse all others."""
+    orders = {}
+    for name in ("sent03", "sent04"):
+        device = Device(mesh, tmp_path, name).enrol()
+        with device.linked() as frames:
+            assert next(frames).HasField("welcome")
+            assert mesh.cli("relay", "move", name, "127.0.0.1:9").returncode == 0
+            orders[name] = next(frame for frame in frames if frame.HasField("move")).move
+        move = router.Move.FromString(orders[name].document)
+        assert move.parent == "127.0.0.1:9" and move.device.hex() == device.id and move.fall_back_s == 600 and move.created_ms > 0
+        assert mesh.cli("delete", name, "--yes").returncode == 0
+    assert orders["sent03"].signature != orders["sent04"].signature
+
+
+# ---- what people look at ----
+
+def test_ping_names_each_hop(mesh, relays):
+    rows = mesh.json("ping", "leaf04")
+    assert [row["name"] for row in rows] == ["server", "hop01-1", "hop02-1", "hop03-1", "leaf04-1"]
+    assert all(row["ms"] > 0 and row["error"] == "" for row in rows)
+    assert [row["name"] for row in mesh.json("ping", "web02", "--count", "1")] == ["server", "web02-1"]
+    refused(mesh.cli("ping", "nobody01"), 3)
+
+
+def test_ping_says_where_it_ends(mesh, relays):
+    agent = relays.join("still01", "hop01")
+    net = agent.monitor.roles()["net"]
+    os.kill(net, signal.SIGSTOP)
+    try:
+        result = mesh.cli("ping", "still01", "--count", "1", "--json")
+        rows = json.loads(result.stdout)
+        assert result.returncode == 1 and [row["name"] for row in rows] == ["server", "hop01-1", "still01-1"]
+        assert rows[1]["error"] == "" and rows[2]["ms"] is None and "in time" in rows[2]["error"]
+    finally:
+        os.kill(net, signal.SIGCONT)
+    agent.stop()
+    until(lambda: not mesh.device("still01")["online"], "offline")
+    rows = json.loads(mesh.cli("ping", "still01", "--count", "1", "--json").stdout)
+    assert [(row["name"], "offline" in row["error"]) for row in rows] == [("server", False), ("still01-1", True)]
+
+
+def test_tree_with_devices(mesh, relays):
+    rows = mesh.json("relay", "tree")
+    names = [row["name"] for row in rows]
+    assert {"web02", "leaf01", "leaf04", "hop01"} <= set(names)
+    depth = {row["name"]: row["depth"] for row in rows}
+    assert (depth["hop01"], depth["hop02"], depth["hop03"], depth["leaf04"], depth["web02"]) == (0, 1, 2, 3, 0)
+    assert names.index("hop01") < names.index("hop02") < names.index("hop03") < names.index("leaf04")
