@@ -36,10 +36,11 @@ test: deps-test console
 	@ninja -C $(BUILD)
 	@/usr/bin/python3 tools/run_tests.py $(BUILD)
 
-# The tests that kill, a thousand times each; `make test` has 25 of them.
+# The tests that kill, a thousand times each (`make test`: 25), and seeds of the simulation, others each time (`make test`: 1 to 1,000).
 sim: all deps-test
 	@MURMESH_KILLS=1000 $(BUILD)/test_fleet_token_crash
 	@MURMESH_KILLS=1000 $(BUILD)/test_route_crash
+	@MURMESH_SEEDS=20000 $(BUILD)/tests/sim/sim --from $$(date +%s)
 
 asan: deps-test console
 	@[ -e build-asan/build.ninja ] || $(MESON) build-asan -Db_sanitize=address,undefined

@@ -32,6 +32,12 @@ static const struct id *own_id(const struct net_router *router)
 	return &router->net->keep.info.identity.id;
 }
 
+/* As the mesh tells it: by a clock that is days ahead each message would have expired. */
+static int64_t now_ms(void)
+{
+	return trusted_time_or_wall() * 1000;
+}
+
 /* ---- the inbox ---- */
 
 static int files_count(struct net_router *router)
@@ -112,11 +118,11 @@ static void one_deliver(struct net_router *router, struct str bytes)
 		err = file_lay(router, &envelope, body);
 	if (err == 0) {
 		router->files++;
-		route_delivered(router->route, own_id(router), &id, clock_wall_ms());
+		route_delivered(router->route, own_id(router), &id, now_ms());
 		return;
 	}
 	log_limited(LOG_WARNING, "a message cannot be written to %s: %s", router->inbox, err_text(err));
-	route_refused(router->route, own_id(router), &id, ROUTE_RETRY_S * 1000, clock_wall_ms());
+	route_refused(router->route, own_id(router), &id, ROUTE_RETRY_S * 1000, now_ms());
 }
 
 static void inbox_deliver(struct net_router *router)
@@ -125,7 +131,7 @@ static void inbox_deliver(struct net_router *router)
 	buf_init(&bytes, ENVELOPE_MAX);
 	for (int i = 0; i < INBOX_TAKE && router->files < INBOX_MAX; i++) {
 		route_credit(router->route, own_id(router), 1);
-		if (route_next(router->route, own_id(router), clock_wall_ms(), &bytes) != 1)
+		if (route_next(router->route, own_id(router), now_ms(), &bytes) != 1)
 			break;
 		one_deliver(router, buf_str(&bytes));
 		buf_clear(&bytes);
@@ -143,7 +149,7 @@ static void on_soon(void *ctx)
 	struct spool_sync *sync = route_sync_begin(router->route);
 	if (sync) {
 		spool_sync_run(sync);
-		route_sync_end(router->route, clock_wall_ms());
+		route_sync_end(router->route, now_ms());
 		io_task_schedule(router->net->loop, &router->soon);
 	}
 	peers_answer(&router->peers);
@@ -154,7 +160,7 @@ static void on_tick(void *ctx)
 	struct net_router *router = ctx;
 	if (router->files >= INBOX_MAX)
 		files_count(router);
-	route_tick(router->route, clock_wall_ms());
+	route_tick(router->route, now_ms());
 	io_task_schedule(router->net->loop, &router->soon);
 }
 
@@ -162,7 +168,7 @@ static void on_ready(void *ctx, const struct id *destination)
 {
 	struct net_router *router = ctx;
 	if (id_is_zero(destination) && router->parent)
-		peer_send(router->parent, clock_wall_ms());
+		peer_send(router->parent, now_ms());
 	io_task_schedule(router->net->loop, &router->soon);
 }
 
@@ -205,7 +211,7 @@ static int route_begin(struct net_router *router)
 	settings.random = random_bytes;
 	random_bytes(settings.spool.seed, sizeof settings.spool.seed);
 	if (err == 0)
-		err = route_open(&settings, &events, router, clock_wall_ms(), &router->route);
+		err = route_open(&settings, &events, router, now_ms(), &router->route);
 	return err < 0 ? err : route_attach(router->route, own_id(router));
 }
 
@@ -296,12 +302,12 @@ void net_envelope_frame(struct net_role *net, const murmesh_Frame *frame)
 {
 	if (!net->router || !net->router->parent)
 		return;
-	peer_frame(net->router->parent, frame, clock_wall_ms());
+	peer_frame(net->router->parent, frame, now_ms());
 	io_task_schedule(net->loop, &net->router->soon);
 }
 
 void net_envelope_send(struct net_role *net)
 {
 	if (net->router && net->router->parent)
-		peer_send(net->router->parent, clock_wall_ms());
+		peer_send(net->router->parent, now_ms());
 }

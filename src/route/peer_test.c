@@ -323,6 +323,7 @@ static void test_refused(void **state)
 	assert_int_equal(queue.waiting, 1);
 	assert_int_equal(queue.sent, 0);
 	route_tick(near.route, now_ms + ROUTE_RETRY_S * 1000);
+	route_tick(far.route, now_ms + ROUTE_RETRY_S * 1000);
 	peer_send(near.peer, now_ms + ROUTE_RETRY_S * 1000);
 	settle();
 	assert_int_equal(far.taken, 1);

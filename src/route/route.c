@@ -134,6 +134,18 @@ static void head_write(const struct item *item, uint8_t out[HEAD_SIZE])
 	}
 }
 
+/* A sync failed that had brought it to the disk all the same; its sender was told so, and has sent it again. */
+static void again_mark(struct route *route, const struct seen_key *key)
+{
+	for (const struct list *at = route->items.prev; at != &route->items; at = at->prev) {
+		struct item *item = LIST_ENTRY(at, struct item, aging);
+		if (!id_equal(&item->id, &key->id) || !id_equal(&item->destination->id, &key->destination))
+			continue;
+		item->again = true;
+		return;
+	}
+}
+
 /* At the start: it waits until all of the log is read. */
 static struct spool_record *on_found(void *ctx, uint64_t segment, uint64_t sequence, struct str payload)
 {
@@ -156,6 +168,8 @@ static struct spool_record *on_found(void *ctx, uint64_t segment, uint64_t seque
 	item->came_ms = (int64_t)came;
 	item->expires_ms = (int64_t)expires;
 	seen.key.id = item->id;
+	if (seen_has(route->seen, &seen.key))
+		again_mark(route, &seen.key);
 	if (seen_add(route->seen, &seen) < 0) {
 		route_item_free(route, item);
 		return NULL;
@@ -243,7 +257,12 @@ static int queues_fill(struct route *route)
 		items[n++] = LIST_ENTRY(at, struct item, aging);
 	qsort(items, n, sizeof *items, sequence_compare);
 	for (size_t i = 0; i < n; i++)
-		queue_add(route, items[i]);
+		if (!items[i]->again) {
+			queue_add(route, items[i]);
+		} else {
+			spool_done(route->spool, &items[i]->record, STR(""));
+			route_item_free(route, items[i]);
+		}
 	mem_free(items);
 	return 0;
 }

@@ -55,6 +55,8 @@ struct route_events {
 	void (*dead)(void *ctx, const struct id *destination, const struct id *envelope, enum route_dead why);
 	void (*delivered)(void *ctx, const struct id *destination, const struct id *envelope); /* may be NULL */
 	void (*damaged)(void *ctx, const struct spool_damage *damage);                         /* for the log */
+	/* A newer one of its state waits, or came before it.  May be NULL. */
+	void (*replaced)(void *ctx, const struct id *destination, const struct id *envelope);
 };
 
 struct route;
@@ -68,7 +70,8 @@ struct route *route_free(struct route *route); /* who waits for `accepted` is to
 int route_accept(struct route *route, const struct id *destination, struct str envelope, int64_t now_ms, void *token);
 bool route_refused_for_good(int err);
 
-/* As spool_sync_...(): begin and end on the router's thread, spool_sync_run() on any.  NULL: nothing to do, or one is under way. */
+/* As spool_sync_...(): begin and end on the router's thread, spool_sync_run() on any.  NULL: nothing to do, one is under way, or one has failed
+ * since the last tick. */
 struct spool_sync *route_sync_begin(struct route *route);
 void route_sync_end(struct route *route, int64_t now_ms);
 

@@ -20,7 +20,8 @@ struct item {
 	uint8_t *state; /* key in route->states; NULL: it is no state */
 	uint8_t state_len;
 	uint8_t rank;
-	bool recovered, sent;
+	bool sent;
+	bool again; /* at the start: it was put a second time */
 };
 
 struct destination {

@@ -112,6 +112,16 @@ static void limits_keep(struct route *route, struct destination *destination)
 		route_item_dead(route, item, ROUTE_LIMIT);
 }
 
+static void item_replaced(struct route *route, struct item *item)
+{
+	const struct id id = item->id;
+	struct destination *destination = item->destination;
+	destination->replaced++;
+	route_item_done(route, item, STR(""));
+	if (route->events->replaced)
+		route->events->replaced(route->ctx, &destination->id, &id);
+}
+
 /* True: it waits as the newest of its state, and the one before is dropped; false: a newer one waits. */
 static bool state_take(struct route *route, struct item *item)
 {
@@ -120,8 +130,7 @@ static bool state_take(struct route *route, struct item *item)
 		return false;
 	if (map_put(route->states, item->state, item->state_len, item) < 0 || !other || other->sent)
 		return true;
-	item->destination->replaced++;
-	route_item_done(route, other, STR(""));
+	item_replaced(route, other);
 	return true;
 }
 
@@ -133,10 +142,8 @@ void queue_add(struct route *route, struct item *item)
 	destination->bytes += item->record.len;
 	if (destination->retired)
 		return route_item_dead(route, item, ROUTE_RETIRED);
-	if (item->state && !state_take(route, item)) {
-		destination->replaced++;
-		return route_item_done(route, item, STR(""));
-	}
+	if (item->state && !state_take(route, item))
+		return item_replaced(route, item);
 	limits_keep(route, destination);
 	destination_ready(route, destination);
 }
@@ -152,10 +159,8 @@ static void queue_return(struct route *route, struct item *item)
 	while (at != &destination->queue[item->rank] && LIST_ENTRY(at, struct item, node)->record.sequence < item->record.sequence)
 		at = at->next;
 	list_append(at, &item->node);
-	if (item->state && map_get(route->states, item->state, item->state_len) != item) {
-		destination->replaced++;
-		route_item_done(route, item, STR("")); /* a newer one waits */
-	}
+	if (item->state && map_get(route->states, item->state, item->state_len) != item)
+		item_replaced(route, item);
 }
 
 /* ---- a destination's link ---- */

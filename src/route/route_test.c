@@ -16,7 +16,8 @@ struct world {
 	struct route *route;
 	int64_t now_ms;
 	int answers[TOKENS]; /* 1: none yet */
-	unsigned ready, dead[ROUTE_DEADS], damaged, unnamed;
+	unsigned ready, dead[ROUTE_DEADS], damaged, unnamed, replaced;
+	struct id replaced_last;
 	struct id ready_for;
 };
 
@@ -49,6 +50,14 @@ static void on_damaged(void *ctx, const struct spool_damage *damage)
 	world->damaged++;
 }
 
+static void on_replaced(void *ctx, const struct id *destination, const struct id *envelope)
+{
+	struct world *world = ctx;
+	assert_true(id_equal(destination, &web));
+	world->replaced++;
+	world->replaced_last = *envelope;
+}
+
 static void random_test(void *out, size_t len)
 {
 	static uint8_t next = 1;
@@ -59,7 +68,7 @@ static void random_test(void *out, size_t len)
 
 static int open_again(struct world *world)
 {
-	static const struct route_events events = { on_accepted, on_ready, on_dead, NULL, on_damaged };
+	static const struct route_events events = { on_accepted, on_ready, on_dead, NULL, on_damaged, on_replaced };
 	world->route = route_free(world->route);
 	return route_open(&world->settings, &events, world, world->now_ms, &world->route);
 }
@@ -400,6 +409,7 @@ static void test_sync_fails(void **state)
 	assert_int_equal(world->answers[2], -EIO);
 	assert_int_equal(world->answers[50], -EIO);
 	assert_int_equal(queue_of(world, &web).waiting, 1);
+	route_tick(world->route, world->now_ms);
 	keep(world, 2, &to_web); /* it may come again */
 	/* Of a destination of which nothing else is known. */
 	assert_int_equal(accept_one(world, 3, &database, murmesh_Priority_LOW), 0);
@@ -411,6 +421,55 @@ static void test_sync_fails(void **state)
 	assert_false(route_queue_of(world->route, &database, &queue));
 	buf_done(&bytes);
 	world_free(world);
+}
+
+static void power_cut(struct world *world)
+{
+	world->route = route_free(world->route);
+	test_disk_recover(&world->disk, TEST_POWER);
+	restart(world);
+}
+
+/* Each step of the disk fails once.  What was refused may be there all the same, after a crash. */
+static void test_sync_fails_then_power(void **state)
+{
+	enum { SENT_AGAIN, DELIVERED, CRASHED_FIRST, CASES };
+	const struct form form = { .to = &web };
+	(void)state;
+	for (long at = 1, refused = 1; refused; at++)
+		for (int which = 0; which < CASES; which++) {
+			struct world *world = world_new();
+			world->disk.fail_at = world->disk.steps + at;
+			world->disk.fail_err = -EIO;
+			assert_int_equal(accept_form(world, 1, &form), 0);
+			struct spool_sync *sync = route_sync_begin(world->route);
+			spool_sync_run(sync);
+			route_sync_end(world->route, world->now_ms);
+			world->disk.fail_at = 0;
+			refused = world->answers[1];
+			assert_true(refused || at > 4);
+			world->answers[1] = 1;
+			route_tick(world->route, world->now_ms);
+			if (which == CRASHED_FIRST)
+				power_cut(world);
+			int err = accept_form(world, 1, &form);
+			assert_true(err == 0 || (err == -E_EXISTS && (!refused || which == CRASHED_FIRST)));
+			sync_all(world);
+			if (which == DELIVERED) {
+				attach(world, &web, 1);
+				assert_int_equal(next(world, &web), 1);
+				delivered(world, &web, 1);
+				sync_all(world);
+			}
+			for (int times = 0; times < 2; times++) {
+				power_cut(world);
+				struct route_queue queue = { 0 };
+				route_queue_of(world->route, &web, &queue);
+				assert_int_equal(queue.waiting, which != DELIVERED);
+				sync_all(world);
+			}
+			world_free(world);
+		}
 }
 
 static void test_limit(void **state)
@@ -566,7 +625,10 @@ static void test_states(void **state)
 	keep(world, 4, &(struct form){ .to = &web, .key = "memory" });
 	keep(world, 5, &(struct form){ .to = &database, .key = "disk" });
 	assert_int_equal(queue_of(world, &web).waiting, 2);
+	const struct id second = id_of(2), third = id_of(3);
 	assert_int_equal(queue_of(world, &web).replaced, 2);
+	assert_int_equal(world->replaced, 2);
+	assert_true(id_equal(&world->replaced_last, &third));
 	assert_int_equal(queue_of(world, &web).dead[ROUTE_LIMIT], 0);
 	restart(world);
 	attach(world, &web, 100);
@@ -577,6 +639,8 @@ static void test_states(void **state)
 	assert_int_equal(queue_of(world, &web).waiting, 3);
 	route_detach(world->route, &web);
 	assert_int_equal(queue_of(world, &web).waiting, 2);
+	assert_int_equal(world->replaced, 3);
+	assert_true(id_equal(&world->replaced_last, &second));
 	attach(world, &web, 100);
 	assert_int_equal(next(world, &web), 4);
 	assert_int_equal(next(world, &web), 6);
@@ -859,6 +923,7 @@ int main(void)
 		cmocka_unit_test(test_twice_after_compaction),
 		cmocka_unit_test(test_order_and_credit),
 		cmocka_unit_test(test_sync_fails),
+		cmocka_unit_test(test_sync_fails_then_power),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_limit_of_bytes),
 		cmocka_unit_test(test_expires),

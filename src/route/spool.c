@@ -238,7 +238,7 @@ bool spool_syncing(const struct spool *spool)
 struct spool_sync *spool_sync_begin(struct spool *spool)
 {
 	struct spool_sync *sync = &spool->sync;
-	if (spool->syncing || !spool_dirty(spool))
+	if (spool->syncing || spool->failed || !spool_dirty(spool))
 		return NULL;
 	struct buf empty = sync->bytes; /* its memory is used again */
 	spool->syncing = true;
@@ -371,6 +371,7 @@ static void sync_failed(struct spool *spool, int err)
 	list_init(&puts);
 	list_move(&puts, &spool->sync_puts);
 	segment_cut(spool);
+	spool->failed = true;
 	spool->full |= err == -ENOSPC || err == -EDQUOT || err == -EFBIG;
 	spool->names_changed |= spool->sync.names;
 	bool notes_lost = notes_again(spool) < 0;
@@ -382,8 +383,9 @@ static void sync_failed(struct spool *spool, int err)
 	if (spool->full && spool->leaving == LEAVING_CARRIED && list_empty(&segment_oldest(spool)->records))
 		segment_remove(spool, segment_oldest(spool));
 	LIST_EACH(at, &puts) {
+		struct spool_record *record = LIST_ENTRY(at, struct spool_record, node);
 		list_remove(at);
-		spool->events->refused(spool->ctx, LIST_ENTRY(at, struct spool_record, node), spool->full ? -E_SPOOL_FULL : err);
+		spool->events->refused(spool->ctx, record, spool->full ? -E_SPOOL_FULL : err);
 	}
 }
 
@@ -463,6 +465,7 @@ void spool_check_room(struct spool *spool)
 {
 	const struct spool_disk *disk = &spool->settings.disk;
 	uint64_t available, room;
+	spool->failed = false;
 	if (!spool->full || disk->available(disk->ctx, &available) < 0)
 		return;
 	uint64_t left = spool->settings.bytes_max > spool->bytes ? spool->settings.bytes_max - spool->bytes : 0;

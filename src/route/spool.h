@@ -2,7 +2,8 @@
  *
  * What is put is kept when a sync that began afterwards has ended well: append many, sync once, then acknowledge all.
  *   spool_sync_begin(), spool_sync_run() on any thread, spool_sync_end()
- * Meanwhile more may be appended: it is for the next sync.  When a sync fails, what was put since the one before is refused, all else stays.
+ * Meanwhile more may be appended: it is for the next sync.  When a sync fails, what was put since the one before is refused, all else stays,
+ * and the next one waits for spool_check_room(): a disk that fails is not asked without a pause.
  * After a crash spool_open() finds all that was kept and not done; what is done may come back when the crash came before the next sync.
  * The oldest segment is removed when much of the log is needed no more: what still is moves to the end (spool_compact()).
  * What cannot be read is saved in a file `<segment>-<offset>.bad` and told; all else is served.
@@ -78,7 +79,7 @@ struct buf;
 int spool_read(struct spool *spool, const struct spool_record *record, struct buf *out);
 
 struct spool_sync; /* valid until spool_sync_end() */
-/* NULL: nothing is to be synced, or another sync has not ended. */
+/* NULL: nothing is to be synced, or another sync has not ended, or one has failed since spool_check_room(). */
 struct spool_sync *spool_sync_begin(struct spool *spool);
 void spool_sync_run(struct spool_sync *sync);
 int spool_sync_end(struct spool *spool);     /* how it went */
@@ -87,7 +88,7 @@ bool spool_syncing(const struct spool *spool);
 
 /* A small step, where one is due: after each sync, or every second. */
 void spool_compact(struct spool *spool);
-/* Looks whether there is room again.  To be called every second. */
+/* Looks whether there is room again, and lets a sync be tried again.  To be called every second. */
 void spool_check_room(struct spool *spool);
 uint64_t spool_sequence_next(const struct spool *spool); /* of the next that is put */
 uint64_t spool_segment_now(const struct spool *spool);   /* what is appended comes into this segment or a later one */

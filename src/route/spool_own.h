@@ -47,6 +47,7 @@ struct spool {
 	struct spool_sync sync;
 	struct list sync_puts, sync_moves;
 	bool syncing, names_changed, full;
+	bool failed; /* the last sync; the next one begins after spool_check_room() */
 	enum leaving leaving;
 };
 

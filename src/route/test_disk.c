@@ -16,6 +16,7 @@ static int step(struct test_disk *disk)
 		disk->crashed = true;
 		return -EIO;
 	}
+	disk->failures += disk->steps == disk->fail_at;
 	return disk->steps == disk->fail_at ? disk->fail_err : 0;
 }
 
@@ -120,8 +121,10 @@ static int disk_write(void *ctx, int file, uint64_t at, const void *bytes, size_
 	bool running = !disk->crashed;
 	int err = step(disk);
 	uint64_t more = at + len > f->size ? at + len - f->size : 0;
-	if (err == 0 && disk->capacity && used(disk) + more > disk->capacity)
+	if (err == 0 && more && disk->capacity && used(disk) + more > disk->capacity) {
+		disk->failures++;
 		err = -ENOSPC;
+	}
 	if (running)
 		put(f, at, bytes, err < 0 ? len / 2 : len);
 	return err;
@@ -186,6 +189,7 @@ static int disk_available(void *ctx, uint64_t *ret_bytes)
 void test_disk_init(struct test_disk *disk, struct spool_disk *ret)
 {
 	memset(disk, 0, sizeof *disk);
+	disk->torn_part = 128;
 	*ret = (struct spool_disk){ disk,       disk_names, disk_create,     disk_open,     disk_close,  disk_read,
 		                    disk_write, disk_sync,  disk_sync_names, disk_truncate, disk_remove, disk_available };
 }
@@ -199,17 +203,19 @@ void test_disk_done(struct test_disk *disk)
 	disk->n = 0;
 }
 
-static void file_lose(struct test_file *file, enum test_crash how)
+static void file_lose(const struct test_disk *disk, struct test_file *file, enum test_crash how)
 {
 	size_t kept = file->synced_size, more = file->size > kept ? file->size - kept : 0;
 	if (file->synced_size)
 		memcpy(file->bytes, file->synced, file->synced_size);
 	if (how == TEST_TORN && more) {
-		memset(file->bytes + kept + more / 2, 0, more - more / 2);
+		size_t part = more * disk->torn_part / 256;
+		memset(file->bytes + kept + part, 0, more - part);
 		kept += more;
 	}
 	file->size = kept;
-	file->there = file->there_synced;
+	if (how != TEST_TORN || !disk->names_stay)
+		file->there = file->there_synced;
 }
 
 void test_disk_recover(struct test_disk *disk, enum test_crash how)
@@ -217,7 +223,7 @@ void test_disk_recover(struct test_disk *disk, enum test_crash how)
 	disk->crashed = false;
 	disk->crash_at = disk->fail_at = 0;
 	for (size_t i = 0; how != TEST_KILLED && i < disk->n; i++)
-		file_lose(&disk->files[i], how);
+		file_lose(disk, &disk->files[i], how);
 	for (size_t i = 0; i < disk->n; i++) { /* as it is now it is on the disk */
 		sync_file(&disk->files[i]);
 		disk->files[i].there_synced = disk->files[i].there;

@@ -19,14 +19,18 @@ struct test_disk {
 	long crash_at; /* at this step, and from then on, all fails; a write is half done; 0 = never */
 	long fail_at;  /* this one fails */
 	int fail_err;
+	unsigned failures; /* so far, but for a crash */
 	uint64_t capacity; /* bytes; 0 = no limit */
 	bool crashed;
+	/* after TEST_TORN */
+	unsigned torn_part; /* of 256: how much of what was not synced stands there; then come zeros.  128 at first */
+	bool names_stay;    /* made and removed, and not synced */
 };
 
 enum test_crash {
 	TEST_KILLED, /* of the process: all that was written is there */
 	TEST_POWER,  /* only what was synced is there */
-	TEST_TORN,   /* the same, and half of the rest, then as many zeros */
+	TEST_TORN,   /* the same, and a part of the rest, then zeros */
 	TEST_CRASHES,
 };
 

@@ -110,6 +110,12 @@ static void on_dead(void *ctx, const struct id *destination, const struct id *en
 	core_messages_told(((struct core_router *)ctx)->core, envelope, errors[why]);
 }
 
+static void on_replaced(void *ctx, const struct id *destination, const struct id *envelope)
+{
+	(void)destination;
+	core_messages_told(((struct core_router *)ctx)->core, envelope, -E_ENVELOPE_REPLACED);
+}
+
 static void on_damaged(void *ctx, const struct spool_damage *damage)
 {
 	(void)ctx;
@@ -151,7 +157,7 @@ static int retired_run(struct store_tx *tx, struct store_job *job)
 
 static int route_begin(struct core_router *router, const char *directory)
 {
-	static const struct route_events events = { route_giver_tell, on_ready, on_dead, on_delivered, on_damaged };
+	static const struct route_events events = { route_giver_tell, on_ready, on_dead, on_delivered, on_damaged, on_replaced };
 	struct route_settings settings = route_settings_server;
 	char path[4096];
 	int err = file_path(path, sizeof path, directory, "spool");

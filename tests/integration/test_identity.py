@@ -291,6 +291,8 @@ def test_a_wrong_clock(mesh, machine, clock, shift):
     logged = int(agent.log()[:4])
     assert abs(logged - (datetime.datetime.utcnow() + datetime.timedelta(seconds=shift)).year) <= 1  # its clock is indeed wrong
     assert mesh.run(folder, "--", "echo", "on time").stdout == "on time\n"
+    sent = mesh.cli("send", folder, "test", "--body", "-", "--wait", input="in time\n")
+    assert sent.returncode == 0, sent.stderr  # it has not expired on its way
     assert waiting(mesh, f"{folder}-1", "renewal") is None
 
 

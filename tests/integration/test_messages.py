@@ -2,6 +2,7 @@
 import os
 import random
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 from harness import PROGRAMS, Monitor, Program, refused, until
 
@@ -79,8 +80,12 @@ def test_waits_for_a_device(mesh):
     until(lambda: not mesh.device("post03")["online"], "offline")
     send(mesh, "post03", "one", "--priority", "low")
     send(mesh, "post03", "two", "--priority", "high")
-    send(mesh, "post03", "old", "--key", "k")
-    send(mesh, "post03", "new", "--key", "k")
+    with ThreadPoolExecutor() as pool:
+        old = pool.submit(mesh.cli, "send", "post03", "test", "--body", "-", "--key", "k", "--wait", input="old")
+        until(lambda: queue(mesh, "post03")["waiting"] == 3, "it waits")
+        send(mesh, "post03", "new", "--key", "k")
+        told = old.result(20)
+        assert told.returncode == 1 and "a newer message with the same key" in told.stderr, told.stderr
     row = queue(mesh, "post03")
     assert (row["waiting"], row["dead"], row["online"]) == (3, 0, False)
     assert row["bytes"] > 100 and row["oldest"]

@@ -60,6 +60,7 @@ def test_an_operator_of_one_group(office, log_in):
     device = next(row for row in office.json("ls") if row["name"] == "web03")
     refused(olga.cli("show", device["id"]), 3)
     refused(olga.cli("tag", "web02", "+blue"), 4, "E1019")
+    refused(olga.cli("relay", "move", "web02", "-"), 4, "E1019")
     refused(olga.cli("key", "new"), 4, "E1019")
     refused(olga.cli("user", "ls"), 4, "E1019")
     refused(olga.cli("audit", "ls"), 4, "E1019")
@@ -69,6 +70,11 @@ def test_a_viewer(log_in):
     vera = log_in("vera")
     assert names(vera) == {"web02"}
     refused(vera.cli("run", "web02", "--", "true"), 4, "E1019")
+    refused(vera.cli("send", "web02", "test", "--body", "-", input="x"), 4, "E1019")
+    refused(vera.cli("relay", "enable", "web02"), 4, "E1019")
+    refused(vera.cli("relay", "move", "web02", "-"), 4, "E1019")
+    assert good(vera.cli("ping", "web02", "--json")).stdout
+    refused(vera.cli("ping", "web03"), 3)
 
 
 def test_an_administrator_of_one_group(office, log_in):
@@ -80,6 +86,9 @@ def test_an_administrator_of_one_group(office, log_in):
     refused(adam.cli("key", "new", "--group", "lab"), 4, "E1019")
     refused(adam.cli("group", "web02", "lab"), 4, "E1019")
     refused(adam.cli("delete", "web03", "--yes"), 3)
+    refused(adam.cli("relay", "enable", "web02"), 4, "your role does not hold in all")
+    good(adam.cli("relay", "move", "web02", "-"))
+    refused(adam.cli("relay", "move", "web03", "-"), 3)
     refused(adam.cli("user", "add", "mallory"), 4, "E1019")
     refused(adam.cli("user", "ls"), 4, "E1019")
     refused(adam.cli("audit", "ls"), 4, "E1019")
