@@ -6,12 +6,14 @@ import hashlib
 import hmac
 import importlib
 import os
+import queue
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import threading
+from concurrent import futures
 
 import grpc
 from harness import PATIENCE, ROOT, join_parts
@@ -46,6 +48,10 @@ class Key:
     def request(self, name="x"):
         """A PKCS #10 request, DER."""
         return openssl("req", "-new", "-key", self.path, "-subj", f"/CN={name}", "-outform", "DER")
+
+    def sign(self, context, text):
+        """As crypto/key.h has it."""
+        return openssl("dgst", "-sha256", "-sign", self.path, input=context.encode() + b"\0" + text)
 
 
 class Peer:
@@ -198,6 +204,76 @@ class Device:
         """Opens and ends one; returns the welcome, whose number counts as kept when the next hello shows it."""
         with self.linked(continuation) as frames:
             return next(frames).welcome
+
+
+class Link:
+    """A device's control link, welcomed; says what it is told to."""
+
+    def __init__(self, device):
+        self.frames = queue.Queue()
+        self.say(router.Frame(hello=router.Hello(version="0")))
+        self.call = device.peer.stream("MessageRouter/Link", iter(self.frames.get, None), router.Frame)
+        self.welcome = next(self.call).welcome
+
+    def say(self, frame):
+        self.frames.put(frame)
+
+    def serve(self, ends):
+        """Tunnels come to these ends from now on."""
+        def listen():
+            try:
+                for frame in self.call:
+                    if frame.HasField("offer"):
+                        ends.leg(frame.offer.ticket)
+            except grpc.RpcError:
+                pass
+        threading.Thread(target=listen, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.frames.put(None)
+        self.call.cancel()
+
+
+class Ends:
+    """What tunnels to a device reach: a stock gRPC server with the device's certificate; terminal() and run() are to be defined."""
+
+    def __init__(self, device):
+        self.device = device
+        self.server = grpc.server(futures.ThreadPoolExecutor(16))
+        serve = grpc.stream_stream_rpc_method_handler
+        self.server.add_generic_rpc_handlers((
+            grpc.method_handlers_generic_handler("murmesh.Terminal", {"Open": serve(
+                self.terminal, terminal.TerminalInput.FromString, terminal.TerminalOutput.SerializeToString)}),
+            grpc.method_handlers_generic_handler("murmesh.Run", {"Start": serve(
+                self.run, run.RunInput.FromString, run.RunOutput.SerializeToString)})))
+        reply = device.certificates
+        creds = grpc.ssl_server_credentials([(device.key.path.read_bytes(), (pem(reply.leaf) + pem(reply.intermediate)).encode())],
+                                            (pem(reply.root) + pem(reply.intermediate)).encode(), require_client_auth=True)
+        self.port = self.server.add_secure_port("127.0.0.1:0", creds)
+        self.server.start()
+
+    def leg(self, ticket):
+        outer = socket.create_connection(("127.0.0.1", self.device.mesh.port), SECONDS)
+        outer.sendall(preamble(ticket, 1))
+        inner = socket.create_connection(("127.0.0.1", self.port), SECONDS)
+        for one, other in ((outer, inner), (inner, outer)):
+            threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def pump(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            source.close()
+            sink.close()
+
+    def stop(self):
+        self.server.stop(None)
 
 
 class User:

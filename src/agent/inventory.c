@@ -2,9 +2,11 @@
 
 #include <pb_encode.h>
 
+#include "agent/agent.h"
+#include "base/err.h"
 #include "base/mem.h"
+#include "os/clock.h"
 #include "os/inventory.h"
-#include "rpc/rpc.h"
 
 #define BOOT_SLACK_S 10 /* the clock is set now and then */
 
@@ -26,27 +28,47 @@ static void interface_put(const struct inventory_interface *from, murmesh_Networ
 		str_copy(str_from(from->addresses[i]), to->addresses[i], sizeof to->addresses[i]);
 }
 
-void inventory_take(void *ctx, struct rpc_call *call, const void *request)
+static void inventory_fill(murmesh_Inventory *ret)
 {
 	static struct inventory machine;
-	static murmesh_Inventory reply;
-	(void)ctx;
-	(void)request;
 	inventory_read(&machine);
-	reply = (murmesh_Inventory){ .processors = machine.processors,
-		                     .memory = machine.memory,
-		                     .memory_available = machine.memory_available,
-		                     .boot_time = machine.boot_time,
-		                     .file_systems_count = (pb_size_t)machine.n_file_systems,
-		                     .interfaces_count = (pb_size_t)machine.n_interfaces };
-	str_copy(str_from(machine.kernel), reply.kernel, sizeof reply.kernel);
-	str_copy(str_from(machine.os), reply.os, sizeof reply.os);
-	str_copy(str_from(machine.processor), reply.processor, sizeof reply.processor);
+	*ret = (murmesh_Inventory){ .processors = machine.processors,
+		                    .memory = machine.memory,
+		                    .memory_available = machine.memory_available,
+		                    .boot_time = machine.boot_time,
+		                    .file_systems_count = (pb_size_t)machine.n_file_systems,
+		                    .interfaces_count = (pb_size_t)machine.n_interfaces };
+	str_copy(str_from(machine.kernel), ret->kernel, sizeof ret->kernel);
+	str_copy(str_from(machine.os), ret->os, sizeof ret->os);
+	str_copy(str_from(machine.processor), ret->processor, sizeof ret->processor);
 	for (size_t i = 0; i < machine.n_file_systems; i++)
-		file_system_put(&machine.file_systems[i], &reply.file_systems[i]);
+		file_system_put(&machine.file_systems[i], &ret->file_systems[i]);
 	for (size_t i = 0; i < machine.n_interfaces; i++)
-		interface_put(&machine.interfaces[i], &reply.interfaces[i]);
-	rpc_call_reply(call, &reply);
+		interface_put(&machine.interfaces[i], &ret->interfaces[i]);
+}
+
+int inventory_sign(const struct keep *keep, const uint8_t challenge[16], int64_t now, murmesh_SignedInventory *ret)
+{
+	static murmesh_InventoryStatement statement;
+	const struct identity *self = &keep->info.identity;
+	size_t key_len, len;
+	statement = (murmesh_InventoryStatement){ .moment = clock_monotonic_us(), .time = now, .has_inventory = true };
+	memcpy(statement.mesh, self->mesh.bytes, sizeof statement.mesh);
+	memcpy(statement.device, self->id.bytes, sizeof statement.device);
+	memcpy(statement.challenge, challenge, sizeof statement.challenge);
+	inventory_fill(&statement.inventory);
+	pb_ostream_t out = pb_ostream_from_buffer(ret->statement.bytes, sizeof ret->statement.bytes);
+	int err = pb_encode(&out, murmesh_InventoryStatement_fields, &statement) ? 0 : -E_TOO_LONG;
+	if (err == 0)
+		err = key_public_write(keep->key, ret->key.bytes, &key_len);
+	if (err == 0)
+		err = key_sign(keep->key, CONTEXT_INVENTORY, ret->statement.bytes, out.bytes_written, ret->signature.bytes, &len);
+	if (err < 0)
+		return err;
+	ret->statement.size = (pb_size_t)out.bytes_written;
+	ret->key.size = (pb_size_t)key_len;
+	ret->signature.size = (pb_size_t)len;
+	return 0;
 }
 
 /* By at least that part of the whole. */

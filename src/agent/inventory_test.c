@@ -1,5 +1,8 @@
 #include "agent/inventory.h"
 
+#include <pb_decode.h>
+
+#include "agent/agent.h"
 #include "base/str.h"
 #include "base/test.h"
 
@@ -84,12 +87,43 @@ static void test_nothing(void **state)
 	assert_true(inventory_changed(&before, &now));
 }
 
+/* This machine, by the manager's key, for one link. */
+static void test_signed(void **state)
+{
+	(void)state;
+	static murmesh_SignedInventory message;
+	static murmesh_InventoryStatement first, second;
+	static const uint8_t challenge[16] = { 7, 7 };
+	struct keep keep = { .key = key_generate(), .info.identity = { { { 1 } }, IDENTITY_MANAGER, { { 2 } } } };
+	struct key *read = NULL;
+	murmesh_InventoryStatement *const into[] = { &first, &second };
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(inventory_sign(&keep, challenge, 1700000000, &message), 0);
+		assert_int_equal(key_public_read(message.key.bytes, message.key.size, &read), 0);
+		assert_int_equal(key_verify(read, CONTEXT_INVENTORY, message.statement.bytes, message.statement.size,
+		                            message.signature.bytes, message.signature.size),
+		                 0);
+		read = key_free(read);
+		pb_istream_t in = pb_istream_from_buffer(message.statement.bytes, message.statement.size);
+		assert_true(pb_decode(&in, murmesh_InventoryStatement_fields, into[i]));
+	}
+	assert_int_equal(first.mesh[0], 1);
+	assert_int_equal(first.device[0], 2);
+	assert_memory_equal(first.challenge, challenge, sizeof challenge);
+	assert_int_equal(first.time, 1700000000);
+	assert_true(first.inventory.processors > 0);
+	assert_true(first.inventory.memory > 0);
+	assert_true(second.moment > first.moment);
+	key_free(keep.key);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_jitter, set_up),
 		cmocka_unit_test_setup(test_changes, set_up),
 		cmocka_unit_test_setup(test_nothing, set_up),
+		cmocka_unit_test(test_signed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,6 +60,7 @@ struct net_role {
 	struct tls_context *pin_tls, *link_tls, *leg_tls;
 	struct io_timer *retry, *renewal, *survey, *wait;
 	murmesh_Inventory *told; /* to the parent on this link; NULL = nothing yet */
+	uint8_t challenge[16];   /* of this link; zeros = its parent takes nothing that is signed */
 	uint64_t pause_ms;
 	bool online, begun;
 	int told_err;          /* of the last report that it is offline */
@@ -145,8 +146,9 @@ void net_relay_hello(const struct net_role *net, murmesh_Hello *hello);
 void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message);
 void net_relay_free(struct net_role *net);
 /* ---- net_inventory.c ---- */
-int net_inventory_begin(struct net_role *net); /* the parent is there: tells it now, and again when it has changed */
-void net_inventory_end(struct net_role *net);  /* the link is closed */
+/* The parent is there: tells it now, and again when it has changed. */
+int net_inventory_begin(struct net_role *net, const murmesh_Welcome *welcome);
+void net_inventory_end(struct net_role *net); /* the link is closed */
 /* ---- net_envelope.c ---- */
 void net_envelope_begin(struct net_role *net); /* the parent is there */
 void net_envelope_frame(struct net_role *net, const murmesh_Frame *frame);

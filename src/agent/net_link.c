@@ -281,7 +281,7 @@ static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 	net_policy_welcome(net, welcome);
 	if (welcome->has_relay)
 		net_relay_order(net, &welcome->relay);
-	if (net_inventory_begin(net) < 0)
+	if (net_inventory_begin(net, welcome) < 0)
 		log_warning("the parent is not told what this machine is made of: %s", err_text(-E_NO_MEMORY));
 	net_envelope_begin(net);
 	return 0;

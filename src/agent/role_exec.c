@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "ca/join_line.h"
 #include "crypto/tls.h"
+#include "manage/record.h"
 #include "manage/run/order_journal.h"
 #include "manage/run/run.h"
 #include "manage/terminal/terminal.h"
@@ -20,6 +21,7 @@
 #include "rpc/rpc.h"
 #include "services.h"
 #include "store/store.h"
+#include "tunnel/result.h"
 
 #define TIME_SLACK_S 300 /* servers of one mesh may differ */
 
@@ -33,6 +35,7 @@ struct exec_role {
 	struct run_service *run;
 	struct terminal_service *terminals;
 	struct trust *trust;
+	struct record_signer recorder;
 	struct keep keep;
 	struct join_line line;
 	bool has_line;
@@ -58,6 +61,8 @@ static int enter_enrolled(struct exec_role *role)
 		return err;
 	trust_free(role->trust);
 	role->trust = trust;
+	if (role->state != ENROLLED) /* a renewal changes neither, and the database's thread reads them */
+		role->recorder = (struct record_signer){ role->keep.key, role->keep.info.identity };
 	role->state = ENROLLED;
 	return 0;
 }
@@ -104,6 +109,17 @@ static void on_install(void *ctx, struct rpc_call *call, const void *message)
 		log_warning("a manager certificate was refused: %s", err_text(err));
 		return rpc_call_finish(call, err, NULL);
 	}
+	rpc_call_reply(call, &reply);
+}
+
+static void on_take_inventory(void *ctx, struct rpc_call *call, const void *message)
+{
+	static murmesh_SignedInventory reply;
+	const struct exec_role *role = ctx;
+	const murmesh_InventoryRequest *request = message;
+	int err = inventory_sign(&role->keep, request->challenge, exec_now(), &reply);
+	if (err < 0)
+		return rpc_call_finish(call, err, NULL);
 	rpc_call_reply(call, &reply);
 }
 
@@ -175,7 +191,7 @@ static int on_terminal(void *ctx, struct rpc_call *call)
 static const struct rpc_service services[] = {
 	{ &rpc_Manager_Request, NEW | ENROLLED, on_request, NULL },
 	{ &rpc_Manager_Install, NEW | ENROLLED, on_install, NULL },
-	{ &rpc_Manager_TakeInventory, ENROLLED, inventory_take, NULL },
+	{ &rpc_Manager_TakeInventory, ENROLLED, on_take_inventory, NULL },
 	{ &rpc_Manager_SetPolicy, ENROLLED, on_set_policy, NULL },
 	{ &rpc_Manager_SetTime, ENROLLED, on_set_time, NULL },
 	{ &rpc_Run_Start, ENROLLED, NULL, on_run },
@@ -290,6 +306,14 @@ static int check_order(void *ctx, const void *signed_order, const uint8_t *devic
 	return order_check(role->trust, signed_order, devices, devices_len, exec_now(), ret);
 }
 
+static int sign_result(void *ctx, void *result, void *ret)
+{
+	const struct exec_role *role = ctx;
+	const struct keep *keep = &role->keep;
+	const struct result_signer signer = { keep->key, keep->leaf, keep->intermediate, &keep->info.identity };
+	return result_sign(&signer, result, ret);
+}
+
 /* Asked for each terminal: an administrator may have changed it.  A user without a name gets a plain shell. */
 static int login_read(void *ctx, struct user_login *ret)
 {
@@ -299,22 +323,34 @@ static int login_read(void *ctx, struct user_login *ret)
 	return 0;
 }
 
+struct interrupt_job {
+	struct store_job job;
+	const struct exec_role *role;
+};
+
 static int interrupt_run(struct store_tx *tx, struct store_job *job)
 {
-	(void)job;
+	const struct exec_role *role = ((struct interrupt_job *)job)->role;
+	char detail[64];
 	int err = order_journal_interrupt(tx);
+	int64_t n = err < 0 ? 0 : store_changed(tx);
+	if (n && role->state == ENROLLED) {
+		snprintf(detail, sizeof detail, "%lld orders were cut short", (long long)n);
+		const struct audit_event event = { STR("agent"), STR("started again"), STR(""), str_from(detail) };
+		err = record_append(tx, &role->recorder, exec_now(), &event);
+	}
 	return err < 0 ? err : order_journal_prune(tx, clock_wall_s());
 }
 
 static int open_database(struct exec_role *role)
 {
-	struct store_job interrupt = { .run = interrupt_run };
+	struct interrupt_job interrupt = { .job.run = interrupt_run, .role = role };
 	char path[4096], detail[STORE_DETAIL_SIZE] = "";
 	int err = keep_file(&role->keep, "agent.db", path);
 	if (err == 0)
 		err = store_open(path, &store_schema_agent, &role->store, detail);
 	if (err == 0)
-		err = store_run(role->store, &interrupt);
+		err = store_run(role->store, &interrupt.job);
 	if (err < 0)
 		log_error("the database %s cannot be used: %s %s", path, err_text(err), detail);
 	return err;
@@ -335,10 +371,17 @@ static int start(struct exec_role *role)
 		err = open_database(role);
 	if (err < 0)
 		return err;
-	const struct run_settings run = { .store = role->store, .check = check_order, .now = exec_now, .ctx = role };
+	const struct run_settings run = { .store = role->store,
+		                          .check = check_order,
+		                          .now = exec_now,
+		                          .sign = sign_result,
+		                          .recorder = &role->recorder,
+		                          .ctx = role };
 	const struct terminal_settings terminals = { .store = role->store,
 		                                     .check = check_order,
 		                                     .now = exec_now,
+		                                     .sign = sign_result,
+		                                     .recorder = &role->recorder,
 		                                     .login = login_read,
 		                                     .ctx = role,
 		                                     .detached_ms = TERMINAL_DETACHED_MS };

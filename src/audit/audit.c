@@ -55,7 +55,7 @@ static int entry_read(struct store_query *query, struct audit_entry *ret)
 	return store_error(query);
 }
 
-static int head_read(struct store_tx *tx, struct audit_head *ret)
+int audit_head(struct store_tx *tx, struct audit_head *ret)
 {
 	struct store_query *query = store_query(tx, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1");
 	*ret = (struct audit_head){ 0 };
@@ -83,7 +83,7 @@ static int entry_insert(struct store_tx *tx, const struct audit_entry *entry)
 int audit_append(struct store_tx *tx, int64_t now, const struct audit_event *event)
 {
 	struct audit_head head;
-	int err = head_read(tx, &head);
+	int err = audit_head(tx, &head);
 	if (err < 0)
 		return err;
 	struct audit_entry entry = { .seq = head.seq + 1, .time = now };

@@ -41,11 +41,13 @@ int audit_append(struct store_tx *tx, int64_t now, const struct audit_event *eve
 int audit_list(struct store_tx *tx, int64_t before, struct str text, unsigned limit,
                int (*each)(void *ctx, const struct audit_entry *entry), void *ctx);
 
-/* Walks the chain from *at (zeros: its start) for at most `entries` and moves *at to the last good one.  1: there are more; 0: the end is
- * reached and *at is the head; -E_AUDIT_CHAIN: at->seq is the first number whose entry was changed or is missing. */
 struct audit_head {
 	int64_t seq;
 	uint8_t hash[HASH_SIZE];
 };
+int audit_head(struct store_tx *tx, struct audit_head *ret); /* the newest; zeros when there is none */
+
+/* Walks the chain from *at (zeros: its start) for at most `entries` and moves *at to the last good one.  1: there are more; 0: the end is
+ * reached and *at is the head; -E_AUDIT_CHAIN: at->seq is the first number whose entry was changed or is missing. */
 int audit_verify(struct store_tx *tx, struct audit_head *at, unsigned entries);
 #endif

@@ -262,6 +262,18 @@ int ca_certificate_has_other_key(struct store_tx *tx, const struct certificate_r
 	return rows < 0 ? rows : 0;
 }
 
+int ca_certificate_has_key(struct store_tx *tx, const struct certificate_record *record, bool *ret_has)
+{
+	struct store_query *query = store_query(tx, "SELECT 1 FROM certificates WHERE subject = $1 AND kind = $2 AND key_hash = $3"
+	                                            " AND revoked_at = 0 LIMIT 1");
+	store_bind_id(query, 1, &record->subject);
+	store_bind_text(query, 2, str_from(identity_kind_name(record->kind)));
+	store_bind_blob(query, 3, record->key_hash, sizeof record->key_hash);
+	int rows = store_step(query);
+	*ret_has = rows > 0;
+	return rows < 0 ? rows : 0;
+}
+
 int ca_certificate_count(struct store_tx *tx, const struct id *subject, int64_t after, int64_t *ret_count)
 {
 	struct store_query *query = store_query(tx, "SELECT count(*) FROM certificates WHERE subject = $1 AND not_before > $2");

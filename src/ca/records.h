@@ -84,6 +84,8 @@ int ca_certificate_add(struct store_tx *tx,
                        const struct certificate_record *record); /* -E_EXISTS; -E_REVOKED when its key was revoked */
 /* Whether one of that kind was given to the subject for another key than this. */
 int ca_certificate_has_other_key(struct store_tx *tx, const struct certificate_record *record, bool *ret_other);
+/* Whether one of that kind was given to the subject for this key, whose certificates are not revoked; whatever its time. */
+int ca_certificate_has_key(struct store_tx *tx, const struct certificate_record *record, bool *ret_has);
 /* How many of the subject, of whichever kind, begin after that time. */
 int ca_certificate_count(struct store_tx *tx, const struct id *subject, int64_t after, int64_t *ret_count);
 /* All certificates of a device or user that are not yet revoked.  -E_NOT_FOUND when there is none. */

@@ -265,6 +265,15 @@ static bool has_other_key(struct store_tx *tx, enum identity_kind kind, uint8_t 
 	return answer;
 }
 
+static bool has_key(struct store_tx *tx, enum identity_kind kind, uint8_t subject, uint8_t key)
+{
+	bool answer;
+	struct certificate_record record = record_with(0, subject, key);
+	record.kind = kind;
+	assert_int_equal(ca_certificate_has_key(tx, &record, &answer), 0);
+	return answer;
+}
+
 static bool revoked(struct store_tx *tx, uint8_t serial, uint8_t key)
 {
 	bool answer;
@@ -289,11 +298,16 @@ static int certificates(struct store_tx *tx, void *ctx)
 	assert_true(has_other_key(tx, IDENTITY_MANAGER, 1, 12));
 	assert_false(has_other_key(tx, IDENTITY_NODE, 1, 12));
 	assert_false(has_other_key(tx, IDENTITY_MANAGER, 9, 12));
+	assert_true(has_key(tx, IDENTITY_MANAGER, 1, 11));
+	assert_false(has_key(tx, IDENTITY_MANAGER, 1, 12));
+	assert_false(has_key(tx, IDENTITY_NODE, 1, 11));
+	assert_false(has_key(tx, IDENTITY_MANAGER, 2, 11));
 	assert_false(revoked(tx, 1, 11));
 	assert_int_equal(ca_certificate_revoke(tx, &(struct id){ { 9 } }, NOW), -E_NOT_FOUND);
 	assert_int_equal(ca_certificate_revoke(tx, &(struct id){ { 1 } }, NOW), 0);
 	assert_int_equal(ca_certificate_revoke(tx, &(struct id){ { 1 } }, NOW), -E_NOT_FOUND);
 	assert_true(revoked(tx, 1, 11));
+	assert_false(has_key(tx, IDENTITY_MANAGER, 1, 11));
 	assert_true(revoked(tx, 2, 11));
 	assert_true(revoked(tx, 2, 99));  /* by serial alone */
 	assert_true(revoked(tx, 99, 11)); /* by key alone */

@@ -1,11 +1,12 @@
 #include <inttypes.h>
 
 #include "base/err.h"
+#include "cli/audit_local.h"
 #include "cli/session.h"
 
 enum { PAGE = 1000 }; /* what the server gives at once */
 
-static const struct cli_column columns[] = {
+const struct cli_column audit_columns[] = {
 	{ "sequence", CLI_COLUMN_NUMBER },
 	{ "time", CLI_COLUMN_TIME },
 	{ "actor" },
@@ -55,7 +56,7 @@ static int rows_list(struct session *session, const struct cli *cli, struct list
 static int audit_list(struct session *session, const struct cli *cli)
 {
 	struct listing listing = { .last = 0 };
-	cli_table_begin(&listing.table, cli, columns);
+	cli_table_begin(&listing.table, cli, audit_columns);
 	int err = rows_list(session, cli, &listing), ended = cli_table_end(&listing.table);
 	if (err == 0)
 		err = ended;
@@ -82,11 +83,14 @@ static int audit_verify(struct session *session, const struct cli *cli)
 
 static int run(const struct cli *cli)
 {
+	char database[4096];
 	struct session session;
 	bool list = str_is(str_from(cli->operands[0]), "ls");
 	if (!list && !str_is(str_from(cli->operands[0]), "verify"))
 		return cli_fail_because(-E_USAGE, "there are `audit ls` and `audit verify`", NULL, "unknown operation %s",
 		                        cli->operands[0]);
+	if (audit_is_local(cli, database))
+		return audit_local(cli, database, list);
 	int code = session_begin(&session, cli);
 	if (code)
 		return code;
@@ -105,6 +109,8 @@ static const struct cli_example examples[] = {
 	{ "murmesh audit ls", "the last 200 things that somebody did" },
 	{ "murmesh audit ls --text anna --limit 5000 --json", "for a program" },
 	{ "murmesh audit verify", "whether somebody has changed a record: names the first, and exits with 1" },
+	{ "murmesh audit verify --dir /var/lib/murmesh",
+	  "on a device: what it was ordered to do, as its management part signed it" },
 	{ 0 },
 };
 

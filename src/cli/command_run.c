@@ -23,8 +23,11 @@ struct target {
 	char name[80];
 	struct rpc_connection *connection;
 	struct rpc_call *call;
+	struct result_streams streams;
 	int err, code;
-	bool online, started, exited, over, line_open[2];
+	bool online, signs; /* as the server knows */
+	bool started, exited, over, line_open[2];
+	bool is_signed, unverified;
 };
 
 struct run {
@@ -37,12 +40,29 @@ struct run {
 	struct target *targets;
 	size_t n, next, n_over;
 	bool interrupted;
-	struct cli_table table; /* of --dry-run */
+	struct cli_table table; /* of --dry-run, and of the results as JSON */
+	bool json;              /* results to standard output, what the commands say to standard error */
 };
 
 static void next_start(struct run *run);
 
 /* ---- the end of one device ---- */
+
+static const struct cli_column result_columns[] = {
+	{ "device", CLI_COLUMN_VALUE, true }, { "id", CLI_COLUMN_VALUE, true },    { "code", CLI_COLUMN_VALUE, true },
+	{ "signed", CLI_COLUMN_VALUE, true }, { "error", CLI_COLUMN_VALUE, true }, { 0 },
+};
+
+static void result_row(struct target *target)
+{
+	int err = target->unverified ? -E_UNVERIFIED : target->err;
+	char id[ID_TEXT_SIZE];
+	id_format(&target->device, id);
+	cli_table_row(&target->run->table,
+	              json_pack("{s:o, s:s, s:o, s:b, s:o}", "device", cli_json_text(str_from(target->name)), "id", id, "code",
+	                        err < 0 ? json_null() : json_integer(target->code), "signed", target->is_signed, "error",
+	                        err < 0 ? json_string(err_name(err)) : json_null()));
+}
 
 static void target_over(struct target *target, int err, const char *why)
 {
@@ -54,6 +74,8 @@ static void target_over(struct target *target, int err, const char *why)
 	run->n_over++;
 	if (err < 0)
 		cli_fail_because(err, why && *why ? why : NULL, NULL, "%s: the command did not run to its end", target->name);
+	if (run->json)
+		result_row(target);
 	if (run->n_over == run->n)
 		io_loop_stop(run->session.loop);
 	else
@@ -76,11 +98,14 @@ static void on_call_closed(void *ctx, int err, const char *why)
 /* With several devices every line is marked with its device. */
 static void output_write(struct target *target, int fd, const uint8_t *bytes, size_t len)
 {
+	bool *open = &target->line_open[fd - 1];
+	digest_add(fd == STDOUT_FILENO ? target->streams.out : target->streams.err, bytes, len);
+	if (target->run->json)
+		fd = STDERR_FILENO;
 	if (target->run->n == 1) {
 		fd_write_all(fd, bytes, len);
 		return;
 	}
-	bool *open = &target->line_open[fd - 1];
 	while (len) {
 		const uint8_t *end = memchr(bytes, '\n', len);
 		size_t n = end ? (size_t)(end - bytes) + 1 : len;
@@ -95,12 +120,28 @@ static void output_write(struct target *target, int fd, const uint8_t *bytes, si
 	}
 }
 
+static void exit_take(struct target *target, const murmesh_RunExit *exit)
+{
+	const struct run *run = target->run;
+	const struct leg_end end = { .name = target->name,
+		                     .device = target->device,
+		                     .signs = target->signs,
+		                     .order = &run->start.body.start.order,
+		                     .exit = exit,
+		                     .streams = &target->streams };
+	target->exited = true;
+	target->code = leg_exit_code(exit);
+	target->unverified = leg_verify(&run->session, &end, &target->is_signed) != CLI_OK;
+}
+
 static void input_watch(struct run *run);
 
 static void on_output(void *ctx, const void *message)
 {
 	struct target *target = ctx;
 	const murmesh_RunOutput *output = message;
+	if (target->exited) /* that is the last word */
+		return;
 	switch (output->which_body) {
 	case murmesh_RunOutput_started_tag:
 		target->started = true;
@@ -114,8 +155,7 @@ static void on_output(void *ctx, const void *message)
 		output_write(target, STDERR_FILENO, output->body.stderr.bytes, output->body.stderr.size);
 		break;
 	case murmesh_RunOutput_exit_tag:
-		target->exited = true;
-		target->code = leg_exit_code(&output->body.exit);
+		exit_take(target, &output->body.exit);
 		break;
 	default:
 		break;
@@ -217,6 +257,8 @@ static void next_start(struct run *run)
 	const struct leg_target leg = { .device = target->device, .rpc = true, .tls = run->tls };
 	if (!target->online)
 		return target_over(target, -E_OFFLINE, "");
+	if (result_streams_init(&target->streams) < 0)
+		return target_over(target, -E_NO_MEMORY, "");
 	leg_open(&run->session, &leg, on_leg, target);
 }
 
@@ -233,6 +275,7 @@ static int device_add(void *ctx, const murmesh_Device *device)
 	struct target *target = &run->targets[run->n++];
 	target->run = run;
 	target->online = device->online;
+	target->signs = device->signs;
 	memcpy(target->device.bytes, device->id, sizeof target->device.bytes);
 	str_copy(str_from(device->name), target->name, sizeof target->name);
 	if (cli_flag(run->cli, "dry-run"))
@@ -353,10 +396,11 @@ static int result(const struct run *run)
 {
 	if (run->interrupted)
 		return CLI_INTERRUPTED;
+	const struct target *only = &run->targets[0];
 	if (run->n == 1)
-		return run->targets[0].err < 0 ? (int)cli_exit_code(run->targets[0].err) : run->targets[0].code;
+		return only->err < 0 ? (int)cli_exit_code(only->err) : only->unverified ? CLI_FAILED : only->code;
 	for (size_t i = 0; i < run->n; i++)
-		if (run->targets[i].err < 0 || run->targets[i].code)
+		if (run->targets[i].err < 0 || run->targets[i].code || run->targets[i].unverified)
 			return CLI_SOME_FAILED;
 	return CLI_OK;
 }
@@ -409,16 +453,19 @@ static int run(const struct cli *cli)
 	if (code)
 		return code;
 	struct io_signal *terminate = session_interrupt_by(&run.session, SIGTERM);
-	if (cli_flag(cli, "dry-run"))
-		cli_table_begin(&run.table, cli, device_columns);
+	bool devices = cli_flag(cli, "dry-run");
+	run.json = !devices && !cli_given(cli, "order-out") && cli_format(cli) >= CLI_JSON;
+	if (devices || run.json)
+		cli_table_begin(&run.table, cli, devices ? device_columns : result_columns);
 	code = carry_out(&run);
-	if (cli_flag(cli, "dry-run") && cli_table_end(&run.table) < 0)
+	if ((devices || run.json) && cli_table_end(&run.table) < 0)
 		code = CLI_FAILED;
 	for (size_t i = 0; i < run.n; i++) {
 		run.targets[i].over = true;
 		struct rpc_connection *connection = run.targets[i].connection;
 		run.targets[i].connection = NULL;
 		rpc_connection_free(connection);
+		result_streams_done(&run.targets[i].streams);
 	}
 	io_watch_free(run.input);
 	fd_close(run.terminal);
@@ -442,6 +489,8 @@ static const struct cli_example examples[] = {
 	{ "murmesh run web01,web02 -- systemctl restart nginx", "several: 0 when all succeeded, else 7" },
 	{ "murmesh run 'tag:web and not os:alpine' -- uptime", "all devices of a query" },
 	{ "murmesh run 'tag:web' --dry-run", "which these are" },
+	{ "murmesh run 'tag:web' --jsonl -- uptime",
+	  "for a program: how it went on each, and whether that is signed; the output goes to standard error" },
 	{ "murmesh run web02 -- sh -c 'df -h | grep /srv'", "a shell line" },
 	{ "murmesh run 'tag:web' --order-out order.json -- reboot", "mode signed: an order that another approver has to sign" },
 	{ "murmesh run --order order.json", "and when he has" },

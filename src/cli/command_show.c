@@ -70,6 +70,7 @@ static json_t *detail_json(const murmesh_DeviceDetail *detail)
 	json_object_set_new(device, "created", time_json(detail->created));
 	json_object_set_new(device, "certificate_expires", time_json(detail->certificate_expires));
 	json_object_set_new(device, "inventory_time", time_json(detail->inventory_time));
+	json_object_set_new(device, "inventory_refused", time_json(detail->forged));
 	json_object_set_new(device, "inventory", detail->inventory_time ? inventory_json(&detail->inventory) : json_null());
 	return device;
 }
@@ -162,6 +163,8 @@ static int lines_print(const struct cli *cli, const murmesh_DeviceDetail *detail
 	time_line(&table, "created", detail->created);
 	time_line(&table, "certificate_expires", detail->certificate_expires);
 	time_line(&table, "inventory_time", detail->inventory_time);
+	if (detail->forged) /* an inventory that was not signed as its others was refused */
+		time_line(&table, "inventory_refused", detail->forged);
 	if (detail->inventory_time)
 		inventory_lines(&table, &detail->inventory);
 	return cli_table_end(&table);

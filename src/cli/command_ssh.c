@@ -31,7 +31,9 @@ struct ssh {
 	int in, out;      /* the terminal here; out = -1: standard output is none */
 	enum { INSIDE, LINE_START, TILDE } typed;
 	struct id terminal;
-	int err, code;
+	struct result_streams streams;
+	murmesh_RunExit exit;
+	int err;
 	char why[512];
 	bool opened, left, exited, over;
 };
@@ -234,17 +236,20 @@ static void on_message(void *ctx, const void *message)
 {
 	struct ssh *ssh = ctx;
 	const murmesh_TerminalOutput *output = message;
+	if (ssh->exited) /* that is the last word */
+		return;
 	switch (output->which_body) {
 	case murmesh_TerminalOutput_opened_tag:
 		if (!ssh->opened)
 			on_opened(ssh, output);
 		break;
 	case murmesh_TerminalOutput_data_tag:
+		digest_add(ssh->streams.out, output->body.data.bytes, output->body.data.size);
 		show(ssh, output->body.data.bytes, output->body.data.size);
 		break;
 	case murmesh_TerminalOutput_exit_tag:
 		ssh->exited = true;
-		ssh->code = leg_exit_code(&output->body.exit);
+		ssh->exit = output->body.exit;
 		break;
 	default: /* of a newer version */
 		break;
@@ -334,6 +339,20 @@ static int device_find(struct ssh *ssh)
 	return err < 0 ? cli_fail_because(err, ssh->session.why[0] ? ssh->session.why : NULL, NULL, "no terminal on %s", name) : 0;
 }
 
+/* After the screen is whole again: a word about it would be lost there. */
+static int exit_code(const struct ssh *ssh)
+{
+	bool is_signed;
+	struct leg_end end = { .name = ssh->device.name,
+		               .signs = ssh->device.signs,
+		               .order = &ssh->start.body.start.order,
+		               .exit = &ssh->exit,
+		               .streams = &ssh->streams };
+	memcpy(end.device.bytes, ssh->device.id, sizeof end.device.bytes);
+	int unverified = leg_verify(&ssh->session, &end, &is_signed);
+	return unverified ? unverified : leg_exit_code(&ssh->exit);
+}
+
 static int result(struct ssh *ssh)
 {
 	const char *name = ssh->device.name;
@@ -341,7 +360,7 @@ static int result(struct ssh *ssh)
 	if (ssh->left)
 		return CLI_INTERRUPTED;
 	if (ssh->err == 0)
-		return ssh->code;
+		return exit_code(ssh);
 	if (!ssh->opened || ssh->err == -E_TERMINAL_TAKEN)
 		return cli_fail_because(ssh->err, ssh->why[0] ? ssh->why : NULL, NULL, "no terminal on %s", name);
 	id_format(&ssh->terminal, text);
@@ -384,6 +403,8 @@ static int carry_out(struct ssh *ssh, const struct id *again)
 	start_make(ssh, again);
 	int err = session_leg_context(&ssh->session, true, &ssh->tls);
 	if (err == 0)
+		err = result_streams_init(&ssh->streams);
+	if (err == 0)
 		err = order_get(ssh);
 	if (err < 0)
 		return session_fail(&ssh->session, err, "no terminal was opened");
@@ -421,6 +442,7 @@ static int run(const struct cli *cli)
 	struct rpc_connection *connection = ssh.connection;
 	ssh.connection = NULL;
 	rpc_connection_free(connection);
+	result_streams_done(&ssh.streams);
 	io_timer_free(ssh.leaving);
 	signals_free(&ssh);
 	session_close(&ssh.session);

@@ -191,19 +191,13 @@ int devices_relay(struct session *session, const char *name, char ret_address[12
 /* ---- listing ---- */
 
 const struct cli_column device_columns[] = {
-	{ "id", CLI_COLUMN_VALUE, true },
-	{ "name", CLI_COLUMN_VALUE, false },
-	{ "full_name", CLI_COLUMN_VALUE, true },
-	{ "online", CLI_COLUMN_VALUE, false },
-	{ "group", CLI_COLUMN_VALUE, false },
-	{ "tags", CLI_COLUMN_VALUE, false },
-	{ "relay", CLI_COLUMN_VALUE, true },
-	{ "os", CLI_COLUMN_VALUE, false },
-	{ "arch", CLI_COLUMN_VALUE, false },
-	{ "parent", CLI_COLUMN_VALUE, false },
-	{ "version", CLI_COLUMN_VALUE, false },
-	{ "last_seen", CLI_COLUMN_TIME, false },
-	{ 0 },
+	{ "id", CLI_COLUMN_VALUE, true },        { "name", CLI_COLUMN_VALUE, false },
+	{ "full_name", CLI_COLUMN_VALUE, true }, { "online", CLI_COLUMN_VALUE, false },
+	{ "group", CLI_COLUMN_VALUE, false },    { "tags", CLI_COLUMN_VALUE, false },
+	{ "relay", CLI_COLUMN_VALUE, true },     { "os", CLI_COLUMN_VALUE, false },
+	{ "arch", CLI_COLUMN_VALUE, false },     { "parent", CLI_COLUMN_VALUE, false },
+	{ "version", CLI_COLUMN_VALUE, false },  { "last_seen", CLI_COLUMN_TIME, false },
+	{ "signs", CLI_COLUMN_VALUE, true },     { 0 },
 };
 
 json_t *device_json(const murmesh_Device *device)
@@ -215,12 +209,12 @@ json_t *device_json(const murmesh_Device *device)
 	id_format(&id, text);
 	for (pb_size_t i = 0; i < device->tags_count; i++)
 		json_array_append_new(tags, cli_json_text(str_from(device->tags[i])));
-	return json_pack("{s:s, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", text, "name",
+	return json_pack("{s:s, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "id", text, "name",
 	                 cli_json_text(str_from(device->name)), "full_name", cli_json_text(str_from(device->full_name)), "online",
 	                 device->online, "relay", device->relay, "group", cli_json_text(str_from(device->group)), "tags", tags,
 	                 "os", cli_json_text(str_from(device->os)), "arch", cli_json_text(str_from(device->arch)), "parent",
 	                 cli_json_text(str_from(device->parent)), "version", cli_json_text(str_from(device->version)), "last_seen",
-	                 device->last_seen ? json_integer(device->last_seen) : json_null());
+	                 device->last_seen ? json_integer(device->last_seen) : json_null(), "signs", device->signs);
 }
 
 void device_row(void *table, const void *device)

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "cli/user_key.h"
+#include "os/clock.h"
 #include "relay/relay.h"
 #include "tunnel/grant.h"
 
@@ -85,6 +86,23 @@ int leg_exit_code(const murmesh_RunExit *exit)
 	if (exit->signal)
 		return exit->signal < 128 ? 128 + (int)exit->signal : 255;
 	return exit->code < 256 ? (int)exit->code : 255;
+}
+
+int leg_verify(const struct session *session, const struct leg_end *end, bool *ret_signed)
+{
+	const struct result_expected expected = { session->login.root, session->login.info.identity.mesh, end->device, end->order,
+		                                  clock_wall_s() };
+	*ret_signed = false;
+	if (!end->exit->has_proof && !end->signs)
+		return CLI_OK;
+	int err = result_check(&expected, end->exit, end->streams);
+	*ret_signed = err == 0;
+	if (err == 0)
+		return CLI_OK;
+	const char *why = !end->exit->has_proof  ? "it is not signed, and this device signs what it did"
+	                  : err == -E_UNVERIFIED ? NULL
+	                                         : err_text(err);
+	return cli_fail_because(-E_UNVERIFIED, why, NULL, "%s: the result is unverified", end->name);
 }
 
 void legs_cancel(struct session *session)

@@ -2,6 +2,7 @@
 #ifndef CLI_LEG_H
 #define CLI_LEG_H
 #include "cli/session.h"
+#include "tunnel/result.h"
 
 struct leg_target {
 	struct id device;
@@ -14,6 +15,18 @@ struct leg_target {
 void leg_open(struct session *session, const struct leg_target *target, client_end_opened opened, void *ctx);
 /* Of a command that ran on a device, as a shell has it. */
 int leg_exit_code(const murmesh_RunExit *exit);
+/* How an order ended on a device. */
+struct leg_end {
+	const char *name; /* of the device, for people */
+	struct id device;
+	bool signs; /* as the server knows */
+	const murmesh_SignedDocument *order;
+	const murmesh_RunExit *exit;
+	const struct result_streams *streams;
+};
+/* Has its management part signed that?  *ret_signed: yes.  0, or the exit code when it should have and has not, after saying so; what an older
+ * agent has not signed is believed. */
+int leg_verify(const struct session *session, const struct leg_end *end, bool *ret_signed);
 /* session_close() */
 void legs_cancel(struct session *session);
 #endif

@@ -184,6 +184,38 @@ void hash_sha256(const void *bytes, size_t len, uint8_t ret_hash[HASH_SIZE])
 	hash_require(EVP_Digest(bytes, len, ret_hash, NULL, EVP_sha256(), NULL) == 1);
 }
 
+struct digest {
+	EVP_MD_CTX *context;
+};
+
+struct digest *digest_new(void)
+{
+	struct digest *digest = mem_alloc(sizeof *digest);
+	if (!digest)
+		return NULL;
+	digest->context = EVP_MD_CTX_new();
+	return digest->context && EVP_DigestInit_ex2(digest->context, EVP_sha256(), NULL) == 1 ? digest : digest_free(digest);
+}
+
+void digest_add(struct digest *digest, const void *bytes, size_t len)
+{
+	hash_require(EVP_DigestUpdate(digest->context, bytes, len) == 1);
+}
+
+void digest_read(const struct digest *digest, uint8_t ret_hash[HASH_SIZE])
+{
+	EVP_MD_CTX *copy = EVP_MD_CTX_new();
+	hash_require(copy && EVP_MD_CTX_copy_ex(copy, digest->context) == 1 && EVP_DigestFinal_ex(copy, ret_hash, NULL) == 1);
+	EVP_MD_CTX_free(copy);
+}
+
+struct digest *digest_free(struct digest *digest)
+{
+	if (digest)
+		EVP_MD_CTX_free(digest->context);
+	return mem_free(digest);
+}
+
 void hash_sha1(const void *bytes, size_t len, uint8_t ret_hash[HASH_SHA1_SIZE])
 {
 	hash_require(EVP_Digest(bytes, len, ret_hash, NULL, EVP_sha1(), NULL) == 1);

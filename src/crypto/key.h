@@ -35,6 +35,12 @@ int key_verify(const struct key *key, struct str context, const void *bytes, siz
 
 /* Hashes fail only when memory is short, and then end the process. */
 void hash_sha256(const void *bytes, size_t len, uint8_t ret_hash[HASH_SIZE]);
+/* SHA-256 of what comes piece by piece. */
+struct digest;
+struct digest *digest_new(void); /* NULL when memory is short */
+void digest_add(struct digest *digest, const void *bytes, size_t len);
+void digest_read(const struct digest *digest, uint8_t ret_hash[HASH_SIZE]); /* of all so far */
+struct digest *digest_free(struct digest *digest);
 /* HMAC-SHA256 (RFC 2104) over two pieces one after the other (b may be empty). */
 void hash_hmac(const uint8_t *key, size_t key_len, struct str a, struct str b, uint8_t ret_mac[HASH_SIZE]);
 /* HKDF-SHA256 (RFC 5869) without salt, 32 bytes out. */
@@ -50,4 +56,7 @@ bool hash_equal(const uint8_t a[HASH_SIZE], const uint8_t b[HASH_SIZE]);        
 #define CONTEXT_MOVE       STR("murmesh move 1")       /* by the grant key */
 #define CONTEXT_USER_GRANT STR("murmesh user grant 1") /* the same document, by an approver's key */
 #define CONTEXT_USER_ORDER STR("murmesh user order 1")
+#define CONTEXT_INVENTORY  STR("murmesh inventory 1") /* by a device's manager key */
+#define CONTEXT_RESULT     STR("murmesh result 1")    /* by a device's manager key */
+#define CONTEXT_RECORD     STR("murmesh record 1")    /* by a device's manager key */
 #endif

@@ -35,6 +35,23 @@ static void test_hashes(void **state)
 	assert_hash(hash, "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d");
 }
 
+static void test_digest(void **state)
+{
+	uint8_t hash[HASH_SIZE];
+	(void)state;
+	struct digest *digest = digest_new();
+	assert_non_null(digest);
+	digest_add(digest, "a", 1);
+	digest_read(digest, hash);
+	assert_hash(hash, "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb");
+	digest_add(digest, "", 0);
+	digest_add(digest, "bc", 2);
+	digest_read(digest, hash);
+	assert_hash(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_null(digest_free(digest));
+	assert_null(digest_free(NULL));
+}
+
 static void test_hash_equal(void **state)
 {
 	uint8_t a[HASH_SIZE] = { 1 }, b[HASH_SIZE] = { 1 };
@@ -239,9 +256,10 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_hashes),          cmocka_unit_test(test_hash_equal),     cmocka_unit_test(test_signatures),
-		cmocka_unit_test(test_public_form),     cmocka_unit_test(test_public_refused), cmocka_unit_test(test_private_form),
-		cmocka_unit_test(test_private_refused), cmocka_unit_test(test_private_mixed),  cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_hashes),       cmocka_unit_test(test_digest),          cmocka_unit_test(test_hash_equal),
+		cmocka_unit_test(test_signatures),   cmocka_unit_test(test_public_form),     cmocka_unit_test(test_public_refused),
+		cmocka_unit_test(test_private_form), cmocka_unit_test(test_private_refused), cmocka_unit_test(test_private_mixed),
+		cmocka_unit_test(test_no_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

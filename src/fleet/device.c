@@ -3,7 +3,9 @@
 #include "fleet/fleet.h"
 #include "store/store.h"
 
-#define COLUMNS "id, name, token, os, arch, version, parent, created, last_seen, retired, group_name, tags, relay, relay_address"
+#define COLUMNS                                                                                                                    \
+	"id, name, token, os, arch, version, parent, created, last_seen, retired, group_name, tags, relay, relay_address, signs, " \
+	"forged"
 
 static int name_check(struct str name)
 {
@@ -35,7 +37,7 @@ int fleet_device_add(struct store_tx *tx, const struct device *device)
 	if (err < 0)
 		return err;
 	struct store_query *query = store_query(tx, "INSERT INTO devices (" COLUMNS ")"
-	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0, $6, $7, 0, '')");
+	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0, $6, $7, 0, '', 0, 0)");
 	store_bind_id(query, 1, &device->id);
 	store_bind_text(query, 2, name);
 	store_bind_integer(query, 3, device->token);
@@ -62,6 +64,8 @@ static int device_read(struct store_query *query, struct device *ret)
 	store_text(query, 11, ret->tags, sizeof ret->tags);
 	ret->relay = store_integer(query, 12) != 0;
 	store_text(query, 13, ret->relay_address, sizeof ret->relay_address);
+	ret->signs = store_integer(query, 14);
+	ret->forged = store_integer(query, 15);
 	return store_error(query);
 }
 
@@ -299,6 +303,23 @@ int fleet_inventory_get(struct store_tx *tx, const struct id *id, uint8_t ret_by
 	*ret_time = store_integer(query, 0);
 	*ret_len = store_bytes(query, 1, ret_bytes, FLEET_INVENTORY_MAX);
 	return store_error(query);
+}
+
+int fleet_device_signs(struct store_tx *tx, const struct id *id, int64_t now)
+{
+	struct store_query *query =
+	        store_query(tx, "UPDATE devices SET signs = CASE WHEN signs = 0 THEN $1 ELSE signs END WHERE id = $2");
+	store_bind_integer(query, 1, now);
+	store_bind_id(query, 2, id);
+	return changed_one(tx, query);
+}
+
+int fleet_device_forged(struct store_tx *tx, const struct id *id, int64_t now)
+{
+	struct store_query *query = store_query(tx, "UPDATE devices SET forged = $1 WHERE id = $2");
+	store_bind_integer(query, 1, now);
+	store_bind_id(query, 2, id);
+	return changed_one(tx, query);
 }
 
 void fleet_full_name(const struct device *device, char out[FLEET_FULL_NAME])

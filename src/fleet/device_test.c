@@ -316,10 +316,33 @@ static void test_seen_and_update(void **state)
 	run(state, update);
 }
 
+static int signatures(struct store_tx *tx, void *ctx)
+{
+	(void)ctx;
+	struct device device = add(tx, "web01"), other = add(tx, "web02"), got;
+	struct id unknown = { { 1 } };
+	assert_int_equal(fleet_device_signs(tx, &unknown, 7), -E_NOT_FOUND);
+	assert_int_equal(fleet_device_forged(tx, &unknown, 5), -E_NOT_FOUND);
+	assert_int_equal(fleet_device_get(tx, &device.id, &got), 0);
+	assert_int_equal(got.signs, 0);
+	assert_int_equal(got.forged, 0);
+	assert_int_equal(fleet_device_signs(tx, &device.id, 7), 0);
+	assert_int_equal(fleet_device_signs(tx, &device.id, 8), 0);
+	assert_int_equal(fleet_device_forged(tx, &device.id, 5), 0);
+	assert_int_equal(fleet_device_get(tx, &device.id, &got), 0);
+	assert_int_equal(got.signs, 7);
+	assert_int_equal(got.forged, 5);
+	assert_int_equal(fleet_device_get(tx, &other.id, &got), 0);
+	assert_int_equal(got.signs, 0);
+	assert_int_equal(got.forged, 0);
+	return 0;
+}
+
 static void test_labels_and_inventories(void **state)
 {
 	run(state, labels);
 	run(state, inventories);
+	run(state, signatures);
 }
 
 static int retire(struct store_tx *tx, void *ctx)

@@ -30,6 +30,8 @@ struct device {
 	char os[FLEET_TEXT_SIZE], arch[FLEET_TEXT_SIZE], version[FLEET_TEXT_SIZE];
 	struct id parent; /* zero: the server itself */
 	int64_t created, last_seen, retired;
+	int64_t signs;                       /* since when its management part signs: what is not signed is not its word any more */
+	int64_t forged;                      /* when something was refused last that it should have signed */
 	bool relay;                          /* others may link to it */
 	char group[FLEET_GROUP_SIZE];        /* in lower case; "" = none */
 	char tags[FLEET_TAGS_SIZE];          /* in lower case, sorted, a blank between two */
@@ -85,6 +87,11 @@ int fleet_device_retire(struct store_tx *tx, const struct id *id, int64_t now); 
 int fleet_inventory_put(struct store_tx *tx, const struct id *id, int64_t now, const uint8_t *bytes, size_t len);
 int fleet_inventory_get(struct store_tx *tx, const struct id *id, uint8_t ret_bytes[FLEET_INVENTORY_MAX], size_t *ret_len,
                         int64_t *ret_time);
+
+/* Its management part has signed; the first time counts.  -E_NOT_FOUND. */
+int fleet_device_signs(struct store_tx *tx, const struct id *id, int64_t now);
+/* Something was refused that it should have signed, and has not.  -E_NOT_FOUND. */
+int fleet_device_forged(struct store_tx *tx, const struct id *id, int64_t now);
 
 void fleet_full_name(const struct device *device, char out[FLEET_FULL_NAME]);
 #endif

@@ -195,6 +195,18 @@ struct core_envelopes *core_link_envelopes(const struct core *core, const struct
 /* Ends its link and its receiver, if it has one. */
 void core_link_end(struct core *core, const struct id *device, int err, const char *why);
 
+/* ---- core_inventory.c: what a device is made of ---- */
+struct core_inventories { /* on one link */
+	uint8_t challenge[16];
+	uint64_t moment; /* of the last one that was signed */
+	int64_t since;   /* the minute, */
+	unsigned n;      /* and how many came in it */
+};
+void core_inventory_welcome(struct core_inventories *inventories, murmesh_Welcome *welcome);
+/* `inventory` or `signed_inventory` of a link that has been welcomed. */
+void core_inventory_frame(struct core *core, struct core_inventories *inventories, const struct id *device,
+                          const murmesh_Frame *frame);
+
 /* ---- core_envelope.c: messages to devices, and what they tell ---- */
 /* Before the filter.  Where its disk does not work there is none: all but messages goes on. */
 void core_router_open(struct core *core, const char *directory);

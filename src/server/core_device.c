@@ -121,6 +121,7 @@ void core_device_fill(const struct core *core, const struct device *device, murm
 	else
 		str_copy(STR("server"), ret->parent, sizeof ret->parent);
 	str_copy(str_from(device->group), ret->group, sizeof ret->group);
+	ret->signs = device->signs;
 	ret->relay = device->relay;
 	str_copy(str_from(device->relay_address), ret->relay_address, sizeof ret->relay_address);
 	while (tags.len && ret->tags_count < sizeof ret->tags / sizeof *ret->tags)
@@ -171,6 +172,7 @@ static int detail_read(struct store_tx *tx, struct core_request *request, const 
 	if (err == 0)
 		err = ca_certificate_expires(tx, &device->id, IDENTITY_NODE, &detail->certificate_expires);
 	detail->created = device->created;
+	detail->forged = device->forged;
 	return err < 0 ? err : core_rows_device(&request->rows, device);
 }
 

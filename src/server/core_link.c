@@ -1,24 +1,19 @@
 /* Control links of agents: presence, and messages to them. */
 #include <limits.h>
-#include <pb_encode.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "ca/continuity.h"
 #include "os/clock.h"
 #include "os/log.h"
 #include "server/core.h"
-
-#define INVENTORIES_PER_MINUTE 6 /* of one device */
 
 struct device_link {
 	struct core *core;
 	struct rpc_call *call;
 	struct id device;
 	unsigned hellos; /* jobs that still point here */
-	int64_t inventories_since;
-	unsigned inventories; /* of this minute */
+	struct core_inventories inventories;
 	struct core_envelopes *envelopes;
 	struct id via[RPC_VIA_MAX]; /* relays between, the device's parent first */
 	size_t n_via;
@@ -150,6 +145,7 @@ static void hello_done(struct core_job *job)
 		frame.body.welcome.has_relay = true;
 		frame.body.welcome.relay.enabled = hello->device.relay;
 		core_policy_welcome(job->core, hello->hello.policy_version, &frame.body.welcome);
+		core_inventory_welcome(&link->inventories, &frame.body.welcome);
 		err = rpc_call_send(link->call, &frame);
 		if (err == 0)
 			err = revoked_send(hello);
@@ -222,84 +218,6 @@ static void on_continued(struct device_link *link, uint64_t number)
 		mem_free(kept);
 }
 
-/* ---- inventories ---- */
-
-struct inventory_job {
-	struct store_job job;
-	struct id id;
-	size_t len;
-	uint8_t bytes[FLEET_INVENTORY_MAX];
-};
-
-static int inventory_run(struct store_tx *tx, struct store_job *job)
-{
-	const struct inventory_job *inventory = (const struct inventory_job *)job;
-	return fleet_inventory_put(tx, &inventory->id, clock_wall_s(), inventory->bytes, inventory->len);
-}
-
-static void inventory_done(struct store_job *job, int err)
-{
-	if (err < 0 && err != -E_NOT_FOUND)
-		log_limited(LOG_WARNING, "an inventory was not kept: %s %s", err_text(err), job->detail);
-	mem_free(job);
-}
-
-static void clean(char *text, size_t size)
-{
-	char copy[128];
-	str_copy(str_from(text), copy, sizeof copy);
-	utf8_clean(str_from(copy), text, size);
-}
-
-/* In place: a device's words are shown to people. */
-static void inventory_clean(murmesh_Inventory *inventory)
-{
-	clean(inventory->kernel, sizeof inventory->kernel);
-	clean(inventory->os, sizeof inventory->os);
-	clean(inventory->processor, sizeof inventory->processor);
-	for (pb_size_t i = 0; i < inventory->file_systems_count; i++) {
-		clean(inventory->file_systems[i].path, sizeof inventory->file_systems[i].path);
-		clean(inventory->file_systems[i].type, sizeof inventory->file_systems[i].type);
-	}
-	for (pb_size_t i = 0; i < inventory->interfaces_count; i++) {
-		murmesh_NetworkInterface *interface = &inventory->interfaces[i];
-		clean(interface->name, sizeof interface->name);
-		for (pb_size_t k = 0; k < interface->addresses_count; k++)
-			clean(interface->addresses[k], sizeof interface->addresses[k]);
-	}
-}
-
-static bool inventory_welcome(struct device_link *link)
-{
-	int64_t minute = clock_wall_s() / 60;
-	if (minute != link->inventories_since) {
-		link->inventories_since = minute;
-		link->inventories = 0;
-	}
-	return link->registered && link->inventories++ < INVENTORIES_PER_MINUTE;
-}
-
-static void on_inventory(struct device_link *link, const murmesh_Inventory *message)
-{
-	static murmesh_Inventory cleaned;
-	struct inventory_job *job = inventory_welcome(link) ? mem_alloc(sizeof *job) : NULL;
-	if (!job)
-		return;
-	cleaned = *message;
-	inventory_clean(&cleaned);
-	pb_ostream_t out = pb_ostream_from_buffer(job->bytes, sizeof job->bytes);
-	job->job.run = inventory_run;
-	job->job.done = inventory_done;
-	job->id = link->device;
-	if (!pb_encode(&out, murmesh_Inventory_fields, &cleaned)) {
-		mem_free(job);
-		return;
-	}
-	job->len = out.bytes_written;
-	if (store_submit(link->core->store, &job->job) < 0)
-		mem_free(job);
-}
-
 static void on_message(void *ctx, const void *message)
 {
 	struct device_link *link = ctx;
@@ -316,7 +234,9 @@ static void on_message(void *ctx, const void *message)
 		            err_text((int)(frame->body.refusal.error & INT_MAX)));
 		break;
 	case murmesh_Frame_inventory_tag:
-		on_inventory(link, &frame->body.inventory);
+	case murmesh_Frame_signed_inventory_tag:
+		if (link->registered)
+			core_inventory_frame(link->core, &link->inventories, &link->device, frame);
 		break;
 	case murmesh_Frame_pong_tag:
 		core_ping_answered(link->core, &link->device, frame->body.pong.number);

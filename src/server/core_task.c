@@ -255,6 +255,21 @@ static bool worth_telling(const struct task *task)
 	return task->state != TASK_RUNNING || step < 2 || through % step == 0;
 }
 
+/* Who signs is not believed what is not signed. */
+static int proof_check(struct store_tx *tx, const murmesh_TaskReport *message, struct task_device *device)
+{
+	struct device known;
+	bool ended = device->state == TASK_DONE || (device->state == TASK_FAILED && !device->error);
+	int err = ended && !message->proven ? fleet_device_get(tx, &device->device, &known) : -E_NOT_FOUND;
+	if (err < 0)
+		return err == -E_NOT_FOUND ? 0 : err;
+	if (known.signs) {
+		device->state = TASK_FAILED;
+		device->error = E_UNVERIFIED;
+	}
+	return 0;
+}
+
 int core_task_report_run(struct store_tx *tx, struct core_request *request)
 {
 	const murmesh_TaskReport *message = request->message;
@@ -271,6 +286,8 @@ int core_task_report_run(struct store_tx *tx, struct core_request *request)
 	err = task_get(tx, &id, &task);
 	if (err == 0 && !hash_equal(session, task.session))
 		err = -E_NOT_FOUND;
+	if (err == 0)
+		err = proof_check(tx, message, &device);
 	if (err == 0)
 		err = task_report(tx, &id, &device, clock_wall_s(), &task);
 	if (err < 0)

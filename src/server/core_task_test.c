@@ -180,9 +180,69 @@ static void test_ends(void **state)
 	assert_int_equal(EVENT(f, 0)->body.task.done, 1);
 }
 
+static int signs_body(struct store_tx *tx, void *ctx)
+{
+	return fleet_device_signs(tx, ctx, 1);
+}
+
+static int report_ended(struct test_core *f, const murmesh_TaskRequest *task, uint8_t device, const char *state, unsigned error,
+                        bool proven)
+{
+	static murmesh_TaskReport request;
+	request = (murmesh_TaskReport){ .has_row = true, .row = { .device = { device }, .error = error }, .proven = proven };
+	memcpy(request.session, task->session, 32);
+	memcpy(request.task, task->task, 16);
+	str_copy(str_from(state), request.row.state, sizeof request.row.state);
+	return test_ask(f, &rpc_Console_ReportTask, &request);
+}
+
+/* A device that signs is not believed what it has not signed; what did not even begin is no word of its. */
+static void test_unproven(void **state)
+{
+	struct test_core *f = *state;
+	static const struct {
+		uint8_t device;
+		const char *state, *becomes;
+		unsigned error, error_kept;
+		bool proven;
+	} rows[] = {
+		{ 8, "done", "done", 0, 0, false },
+		{ 9, "done", "failed", 0, E_UNVERIFIED, false },
+		{ 10, "done", "done", 0, 0, true },
+		{ 11, "failed", "failed", 0, E_UNVERIFIED, false },
+		{ 12, "failed", "failed", 1028, 1028, false },
+		{ 13, "failed", "failed", 0, 0, true },
+	};
+	const size_t n = sizeof rows / sizeof *rows;
+	murmesh_SessionRequest root;
+	murmesh_TaskRequest task;
+	char name[16];
+	for (size_t i = 0; i < n; i++) {
+		snprintf(name, sizeof name, "signer%u", rows[i].device);
+		test_device_add(f, rows[i].device, name, "", "signers");
+		if (i)
+			test_directly(f, signs_body, &(struct id){ { rows[i].device } });
+	}
+	test_login_root(f, root.session);
+	start(f, root.session, "tag:signers", (unsigned)n);
+	memcpy(task.task, answer(f)->id, 16);
+	memcpy(task.session, root.session, 32);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(report_ended(f, &task, rows[i].device, rows[i].state, rows[i].error, rows[i].proven), 0);
+	test_stream(f, &rpc_Console_TaskDevices, &task);
+	assert_int_equal(test_end_await(f), 0);
+	assert_int_equal(f->n_rows, n);
+	for (size_t i = 0; i < n; i++) {
+		const murmesh_TaskRow *row = (const void *)f->rows[i];
+		size_t at = row->device[0] - rows[0].device;
+		assert_string_equal(row->state, rows[at].becomes);
+		assert_int_equal(row->error, rows[at].error_kept);
+	}
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_core_setup, test_core_teardown)
-	const struct CMUnitTest tests[] = { TEST(test_life), TEST(test_others), TEST(test_ends) };
+	const struct CMUnitTest tests[] = { TEST(test_life), TEST(test_others), TEST(test_ends), TEST(test_unproven) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,24 @@ void test_sign_order(const struct test_trust *trust, const murmesh_Order *order,
 	test_sign(trust->grant_key, CONTEXT_ORDER, murmesh_Order_fields, order, ret);
 }
 
+int test_sign_result(void *ctx, void *result, void *ret)
+{
+	const struct test_trust *trust = ctx;
+	const struct result_signer signer = { trust->manager.key, trust->manager.certificate, trust->mesh.intermediate,
+		                              &trust->manager.identity };
+	return result_sign(&signer, result, ret);
+}
+
+int test_result_check(const struct test_trust *trust, const murmesh_Order *order, const murmesh_RunExit *exit,
+                      const struct result_streams *streams)
+{
+	static murmesh_SignedDocument signed_order;
+	const struct result_expected expected = { trust->mesh.root, trust->mesh.id, trust->device.identity.id, &signed_order,
+		                                  TEST_NOW };
+	test_sign_order(trust, order, &signed_order);
+	return result_check(&expected, exit, streams);
+}
+
 murmesh_Policy test_policy(const struct test_trust *trust)
 {
 	murmesh_Policy policy = murmesh_Policy_init_zero;
@@ -78,6 +96,7 @@ struct test_trust *test_trust_new(uint8_t number)
 	trust->mesh = test_mesh_new(number);
 	trust->grant_key = key_generate();
 	trust->device = test_leaf_new(&trust->mesh, IDENTITY_NODE, 21);
+	trust->manager = test_leaf_new(&trust->mesh, IDENTITY_MANAGER, 21);
 	trust->user = test_leaf_new(&trust->mesh, IDENTITY_USER, 22);
 	murmesh_Policy policy = test_policy(trust);
 	test_sign(trust->mesh.root_key, CONTEXT_POLICY, murmesh_Policy_fields, &policy, &trust->policy);
@@ -90,6 +109,7 @@ struct test_trust *test_trust_free(struct test_trust *trust)
 	trust_free(trust->trust);
 	test_leaf_done(&trust->device);
 	test_leaf_done(&trust->user);
+	test_leaf_done(&trust->manager);
 	key_free(trust->grant_key);
 	test_mesh_done(&trust->mesh);
 	return mem_free(trust);

@@ -25,6 +25,7 @@ struct passport {
 	size_t n;
 	struct key *key;
 	struct tls_context *tls; /* NULL = core has not answered yet */
+	struct certificate *root;
 	struct id mesh;
 	int64_t until; /* seconds since 1970 */
 	bool asking;
@@ -47,6 +48,7 @@ struct leg {
 static void passport_free(struct passport *passport)
 {
 	tls_context_free(passport->tls);
+	certificate_free(passport->root);
 	key_free(passport->key);
 	mem_wipe(passport->session, sizeof passport->session);
 	mem_free(passport);
@@ -225,6 +227,8 @@ static int context_make(struct passport *passport, const murmesh_CertificateRepl
 			                               .kinds = 1u << IDENTITY_NODE,
 			                               .alpn = alpn };
 		err = tls_context_new(&settings, &passport->tls);
+		passport->root = root;
+		root = NULL;
 		passport->mesh = info.identity.mesh;
 		passport->until = info.not_after;
 	}
@@ -296,6 +300,16 @@ static struct passport *passport_find(struct web *web, const uint8_t session[ACC
 }
 
 /* ---- use ---- */
+
+int leg_proven(const struct leg_use *use, const murmesh_SignedDocument *order, const murmesh_RunExit *exit,
+               const struct result_streams *streams)
+{
+	const struct leg *leg = use->leg;
+	if (!leg || !leg->passport)
+		return -E_CLOSED;
+	const struct result_expected expected = { leg->passport->root, leg->passport->mesh, leg->device, order, clock_wall_s() };
+	return result_check(&expected, exit, streams);
+}
 
 static void on_idle(void *ctx)
 {

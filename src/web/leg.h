@@ -4,6 +4,7 @@
  * only, with a user certificate from core.  They end with their session; legs also when nobody has used them for a minute. */
 #ifndef WEB_LEG_H
 #define WEB_LEG_H
+#include "tunnel/result.h"
 #include "web/own.h"
 
 #define LEGS_MAX        512
@@ -23,6 +24,10 @@ struct leg_use {
 int leg_use(struct web *web, const uint8_t session[ACCOUNT_SESSION_SIZE], const struct id *device, struct leg_use *use);
 /* At any time, also after the leg's end and twice.  keep: for somebody who comes soon; else a leg without users ends at once. */
 void leg_leave(struct leg_use *use, bool keep);
+
+/* Has the management part of the leg's device signed that?  As result_check() has it; -E_CLOSED: the leg has ended. */
+int leg_proven(const struct leg_use *use, const murmesh_SignedDocument *order, const murmesh_RunExit *exit,
+               const struct result_streams *streams);
 
 void legs_session_ended(struct web *web, const uint8_t session[ACCOUNT_SESSION_SIZE]);
 void legs_free_all(struct web *web);

@@ -86,6 +86,7 @@ static const struct field detail_fields[] = {
 	FIELD("inventory", FIELD_OBJECT, murmesh_DeviceDetail, inventory, .schema = &schema_inventory,
 	      .mark = offsetof(murmesh_DeviceDetail, has_inventory)),
 	FIELD("inventory_time", FIELD_I64, murmesh_DeviceDetail, inventory_time),
+	FIELD("inventory_refused", FIELD_I64, murmesh_DeviceDetail, forged),
 	FIELD("certificate_expires", FIELD_I64, murmesh_DeviceDetail, certificate_expires),
 	FIELD("created", FIELD_I64, murmesh_DeviceDetail, created),
 };

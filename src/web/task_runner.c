@@ -45,13 +45,14 @@ struct task_run {
 struct job {
 	struct list node;
 	struct task_run *run;
-	struct chunk *chunk; /* until it has begun */
+	struct chunk *chunk;
 	struct id device;
 	struct leg_use use;
 	struct rpc_call *call; /* referenced */
 	struct buf tail;
-	int code;
-	bool exited;
+	struct result_streams streams;
+	int code, err;       /* err: the exit is not what the device has signed */
+	bool exited, proven; /* proven: it is */
 };
 
 static void run_fill(struct task_run *run);
@@ -83,6 +84,7 @@ static void job_free(struct job *job)
 	job->run->n_jobs--;
 	chunk_release(job->chunk);
 	buf_done(&job->tail);
+	result_streams_done(&job->streams);
 	mem_free(job);
 }
 
@@ -132,15 +134,20 @@ static void ask(struct task_run *run, const struct rpc_method *method, const voi
 		run->asked++;
 }
 
-static void report(struct task_run *run, const struct id *device, const char *state, int code, int err, struct str tail)
+static void report(struct task_run *run, const struct id *device, const char *state, int err, const struct job *job)
 {
 	static murmesh_TaskReport message;
-	message = (murmesh_TaskReport){ .has_row = true, .row = { .code = code, .error = (uint32_t)-err } };
+	message = (murmesh_TaskReport){ .has_row = true, .row.error = (uint32_t)-err };
+	if (job) {
+		message.proven = job->proven;
+		message.row.code = job->code;
+		task_text(buf_str(&job->tail), message.row.output,
+		          sizeof message.row.output - 8); /* cleaning it again takes a little room */
+	}
 	memcpy(message.session, run->session, sizeof message.session);
 	memcpy(message.task, run->task.bytes, sizeof message.task);
 	memcpy(message.row.device, device->bytes, sizeof message.row.device);
 	str_copy(str_from(state), message.row.state, sizeof message.row.state);
-	task_text(tail, message.row.output, sizeof message.row.output - 8); /* cleaning it again takes a little room */
 	ask(run, &rpc_Console_ReportTask, &message, on_answered);
 	mem_wipe(&message.session, sizeof message.session);
 }
@@ -163,7 +170,7 @@ static void job_end(struct job *job, int err)
 {
 	struct task_run *run = job->run;
 	bool good = err == 0 && job->code == 0;
-	report(run, &job->device, good ? "done" : "failed", job->code, err, buf_str(&job->tail));
+	report(run, &job->device, good ? "done" : "failed", err, job);
 	job_free(job);
 	run_fill(run);
 }
@@ -179,18 +186,32 @@ static void tail_add(struct job *job, const uint8_t *bytes, size_t len)
 	buf_append(&job->tail, bytes, len);
 }
 
+/* What is not signed may come from an older agent: core knows. */
+static void exit_take(struct job *job, const murmesh_RunExit *exit)
+{
+	job->exited = true;
+	job->code = exit->code < 256 ? (int)exit->code : 255;
+	if (!exit->has_proof)
+		return;
+	job->proven = leg_proven(&job->use, &job->chunk->order, exit, &job->streams) == 0;
+	job->err = job->proven ? 0 : -E_UNVERIFIED;
+}
+
 static void on_output(void *ctx, const void *message)
 {
 	struct job *job = ctx;
 	const murmesh_RunOutput *output = message;
+	if (job->exited) /* that is the last word */
+		return;
 	switch (output->which_body) {
 	case murmesh_RunOutput_stdout_tag:
 	case murmesh_RunOutput_stderr_tag:
+		digest_add(output->which_body == murmesh_RunOutput_stdout_tag ? job->streams.out : job->streams.err,
+		           output->body.stdout.bytes, output->body.stdout.size);
 		tail_add(job, output->body.stdout.bytes, output->body.stdout.size); /* both have the same type */
 		break;
 	case murmesh_RunOutput_exit_tag:
-		job->exited = true;
-		job->code = output->body.exit.code < 256 ? (int)output->body.exit.code : 255;
+		exit_take(job, &output->body.exit);
 		break;
 	default:
 		break;
@@ -204,7 +225,7 @@ static void on_call_closed(void *ctx, int err, const char *why)
 	rpc_call_unref(job->call);
 	job->call = NULL;
 	if (job->exited)
-		err = 0;
+		err = job->err;
 	else if (err == 0 || err == -E_CLOSED)
 		err = -E_COMMAND_CUT_OFF;
 	job_end(job, err);
@@ -229,8 +250,6 @@ static void on_leg(void *ctx, int err, const char *why, struct rpc_connection *c
 	input.body.start.order = chunk->order;
 	input.body.start.devices.size = (pb_size_t)(chunk->n * sizeof(struct id));
 	memcpy(input.body.start.devices.bytes, job->run->devices + chunk->first, input.body.start.devices.size);
-	job->chunk = NULL;
-	chunk_release(chunk);
 	err = rpc_call_send(call, &input);
 	if (err == 0)
 		err = rpc_call_send(call, &no_input);
@@ -253,11 +272,13 @@ static int job_start(struct task_run *run, const struct id *device)
 	job->chunk->refs++;
 	list_append(&run->jobs, &job->node);
 	run->n_jobs++;
-	int err = leg_use(run->web, run->session, device, &job->use);
+	int err = result_streams_init(&job->streams);
+	if (err == 0)
+		err = leg_use(run->web, run->session, device, &job->use);
 	if (err < 0)
 		job_free(job);
 	else
-		report(run, device, "running", 0, 0, STR(""));
+		report(run, device, "running", 0, NULL);
 	return err;
 }
 
@@ -325,7 +346,7 @@ static void run_fill(struct task_run *run)
 			return; /* when one of them has ended */
 		run->next++;
 		if (err < 0)
-			report(run, device, "failed", 0, err, STR(""));
+			report(run, device, "failed", err, NULL);
 	}
 	if (!run->listing && run->next == run->n && !run->n_jobs && !run->asked)
 		run_end(run);

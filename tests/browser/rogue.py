@@ -1,17 +1,16 @@
 """Agents that are none of ours: truly enrolled, and hostile in every field that a device fills in."""
 import os
 import queue
-import socket
 import struct
 import threading
 import time
-from concurrent import futures
 
 import grpc
 
 from harness import until
 from hostile import BROKEN, cut, texts
-from wire import Device, Peer, SECONDS, live, pem, preamble, router, run, terminal
+import wire
+from wire import Device, Peer, SECONDS, live, router, run, terminal
 
 PER_DEVICE = 20
 NETWORK, PROCESS, CONTROL = 0, 1, 0xFF  # modules of proto/glouglou.md
@@ -139,23 +138,8 @@ class Rogue(Device):
         self.ends.stop()
 
 
-class Ends:
-    """What tunnels to the device reach: a stock gRPC server with the device's certificate."""
-
-    def __init__(self, device):
-        self.device = device
-        self.server = grpc.server(futures.ThreadPoolExecutor(16))
-        serve = grpc.stream_stream_rpc_method_handler
-        self.server.add_generic_rpc_handlers((
-            grpc.method_handlers_generic_handler("murmesh.Terminal", {"Open": serve(
-                self.terminal, terminal.TerminalInput.FromString, terminal.TerminalOutput.SerializeToString)}),
-            grpc.method_handlers_generic_handler("murmesh.Run", {"Start": serve(
-                self.run, run.RunInput.FromString, run.RunOutput.SerializeToString)})))
-        reply = device.certificates
-        creds = grpc.ssl_server_credentials([(device.key.path.read_bytes(), (pem(reply.leaf) + pem(reply.intermediate)).encode())],
-                                            (pem(reply.root) + pem(reply.intermediate)).encode(), require_client_auth=True)
-        self.port = self.server.add_secure_port("127.0.0.1:0", creds)
-        self.server.start()
+class Ends(wire.Ends):
+    """What tunnels to the device reach: somebody who says all strings."""
 
     def said(self):
         """All strings as a terminal gets them, in pieces."""
@@ -183,26 +167,6 @@ class Ends:
             yield run.RunOutput(stdout=text.encode()[:200])
             yield run.RunOutput(stderr=text.encode()[:200])
         yield run.RunOutput(exit=run.RunExit(code=(1 << 32) - 1, signal=(1 << 32) - 1))
-
-    def leg(self, ticket):
-        outer = socket.create_connection(("127.0.0.1", self.device.mesh.port), SECONDS)
-        outer.sendall(preamble(ticket, 1))
-        inner = socket.create_connection(("127.0.0.1", self.port), SECONDS)
-        for one, other in ((outer, inner), (inner, outer)):
-            threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
-
-    @staticmethod
-    def pump(source, sink):
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            source.close()
-            sink.close()
-
-    def stop(self):
-        self.server.stop(None)
 
 
 def rogues(mesh, folder):

@@ -74,6 +74,15 @@ def test_all_works_below_relays(mesh, relays, name):
     send(mesh, name, f"to {name}", "--wait")
 
 
+@pytest.mark.parametrize("name", ["leaf01", "leaf04"])
+def test_what_is_signed_comes_through(mesh, relays, name):
+    until(lambda: mesh.json("show", name)["inventory"], "the inventory is there")
+    shown = mesh.json("show", name)
+    assert shown["signs"] and shown["inventory_refused"] is None
+    row, = json.loads(mesh.run(name, "--json", "--", "true").stdout)
+    assert row["signed"]
+
+
 def test_a_tunnel_carries_much(mesh, relays):
     whole = bytes(range(256)) * 40000
     with Echo() as echo, mesh.map(f"TCP:0:leaf04:HTTP:{echo.port}") as mapped, mapped.connect() as connection:

@@ -46,6 +46,7 @@ export interface DeviceDetail {
 	device: Device;
 	inventory: Inventory | null;
 	inventory_time: number;
+	inventory_refused: number;
 	certificate_expires: number;
 	created: number;
 }

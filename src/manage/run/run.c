@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "io/io.h"
 #include "manage/bearer.h"
+#include "manage/proof.h"
+#include "manage/record.h"
 #include "manage/run/order_journal.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -47,7 +49,7 @@ struct command {
 	struct rpc_call *call; /* referenced; finished or gone when `over` */
 	struct store_job job;
 	murmesh_Order *order; /* until it has started */
-	struct id nonce;
+	struct proof proof;
 	struct pipe_end ends[3];
 	struct buf input;
 	struct io_timer *deadline; /* for the order; then, once it has to stop, for the command */
@@ -67,6 +69,7 @@ static void command_free(struct command *command)
 		fd_close(command->ends[i].fd);
 	}
 	buf_done(&command->input);
+	result_streams_done(&command->proof.streams);
 	mem_free(command->order);
 	rpc_call_unref(command->call);
 	mem_free(command);
@@ -93,6 +96,7 @@ static int output_send(struct command *command, int which, const uint8_t *bytes,
 	output.which_body = which == STDOUT ? murmesh_RunOutput_stdout_tag : murmesh_RunOutput_stderr_tag;
 	output.body.stdout.size = (pb_size_t)len; /* both have the same type */
 	memcpy(output.body.stdout.bytes, bytes, len);
+	digest_add(which == STDOUT ? command->proof.streams.out : command->proof.streams.err, bytes, len);
 	return rpc_call_send(command->call, &output);
 }
 
@@ -191,7 +195,11 @@ static void journal_done(struct store_job *job, int err)
 static int journal_finish_run(struct store_tx *tx, struct store_job *job)
 {
 	struct command *command = LIST_ENTRY(job, struct command, job);
-	return order_journal_finish(tx, &command->nonce, command->exit_code);
+	const struct run_settings *settings = &command->service->settings;
+	int err = order_journal_finish(tx, &command->proof.nonce, command->exit_code);
+	return err < 0 ? err
+	               : record_end(tx, settings->recorder, settings->now(), "command ended", &command->proof.nonce,
+	                            command->exit_code);
 }
 
 static void journal_finish(struct command *command)
@@ -204,6 +212,7 @@ static void journal_finish(struct command *command)
 /* When the process is gone and what it wrote is sent.  A process it left behind may hold the pipes: nobody waits for that. */
 static void command_finish(struct command *command)
 {
+	const struct run_settings *settings = &command->service->settings;
 	murmesh_RunOutput output = { .which_body = murmesh_RunOutput_exit_tag };
 	for (int i = STDOUT; i <= STDERR && !command->over; i++) {
 		int err = command->ends[i].fd < 0 ? 0 : output_move(&command->ends[i]);
@@ -218,6 +227,7 @@ static void command_finish(struct command *command)
 		return;
 	output.body.exit.code = (uint32_t)command->exit_code;
 	output.body.exit.signal = (uint32_t)command->by_signal;
+	proof_make(&command->proof, settings->sign, settings->ctx, &output.body.exit);
 	int err = rpc_call_send(command->call, &output);
 	rpc_call_finish(command->call, err, NULL);
 }
@@ -227,6 +237,7 @@ static void command_reap(struct command *command)
 	if (command->over) /* it was stopped: whom it leaves in its group as well */
 		kill(-command->pid, SIGKILL);
 	command->exit_code = proc_reap(command->pid, &command->by_signal);
+	command->proof.ended = command->service->settings.now();
 	command->reaped = true;
 }
 
@@ -344,7 +355,9 @@ static int journal_start_run(struct store_tx *tx, struct store_job *job)
 	for (pb_size_t i = 0; i < command->order->argv_count && len < sizeof text; i++)
 		len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", i ? " " : "", command->order->argv[i]);
 	int64_t now = command->service->settings.now();
-	int err = order_journal_start(tx, &command->nonce, command->until, now, str_from(text));
+	int err = order_journal_start(tx, &command->proof.nonce, command->until, now, str_from(text));
+	if (err == 0)
+		err = record_order(tx, command->service->settings.recorder, now, "command started", command->order);
 	return err < 0 ? err : order_journal_prune(tx, now); /* the journal must not grow as long as the agent runs */
 }
 
@@ -357,6 +370,7 @@ static void journal_start_done(struct store_job *job, int err)
 	if (err == 0 && !command->over) {
 		err = command_spawn(command);
 		command->started = err == 0;
+		command->proof.started = command->service->settings.now();
 		if (err < 0) {
 			snprintf(why, sizeof why, "%.200s: %s", command->order->argv[0], err_text(err));
 			err = -E_COMMAND_START;
@@ -394,7 +408,7 @@ static void on_start(struct command *command, const murmesh_RunStart *start)
 	if (err == 0)
 		err = command->order->terminal ? -E_GRANT : bearer_check(command->call, command->order);
 	if (err == 0) {
-		memcpy(command->nonce.bytes, command->order->nonce, sizeof command->nonce.bytes);
+		memcpy(command->proof.nonce.bytes, command->order->nonce, sizeof command->proof.nonce.bytes);
 		command->until = command->order->until;
 		command->job.run = journal_start_run;
 		command->job.done = journal_start_done;
@@ -478,7 +492,7 @@ int run_open(struct run_service *service, struct rpc_call *call)
 	buf_init(&command->input, STDIN_MAX);
 	command->call = rpc_call_ref(call);
 	command->deadline = io_timer_new(service->loop, on_deadline, command);
-	if (!command->deadline) {
+	if (!command->deadline || result_streams_init(&command->proof.streams) < 0) {
 		command_free(command);
 		return -E_NO_MEMORY;
 	}

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct io_loop;
+struct record_signer;
 struct rpc_call;
 struct run_service;
 struct store;
@@ -19,6 +20,8 @@ struct run_settings {
 	/* signed_order: murmesh_SignedDocument; devices: the ids behind its digest; ret: murmesh_Order. */
 	int (*check)(void *ctx, const void *signed_order, const uint8_t *devices, size_t devices_len, void *ret);
 	int64_t (*now)(void);
+	int (*sign)(void *ctx, void *result, void *ret); /* manage/proof.h */
+	const struct record_signer *recorder;            /* manage/record.h; stays as it is from the first order on */
 	void *ctx;
 };
 struct run_service *run_service_new(struct io_loop *loop, const struct run_settings *settings);

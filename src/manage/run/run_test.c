@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pb_decode.h>
 #include <pthread.h>
 #include <signal.h>
 
 #include "base/test.h"
+#include "manage/record.h"
 #include "manage/run/order_journal.h"
 #include "os/fd.h"
 #include "os/file.h"
@@ -34,7 +36,8 @@ struct client {
 	unsigned messages;
 	bool started, exited, closed;
 	murmesh_RunExit exit;
-	struct buf out, err_out; /* what came first */
+	struct result_streams streams; /* what came, where a test wants it */
+	struct buf out, err_out;       /* what came first */
 	size_t out_len;
 	int err;
 	char why[600];
@@ -44,6 +47,7 @@ struct client {
 
 static struct test_trust *trust;
 static uint8_t next_nonce;
+static struct record_signer recorder;
 
 static int64_t test_now(void)
 {
@@ -85,7 +89,12 @@ static int world_open(struct world *world)
 	                                          at_client = { NULL, NULL, on_client_lost };
 	static const struct rpc_connection_settings server = { .server = true, .trusted_metadata = true },
 	                                            client = { .server = false };
-	const struct run_settings settings = { .store = world->store, .check = on_check, .now = test_now };
+	const struct run_settings settings = { .store = world->store,
+		                               .check = on_check,
+		                               .now = test_now,
+		                               .sign = test_sign_result,
+		                               .recorder = &recorder,
+		                               .ctx = trust };
 	int pair[2];
 	world->service = run_service_new(world->t.loop, &settings);
 	if (!world->service)
@@ -155,6 +164,27 @@ static int journal(struct world *world, uint8_t nonce, struct order *ret)
 	return err;
 }
 
+struct recorded {
+	struct audit_entry newest[4];
+	size_t n;
+	int verified;
+};
+
+static int take_entry(void *ctx, const struct audit_entry *entry)
+{
+	struct recorded *recorded = ctx;
+	recorded->newest[recorded->n++] = *entry;
+	return 0;
+}
+
+static int read_record(struct store_tx *tx, void *ctx)
+{
+	struct recorded *recorded = ctx;
+	struct audit_head at = { 0 };
+	recorded->verified = record_verify(tx, &recorder, &at, 1000);
+	return audit_list(tx, 0, STR(""), 4, take_entry, recorded);
+}
+
 /* ---- a client ---- */
 
 static void keep(struct buf *buf, const uint8_t *bytes, size_t len)
@@ -174,10 +204,14 @@ static void on_message(void *ctx, const void *message)
 		client->started = true;
 		break;
 	case murmesh_RunOutput_stdout_tag:
+		if (client->streams.out)
+			digest_add(client->streams.out, output->body.stdout.bytes, output->body.stdout.size);
 		client->out_len += output->body.stdout.size;
 		keep(&client->out, output->body.stdout.bytes, output->body.stdout.size);
 		break;
 	case murmesh_RunOutput_stderr_tag:
+		if (client->streams.err)
+			digest_add(client->streams.err, output->body.stderr.bytes, output->body.stderr.size);
 		keep(&client->err_out, output->body.stderr.bytes, output->body.stderr.size);
 		break;
 	case murmesh_RunOutput_exit_tag:
@@ -306,7 +340,7 @@ static void assert_ended(struct client *client, unsigned code, unsigned by_signa
 {
 	wait_closed(client);
 	assert_int_equal(client->err, 0);
-	assert_true(client->started && client->exited);
+	assert_true(client->started && client->exited && client->exit.has_proof);
 	assert_int_equal(client->exit.code, code);
 	assert_int_equal(client->exit.signal, by_signal);
 }
@@ -367,7 +401,48 @@ static void test_command(void **state)
 	assert_int_equal(order.started, TEST_NOW);
 	assert_int_equal(order.until, TEST_NOW + 300);
 	assert_string_equal(order.command, "sh -c echo out; echo error >&2; pwd; exit 7");
+	static struct recorded recorded;
+	assert_int_equal(test_run(&world.test, read_record, &recorded), 0);
+	assert_int_equal(recorded.n, 2);
+	assert_int_equal(recorded.verified, 0);
+	assert_string_equal(recorded.newest[1].action, "command started");
+	assert_string_equal(recorded.newest[0].action, "command ended");
+	assert_string_equal(recorded.newest[0].detail, "exit 7");
+	assert_string_equal(recorded.newest[0].object, recorded.newest[1].object);
 	client_done(&client);
+	world_close(&world);
+}
+
+/* What came is what the manager has signed, and nothing else is. */
+static void test_signed(void **state)
+{
+	(void)state;
+	static const char *const scripts[] = { "exit 3", "kill -9 $$", "echo out; echo error >&2",
+		                               "head -c 300000 /dev/zero; head -c 100000 /dev/zero >&2" };
+	struct world world;
+	world_start(&world);
+	for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+		const murmesh_Order order = shell_order(scripts[i]);
+		murmesh_Order other = order;
+		struct client client;
+		murmesh_Result result;
+		start(&world, &client, &order);
+		assert_int_equal(result_streams_init(&client.streams), 0);
+		wait_closed(&client);
+		assert_true(client.exit.has_proof);
+		assert_int_equal(test_result_check(trust, &order, &client.exit, &client.streams), 0);
+		result_streams_done(&client.streams);
+
+		assert_int_equal(result_streams_init(&client.streams), 0);
+		other.nonce[0] ^= 1;
+		assert_int_equal(test_result_check(trust, &other, &client.exit, &client.streams), -E_UNVERIFIED);
+		pb_istream_t in = pb_istream_from_buffer(client.exit.proof.result.bytes, client.exit.proof.result.size);
+		assert_true(pb_decode(&in, murmesh_Result_fields, &result));
+		assert_int_equal(result.started, TEST_NOW);
+		assert_int_equal(result.ended, TEST_NOW);
+		result_streams_done(&client.streams);
+		client_done(&client);
+	}
 	world_close(&world);
 }
 
@@ -939,6 +1014,7 @@ static int set_up(void **state)
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
 	trust = test_trust_new(1);
+	recorder = (struct record_signer){ trust->manager.key, trust->manager.identity };
 	return 0;
 }
 
@@ -953,6 +1029,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_command),
+		cmocka_unit_test(test_signed),
 		cmocka_unit_test(test_exit_codes),
 		cmocka_unit_test(test_refused_orders),
 		cmocka_unit_test(test_broken_protocol),

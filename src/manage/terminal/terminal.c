@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "io/io.h"
 #include "manage/bearer.h"
+#include "manage/proof.h"
+#include "manage/record.h"
 #include "manage/run/order_journal.h"
 #include "manage/terminal/scrollback.h"
 #include "os/fd.h"
@@ -64,7 +66,7 @@ struct visit {
 	struct io_timer *deadline; /* for the order */
 	murmesh_Order *order;      /* until it is noted */
 	struct id wanted;          /* terminal; zero: a new one */
-	struct id nonce;
+	struct proof proof;
 	struct pty_size size;
 	char kind[sizeof(((murmesh_TerminalStart *)0)->term)]; /* TERM */
 	struct buf input;
@@ -80,6 +82,7 @@ static void visit_free(struct visit *visit)
 	visit->service->n_visits--;
 	io_timer_free(visit->deadline);
 	buf_done(&visit->input);
+	result_streams_done(&visit->proof.streams);
 	mem_free(visit->order);
 	rpc_call_unref(visit->call);
 	mem_free(visit);
@@ -130,10 +133,17 @@ static void note_failed(int err, const struct store_job *job)
 		log_warning("the end of a terminal could not be noted: %s %s", err_text(err), job->detail);
 }
 
+static int ended_note(struct store_tx *tx, const struct terminal_service *service, const struct id *nonce, int exit_code)
+{
+	int err = order_journal_finish(tx, nonce, exit_code);
+	return err < 0 ? err
+	               : record_end(tx, service->settings.recorder, service->settings.now(), "terminal ended", nonce, exit_code);
+}
+
 static int terminal_note_run(struct store_tx *tx, struct store_job *job)
 {
 	struct terminal *terminal = LIST_ENTRY(job, struct terminal, job);
-	return order_journal_finish(tx, &terminal->nonce, terminal->exit_code);
+	return ended_note(tx, terminal->service, &terminal->nonce, terminal->exit_code);
 }
 
 static void terminal_noted(struct store_job *job, int err)
@@ -167,6 +177,7 @@ static bool visit_tell(struct visit *visit)
 			rpc_call_finish(visit->call, err, NULL);
 			return false;
 		}
+		digest_add(visit->proof.streams.out, output.body.data.bytes, output.body.data.size);
 		visit->told += output.body.data.size;
 	}
 	return true;
@@ -184,9 +195,12 @@ static void line_watch(struct terminal *terminal)
 static void exit_tell(struct terminal *terminal)
 {
 	struct visit *visit = terminal->visit;
+	const struct terminal_settings *settings = &terminal->service->settings;
 	murmesh_TerminalOutput output = { .which_body = murmesh_TerminalOutput_exit_tag };
 	output.body.exit.code = (uint32_t)terminal->exit_code;
 	output.body.exit.signal = (uint32_t)terminal->by_signal;
+	visit->proof.ended = settings->now();
+	proof_make(&visit->proof, settings->sign, settings->ctx, &output.body.exit);
 	int err = rpc_call_send(visit->call, &output);
 	rpc_call_finish(visit->call, err, NULL);
 	visit_leave(visit);
@@ -306,6 +320,7 @@ static void visit_begin(struct visit *visit, struct terminal *terminal)
 	terminal->visit = visit;
 	visit->terminal = terminal;
 	visit->told = scrollback_begin(&terminal->said);
+	visit->proof.started = visit->service->settings.now();
 	io_timer_stop(terminal->timer);
 	memcpy(output.body.opened, terminal->id.bytes, sizeof output.body.opened);
 	int err = rpc_call_send(visit->call, &output);
@@ -367,7 +382,7 @@ static int terminal_new(struct visit *visit, const struct id *user, struct termi
 	struct terminal *terminal = mem_alloc(sizeof *terminal);
 	if (!terminal)
 		return -E_NO_MEMORY;
-	*terminal = (struct terminal){ .service = service, .user = *user, .nonce = visit->nonce, .fd = -1 };
+	*terminal = (struct terminal){ .service = service, .user = *user, .nonce = visit->proof.nonce, .fd = -1 };
 	random_id(&terminal->id);
 	list_append(&service->terminals, &terminal->node);
 	service->n_terminals++;
@@ -400,16 +415,20 @@ static int visit_note_run(struct store_tx *tx, struct store_job *job)
 	struct visit *visit = LIST_ENTRY(job, struct visit, job);
 	bool again = !id_is_zero(&visit->wanted);
 	int64_t now = visit->service->settings.now();
-	int err = order_journal_start(tx, &visit->nonce, visit->order->until, now,
+	int err = order_journal_start(tx, &visit->proof.nonce, visit->order->until, now,
 	                              again ? STR("(terminal, again)") : STR("(terminal)"));
 	if (err == 0 && again)
-		err = order_journal_finish(tx, &visit->nonce, 0);
+		err = order_journal_finish(tx, &visit->proof.nonce, 0);
+	if (err == 0)
+		err = record_order(tx, visit->service->settings.recorder, now, again ? "terminal taken up" : "terminal opened",
+		                   visit->order);
 	return err < 0 ? err : order_journal_prune(tx, now);
 }
 
 static int failure_note_run(struct store_tx *tx, struct store_job *job)
 {
-	return order_journal_finish(tx, &LIST_ENTRY(job, struct visit, job)->nonce, 127);
+	const struct visit *visit = LIST_ENTRY(job, struct visit, job);
+	return ended_note(tx, visit->service, &visit->proof.nonce, 127);
 }
 
 static void failure_noted(struct store_job *job, int err)
@@ -488,7 +507,7 @@ static int start_take(struct visit *visit, const murmesh_TerminalStart *start)
 	              : -E_GRANT;
 	if (err == 0)
 		err = visit->order->terminal ? bearer_check(visit->call, visit->order) : -E_GRANT;
-	memcpy(visit->nonce.bytes, visit->order->nonce, sizeof visit->nonce.bytes);
+	memcpy(visit->proof.nonce.bytes, visit->order->nonce, sizeof visit->proof.nonce.bytes);
 	return err;
 }
 
@@ -598,7 +617,7 @@ int terminal_open(struct terminal_service *service, struct rpc_call *call)
 	buf_init(&visit->input, INPUT_MAX);
 	visit->call = rpc_call_ref(call);
 	visit->deadline = io_timer_new(service->loop, on_deadline, visit);
-	if (!visit->deadline) {
+	if (!visit->deadline || result_streams_init(&visit->proof.streams) < 0) {
 		visit_free(visit);
 		return -E_NO_MEMORY;
 	}

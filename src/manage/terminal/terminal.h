@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct io_loop;
+struct record_signer;
 struct rpc_call;
 struct store;
 struct terminal_service;
@@ -23,7 +24,9 @@ struct terminal_settings {
 	struct store *store; /* the agent's database (manage/run/order_journal.h) */
 	/* signed_order: murmesh_SignedDocument; devices: the ids behind its digest; ret: murmesh_Order.  0 or a negative code. */
 	int (*check)(void *ctx, const void *signed_order, const uint8_t *devices, size_t devices_len, void *ret);
-	int64_t (*now)(void); /* seconds since 1970 */
+	int64_t (*now)(void);                            /* seconds since 1970 */
+	int (*sign)(void *ctx, void *result, void *ret); /* manage/proof.h */
+	const struct record_signer *recorder;            /* manage/record.h; stays as it is from the first order on */
 	/* Whose login shells they are: the user that the process runs as.  0 or a negative code. */
 	int (*login)(void *ctx, struct user_login *ret);
 	void *ctx;

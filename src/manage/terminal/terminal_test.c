@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "base/test.h"
+#include "manage/record.h"
 #include "manage/run/order_journal.h"
 #include "manage/terminal/scrollback.h"
 #include "os/fd.h"
@@ -38,12 +39,14 @@ struct client {
 	bool opened, exited, closed;
 	struct id id; /* of the terminal */
 	murmesh_RunExit exit;
+	struct result_streams streams; /* what came, where a test wants it */
 	struct buf said;
 	int err;
 };
 
 static struct test_trust *trust;
 static uint8_t next_nonce;
+static struct record_signer recorder;
 
 static int64_t test_now(void)
 {
@@ -93,9 +96,14 @@ static int world_open(struct world *world)
 	                                          at_client = { NULL, NULL, on_client_lost };
 	static const struct rpc_connection_settings server = { .server = true, .trusted_metadata = true },
 	                                            client = { .server = false };
-	const struct terminal_settings settings = {
-		.store = world->store, .check = on_check, .now = test_now, .login = on_login, .detached_ms = world->detached_ms
-	};
+	const struct terminal_settings settings = { .store = world->store,
+		                                    .check = on_check,
+		                                    .now = test_now,
+		                                    .sign = test_sign_result,
+		                                    .recorder = &recorder,
+		                                    .login = on_login,
+		                                    .ctx = trust,
+		                                    .detached_ms = world->detached_ms };
 	int pair[2];
 	world->service = terminal_service_new(world->t.loop, &settings);
 	if (!world->service)
@@ -165,6 +173,26 @@ static int journal(struct world *world, uint8_t nonce, struct order *ret)
 	return err;
 }
 
+struct recorded {
+	char actions[4][AUDIT_ACTION_SIZE]; /* the newest first */
+	size_t n;
+	int verified;
+};
+
+static int take_entry(void *ctx, const struct audit_entry *entry)
+{
+	struct recorded *recorded = ctx;
+	return str_copy(str_from(entry->action), recorded->actions[recorded->n++], AUDIT_ACTION_SIZE);
+}
+
+static int read_record(struct store_tx *tx, void *ctx)
+{
+	struct recorded *recorded = ctx;
+	struct audit_head at = { 0 };
+	recorded->verified = record_verify(tx, &recorder, &at, 1000);
+	return audit_list(tx, 0, STR(""), 4, take_entry, recorded);
+}
+
 /* ---- a client ---- */
 
 static void on_message(void *ctx, const void *message)
@@ -179,6 +207,8 @@ static void on_message(void *ctx, const void *message)
 		memcpy(client->id.bytes, output->body.opened, sizeof client->id.bytes);
 		break;
 	case murmesh_TerminalOutput_data_tag:
+		if (client->streams.out)
+			digest_add(client->streams.out, output->body.data.bytes, output->body.data.size);
 		buf_append(&client->said, output->body.data.bytes, output->body.data.size);
 		break;
 	case murmesh_TerminalOutput_exit_tag:
@@ -344,7 +374,7 @@ static void assert_ended(struct client *client, unsigned code, unsigned by_signa
 {
 	wait_closed(client);
 	assert_int_equal(client->err, 0);
-	assert_true(client->opened && client->exited);
+	assert_true(client->opened && client->exited && client->exit.has_proof);
 	assert_int_equal(client->exit.code, code);
 	assert_int_equal(client->exit.signal, by_signal);
 }
@@ -892,6 +922,43 @@ static void test_at_most(void **state)
 	world_close(&world);
 }
 
+/* Its end and all that it said to who is there; he came back, with another order, and is told anew what the terminal keeps. */
+static void test_signed(void **state)
+{
+	(void)state;
+	const murmesh_Order order = terminal_order(), back = terminal_order();
+	struct world world;
+	struct client first, client;
+	world_start(&world);
+	start_as(&world, &first, &order, NULL);
+	type(&first, "echo fi\"\"rst\n");
+	wait_said(&first, "first");
+	struct id id = first.id;
+	leave(&first);
+	start_as(&world, &client, &back, &id);
+	assert_int_equal(result_streams_init(&client.streams), 0);
+	type(&client, "exit 4\n");
+	assert_ended(&client, 4, 0);
+	assert_int_equal(test_result_check(trust, &back, &client.exit, &client.streams), 0);
+	result_streams_done(&client.streams);
+	assert_int_equal(result_streams_init(&client.streams), 0);
+	assert_int_equal(test_result_check(trust, &back, &client.exit, &client.streams),
+	                 -E_UNVERIFIED); /* it said more than nothing */
+	result_streams_done(&client.streams);
+	client_done(&client);
+
+	struct order noted;
+	struct recorded recorded = { .n = 0 };
+	assert_int_equal(journal(&world, next_nonce, &noted), 0);
+	assert_int_equal(test_run(&world.test, read_record, &recorded), 0);
+	assert_int_equal(recorded.verified, 0);
+	assert_int_equal(recorded.n, 3);
+	assert_string_equal(recorded.actions[2], "terminal opened");
+	assert_string_equal(recorded.actions[1], "terminal taken up");
+	assert_string_equal(recorded.actions[0], "terminal ended");
+	world_close(&world);
+}
+
 /* ---- faults ---- */
 
 static bool store_idle(const struct world *world)
@@ -960,6 +1027,7 @@ static int set_up(void **state)
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
 	trust = test_trust_new(1);
+	recorder = (struct record_signer){ trust->manager.key, trust->manager.identity };
 	return 0;
 }
 
@@ -973,6 +1041,7 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_signed),
 		cmocka_unit_test(test_shell),
 		cmocka_unit_test(test_killed_shell),
 		cmocka_unit_test(test_refused_orders),

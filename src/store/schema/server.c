@@ -227,6 +227,10 @@ static const char *const migrations[] = {
 	/* Devices that others may link to. */
 	"ALTER TABLE devices ADD COLUMN relay INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE devices ADD COLUMN relay_address TEXT NOT NULL DEFAULT '';",
+
+	/* signs: since when its management part signs inventories; forged: when one was refused last that it had not signed. */
+	"ALTER TABLE devices ADD COLUMN signs INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE devices ADD COLUMN forged INTEGER NOT NULL DEFAULT 0;",
 };
 
 const struct store_schema store_schema_server = {

@@ -33,6 +33,11 @@ export const device = {
 		hint: 'The agent renews it by itself.',
 		unknown: 'not known',
 	},
+	refused: {
+		title: 'Inventory',
+		what: 'refused',
+		hint: 'Its management part has not signed what came in its name: somebody may speak in its place. See the audit log.',
+	},
 	machine: {
 		title: 'Machine',
 		asOf: 'As of',
