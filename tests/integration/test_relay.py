@@ -184,9 +184,26 @@ def test_nobody_else_speaks_for_others(mesh, relays, tmp_path):
     assert mesh.cli("delete", "rogue01", "--yes").returncode == 0
 
 
+def test_a_relay_gets_no_certificate_of_others(mesh, relays, tmp_path):
+    """Whom it speaks for keeps the key that he has: with another, the relay could answer users in his name."""
+    rogue, other = Device(mesh, tmp_path, "rogue02").enrol(), Device(mesh, tmp_path, "honest02").enrol()
+    assert mesh.cli("relay", "enable", "rogue02").returncode == 0
+    renew = rogue.peer.channel.unary_unary("/murmesh.CertificationManager/RenewCertificate", enrol.RenewRequest.SerializeToString, enrol.CertificateReply.FromString)
+
+    def ask(key):
+        return renew(enrol.RenewRequest(csr=key.request()), timeout=20, metadata=relayed(rogue, speaks_for=node(mesh, other.id)))
+    until(lambda: not refusal_or_none(lambda: ask(other.key)), "a relay passes renewals on")
+    assert ask(other.key).device_id.hex() == other.id
+    assert refusal(lambda: ask(rogue.key)) == (grpc.StatusCode.PERMISSION_DENIED, "E1019")
+    for name in ("rogue02", "honest02"):
+        assert mesh.cli("delete", name, "--yes").returncode == 0
+
+
 def refusal_or_none(call):
     try:
         call()
+    except StopIteration:  # the call was let in, and ended with its requests
+        return None
     except grpc.RpcError as error:
         return error.code(), dict(error.trailing_metadata() or ()).get("murmesh-error", "")
     return None
