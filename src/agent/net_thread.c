@@ -77,12 +77,19 @@ static void on_split(void *ctx, int err, const char *why, const void *response)
 	struct net_role *net = ctx;
 	const murmesh_SplitReply *reply = response;
 	struct join_line line;
+	struct certificate_info root;
 	if (err == 0)
 		err = join_line_parse(str_from(reply->join), &line);
-	if (err < 0)
+	if (err == 0)
+		err = certificate_inspect(net->keep.root, &root);
+	if (err == 0 && !hash_equal(root.key_hash, line.root_hash)) /* the monitor would not take it, and end */
+		err = -E_WRONG_PIN;
+	if (err < 0) {
+		net->copied = net->machine_changed; /* asked again, at another parent perhaps */
 		return net_link_later(net, err, why);
-	str_copy(str_from(net_parent(net)->host), line.host, sizeof line.host); /* as it is reached from here */
-	line.port = net_parent(net)->port;
+	}
+	str_copy(str_from(net->dialed.host), line.host, sizeof line.host); /* as it is reached from here */
+	line.port = net->dialed.port;
 	net_begin_anew(net, &line);
 	mem_wipe(&line, sizeof line);
 }

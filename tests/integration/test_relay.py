@@ -368,6 +368,51 @@ def test_moved_to_nobody(mesh, relays):
     refused(mesh.cli("relay", "move", "sent02", "a:b:c"), what="E1012")
 
 
+def test_moved_in_a_circle(mesh, relays):
+    """Below itself nothing leads to the server: it stays where it is."""
+    upper, lower = relays.make("ring01"), relays.make("ring02", "ring01")
+    start = upper.log().count("online as "), lower.log().count("online as ")
+    for parent in ("ring01", "ring02"):
+        stays = upper.log().count("it stays where it was")
+        assert mesh.cli("relay", "move", "ring01", parent, "--fall-back", "2s").returncode == 0
+        until(lambda: upper.log().count("it stays where it was") > stays, "it says so")
+    assert (upper.log().count("online as "), lower.log().count("online as ")) == start and "offline" not in upper.log()
+    lower.stop()
+    upper.stop()
+
+
+def test_moved_to_where_it_is(mesh, relays):
+    """Then the order is not forgotten."""
+    agent = relays.join("sent05", None)
+    assert mesh.cli("relay", "move", "sent05", f"127.0.0.1:{mesh.port}", "--fall-back", "1s").returncode == 0
+    until(lambda: "that this machine was moved to" in agent.log(), "it is there")
+    agent.stop()
+
+
+def test_port_that_is_taken(mesh, relays):
+    """It says so and stays what it was, instead of beginning again for ever."""
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        (relays.folder("taken01") / "murmesh-agent.ini").write_text(f"[Relay]\nPort = {taken.getsockname()[1]}\n")
+        agent = mesh.join("taken01")
+        assert mesh.cli("relay", "enable", "taken01").returncode == 0
+        until(lambda: "it is none until it starts again" in agent.log(), "it says so")
+        assert agent.log().count("this machine becomes a relay") == 1
+        assert mesh.run("taken01", "--", "true").returncode == 0
+    assert mesh.cli("relay", "disable", "taken01").returncode == 0
+    agent.stop()
+    with Machine(agent.directory) as again:
+        until(lambda: "no relay any more" in again.log(), "it hears that")
+
+
+def test_ends_while_it_begins_again(mesh, relays):
+    relays.folder("brief03")
+    agent = mesh.join("brief03")
+    assert mesh.cli("relay", "enable", "brief03").returncode == 0
+    until(lambda: "this machine becomes a relay" in agent.log(), "it begins again")
+    assert agent.stop() == 0
+    assert agent.log().count("online as ") == 1 and mesh.cli("relay", "disable", "brief03").returncode == 0
+
+
 def test_move_orders_are_signed(mesh, relays, tmp_path):
     """Each for one device, which the unit tests of tunnel/grant have refuse all others."""
     orders = {}
