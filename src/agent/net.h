@@ -130,7 +130,8 @@ bool net_renewal_late(const struct net_role *net); /* the certificate has expire
 void net_renew_late(struct net_role *net);         /* dials, without a certificate */
 /* ---- net_time.c: what servers tell (trusted_time.h) ---- */
 int net_time_check(const struct net_role *net); /* of the parent just dialed: was it valid at a time that can be now? */
-int net_time_learn(struct net_role *net, int64_t server_time); /* -E_CERTIFICATE_EXPIRED: it cannot be now */
+int net_time_learn(struct net_role *net, int64_t server_time);              /* -E_CERTIFICATE_EXPIRED: it cannot be now */
+int net_time_welcome(struct net_role *net, const murmesh_Welcome *welcome); /* the same, also of a relay */
 /* ---- net_thread.c: what runs through all links (ca/continuity.h), and what becomes of a copy ---- */
 int net_thread_load(struct net_role *net);
 int net_thread_keep(const struct net_role *net);

@@ -264,7 +264,7 @@ static int thread_go_on(struct net_role *net, uint64_t number)
 
 static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 {
-	int err = net_time_learn(net, welcome->server_time);
+	int err = net_time_welcome(net, welcome);
 	if (err < 0)
 		return err;
 	if (welcome->continuation && (err = thread_go_on(net, welcome->continuation)) < 0)

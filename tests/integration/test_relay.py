@@ -4,6 +4,8 @@ import signal
 import socket
 import subprocess
 import threading
+import time
+from concurrent import futures
 
 import grpc
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from harness import AGENT_ROLES, Echo, Program, alive, join_parts, murmesh, refused, until
 from test_live import Live
 from test_messages import Machine, bodies, send
-from wire import Device, Key, Peer, User, enrol, fleet, refusal, router
+from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, refusal, router
 
 
 class Relays:
@@ -331,6 +333,65 @@ class Proxy(Program):
 
     def connects(self):
         return self.events.read_text().count("CONNECT ")
+
+
+class HostileRelay:
+    """Has a relay's certificate; opens and answers calls as the test says."""
+
+    def __init__(self, mesh, folder, link, split=None):
+        certificate_make(mesh, folder, kind="relay")
+        handlers = {"MessageRouter/Link": grpc.stream_stream_rpc_method_handler(link, router.Frame.FromString, router.Frame.SerializeToString),
+                    "CertificationManager/Split": grpc.unary_unary_rpc_method_handler(split, enrol.SplitRequest.FromString, enrol.SplitReply.SerializeToString)}
+        self.calls = []
+        self.server = grpc.server(futures.ThreadPoolExecutor(4))
+        self.server.add_generic_rpc_handlers([self])
+        self.handlers = handlers
+        keys = [((folder / "leaf.key").read_bytes(), (folder / "chain.crt").read_bytes())]
+        self.address = f"127.0.0.1:{self.server.add_secure_port('127.0.0.1:0', grpc.ssl_server_credentials(keys))}"
+        self.server.start()
+
+    def service(self, details):
+        self.calls.append(details.method.removeprefix("/murmesh."))
+        return self.handlers.get(self.calls[-1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop(0).wait()
+
+
+def copied(frames, context):
+    context.set_trailing_metadata([("murmesh-error", "E1251")])
+    context.abort(grpc.StatusCode.UNKNOWN, "a copy")
+    yield
+
+
+def test_a_relay_does_not_tell_the_time(mesh, relays, tmp_path):
+    """What it says is not signed: else an agent that has believed it once would refuse its server for days."""
+    def link(frames, context):
+        yield router.Frame(welcome=router.Welcome(version="0", server_time=int(time.time()) + 4 * 86400))
+    with HostileRelay(mesh, tmp_path / "hostile", link) as relay:
+        folder = settings(relays, "misled01", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
+        mesh.join("misled01").stop()
+        agent = Machine(folder)
+        until(lambda: relay.calls.count("MessageRouter/Link") > 0, "it was misled")
+    until(lambda: parent_of(mesh, "misled01") == "server", "it links to the server nevertheless", 20)
+    assert mesh.run("misled01", "--", "true").returncode == 0
+    agent.stop()
+
+
+def test_a_relay_takes_nobody_to_another_mesh(mesh, relays, tmp_path):
+    """It says that an agent is a copy, and has a join line for it."""
+    line = f"127.0.0.1:9#MM1-{'a' * 52}-{'a' * 52}"
+    with HostileRelay(mesh, tmp_path / "hostile", copied, lambda request, context: enrol.SplitReply(join=line)) as relay:
+        folder = settings(relays, "misled02", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
+        mesh.join("misled02").stop()
+        agent = Machine(folder)
+        until(lambda: "CertificationManager/Split" in relay.calls, "it was misled", 20)
+    until(lambda: parent_of(mesh, "misled02") == "server", "it links to the server nevertheless", 20)
+    assert mesh.run("misled02", "--", "true").returncode == 0
+    agent.stop()
 
 
 # ---- by order ----
