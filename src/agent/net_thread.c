@@ -85,8 +85,9 @@ static void on_split(void *ctx, int err, const char *why, const void *response)
 	if (err == 0 && !hash_equal(root.key_hash, line.root_hash)) /* the monitor would not take it, and end */
 		err = -E_WRONG_PIN;
 	if (err < 0) {
-		net->copied = net->machine_changed; /* asked again, at another parent perhaps */
-		return net_link_later(net, err, why);
+		net->copied = net->machine_changed;
+		/* the server does not know of a copy: it was another parent that said so */
+		return err == -E_DENIED && !net->copied ? net_link_again(net) : net_link_later(net, err, why);
 	}
 	str_copy(str_from(net->dialed.host), line.host, sizeof line.host); /* as it is reached from here */
 	line.port = net->dialed.port;

@@ -338,10 +338,9 @@ class Proxy(Program):
 class HostileRelay:
     """Has a relay's certificate; opens and answers calls as the test says."""
 
-    def __init__(self, mesh, folder, link, split=None):
+    def __init__(self, mesh, folder, link):
         certificate_make(mesh, folder, kind="relay")
-        handlers = {"MessageRouter/Link": grpc.stream_stream_rpc_method_handler(link, router.Frame.FromString, router.Frame.SerializeToString),
-                    "CertificationManager/Split": grpc.unary_unary_rpc_method_handler(split, enrol.SplitRequest.FromString, enrol.SplitReply.SerializeToString)}
+        handlers = {"MessageRouter/Link": grpc.stream_stream_rpc_method_handler(link, router.Frame.FromString, router.Frame.SerializeToString)}
         self.calls = []
         self.server = grpc.server(futures.ThreadPoolExecutor(4))
         self.server.add_generic_rpc_handlers([self])
@@ -381,15 +380,14 @@ def test_a_relay_does_not_tell_the_time(mesh, relays, tmp_path):
     agent.stop()
 
 
-def test_a_relay_takes_nobody_to_another_mesh(mesh, relays, tmp_path):
-    """It says that an agent is a copy, and has a join line for it."""
-    line = f"127.0.0.1:9#MM1-{'a' * 52}-{'a' * 52}"
-    with HostileRelay(mesh, tmp_path / "hostile", copied, lambda request, context: enrol.SplitReply(join=line)) as relay:
+def test_a_relay_that_says_copy(mesh, relays, tmp_path):
+    """It says that an agent is a copy, which the server does not know of."""
+    with HostileRelay(mesh, tmp_path / "hostile", copied) as relay:
         folder = settings(relays, "misled02", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
         mesh.join("misled02").stop()
         agent = Machine(folder)
-        until(lambda: "CertificationManager/Split" in relay.calls, "it was misled", 20)
-    until(lambda: parent_of(mesh, "misled02") == "server", "it links to the server nevertheless", 20)
+        until(lambda: "E1251" in agent.log(), "it was misled", 20)
+        until(lambda: parent_of(mesh, "misled02") == "server", "it links to the server all the same", 20)
     assert mesh.run("misled02", "--", "true").returncode == 0
     agent.stop()
 
