@@ -237,6 +237,9 @@ static void on_relay(struct agent *agent, bool on)
 	if (relay_configured(agent, &configured))
 		return log_info("the server wants this machine to be %s; its configuration says otherwise",
 		                on ? "a relay" : "no relay");
+	if (on && err == 0 && file_exists(path))
+		return log_warning(
+		        "the server wants this machine to be a relay; it is none until it starts again and its port is free");
 	if (err == 0 && on)
 		err = file_write(path, "", 0, 0600);
 	else if (err == 0 && unlink(path) < 0 && errno != ENOENT)
@@ -507,5 +510,5 @@ int main(int argc, char **argv)
 		program.n_edges -= RELAY_EDGES;
 	}
 	code = daemon_run(&agent.daemon, &program, str_from(agent.settings), &front, agent.relay ? 1 : 0, &events, &agent);
-	return agent.again ? begin_again(&agent, argv) : code;
+	return agent.again && code == DAEMON_AGAIN ? begin_again(&agent, argv) : code;
 }

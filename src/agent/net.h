@@ -55,6 +55,8 @@ struct net_role {
 	struct net_move move;
 	char parent_address[SOCKET_ADDRESS_TEXT]; /* of the one that is linked, or of the proxy */
 	struct list reaching;                     /* connections through a proxy that are not made yet */
+	struct net_parent dialed;                 /* last; where it is linked, when it is */
+	struct dial *dial;                        /* that is not connected yet; NULL = none */
 	struct rpc_connection *parent;
 	struct rpc_call *link; /* NULL = not open */
 	struct tls_context *pin_tls, *link_tls, *leg_tls;
@@ -99,7 +101,8 @@ void net_reaches_end(struct net_role *net); /* those that are not done, with -E_
 int net_parents_load(struct net_role *net);                                 /* out of configuration, what is kept, and the policy */
 void net_parent_set(struct net_role *net, const char *host, uint16_t port); /* this one alone */
 const struct net_parent *net_parent(const struct net_role *net);
-/* Connects to the parent under that context; `connected` is told (err 0: net->parent is ready). */
+bool net_parent_same(const struct net_parent *a, const struct net_parent *b);
+/* Connects to the parent under that context; `connected` is told (err 0: net->parent is ready), unless it is hung up before. */
 void net_dial(struct net_role *net, struct tls_context *tls, void (*connected)(struct net_role *net, int err));
 void net_hang_up(struct net_role *net);
 /* It does not answer, or its link has ended (linked): chooses whom to try next, soon (true), or after a pause. */
@@ -129,7 +132,8 @@ bool net_renewal_late(const struct net_role *net); /* the certificate has expire
 void net_renew_late(struct net_role *net);         /* dials, without a certificate */
 /* ---- net_time.c: what servers tell (trusted_time.h) ---- */
 int net_time_check(const struct net_role *net); /* of the parent just dialed: was it valid at a time that can be now? */
-int net_time_learn(struct net_role *net, int64_t server_time); /* -E_CERTIFICATE_EXPIRED: it cannot be now */
+int net_time_learn(struct net_role *net, int64_t server_time);              /* -E_CERTIFICATE_EXPIRED: it cannot be now */
+int net_time_welcome(struct net_role *net, const murmesh_Welcome *welcome); /* the same, also of a relay */
 /* ---- net_thread.c: what runs through all links (ca/continuity.h), and what becomes of a copy ---- */
 int net_thread_load(struct net_role *net);
 int net_thread_keep(const struct net_role *net);

@@ -24,7 +24,8 @@ static void wait_again(struct net_role *net)
 /* What passes by itself is no reason to stop waiting. */
 static bool may_pass(int err)
 {
-	return err == -E_UNREACHABLE || err == -E_BUSY || err == -E_CLOSED || err == -E_TIMEOUT;
+	return err == -E_UNREACHABLE || err == -E_BUSY || err == -E_CLOSED || err == -E_TIMEOUT || err == -E_RELAY_OFFLINE ||
+	       err == -E_PROXY;
 }
 
 static void give_up(struct net_role *net, int err, const char *why)

@@ -54,7 +54,7 @@ static void on_offer(struct net_role *net, const murmesh_TunnelOffer *message)
 	offer->net = net;
 	memcpy(offer->pair, message->pair, sizeof offer->pair);
 	relay_preamble_write(RELAY_AGENT, message->ticket, offer->preamble);
-	net_reach(net, str_from(net_parent(net)->host), net_parent(net)->port, on_offer_reached, offer);
+	net_reach(net, str_from(net->dialed.host), net->dialed.port, on_offer_reached, offer);
 }
 
 struct rpc_leg {
@@ -242,6 +242,7 @@ void net_link_later(struct net_role *net, int err, const char *why)
 
 void net_link_again(struct net_role *net)
 {
+	net->online = false;
 	net_hang_up(net);
 	io_timer_start(net->retry, 0, 0);
 }
@@ -263,7 +264,7 @@ static int thread_go_on(struct net_role *net, uint64_t number)
 
 static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 {
-	int err = net_time_learn(net, welcome->server_time);
+	int err = net_time_welcome(net, welcome);
 	if (err < 0)
 		return err;
 	if (welcome->continuation && (err = thread_go_on(net, welcome->continuation)) < 0)

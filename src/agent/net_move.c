@@ -87,7 +87,6 @@ static int move_read(struct net_role *net, const murmesh_SignedDocument *documen
 void net_move_take(struct net_role *net, const murmesh_SignedDocument *document)
 {
 	struct net_move move;
-	const struct net_parent linked = *net_parent(net);
 	int err = move_read(net, document, &move);
 	if (err < 0) {
 		log_limited(LOG_WARNING, "an order to link to another parent was not taken: %s", err_text(err));
@@ -100,22 +99,20 @@ void net_move_take(struct net_role *net, const murmesh_SignedDocument *document)
 	if (err < 0)
 		log_warning("the order to link to another parent holds until a restart only: %s", err_text(err));
 	fall_back_begin(net);
-	const struct net_parent *now = net_parent(net);
-	if (now->port != linked.port || !str_is(str_from(now->host), linked.host))
-		net_link_again(net); /* where it is linked it is not to be any more */
-	else
-		net_parents_better(net);
+	if (!net_parent_same(net_parent(net), &net->dialed))
+		return net_link_again(net); /* where it is linked it is not to be any more */
+	net_move_welcome(net);              /* it may be there already */
+	net_parents_better(net);
 }
 
 void net_move_welcome(struct net_role *net)
 {
 	struct net_move *move = &net->move;
-	const struct net_parent *now = net_parent(net);
-	if (!move->to.port || move->reached || now->port != move->to.port || !str_is(str_from(now->host), move->to.host))
+	if (!move->to.port || move->reached || !net_parent_same(&net->dialed, &move->to))
 		return;
 	move->reached = true;
 	io_timer_stop(move->fall_back);
-	log_info("linked to the parent that this machine was moved to, %s:%u", now->host, now->port);
+	log_info("linked to the parent that this machine was moved to, %s:%u", move->to.host, move->to.port);
 	if (move_keep(net) < 0)
 		log_warning("that this machine has moved could not be kept");
 }

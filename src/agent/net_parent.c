@@ -4,6 +4,7 @@
 #include "agent/net.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "os/fd.h"
 #include "os/file.h"
 #include "os/log.h"
 #include "os/random.h"
@@ -23,10 +24,15 @@ static int parent_read(struct str text, struct net_parent *ret)
 	return err < 0 ? err : join_port_parse(port, &ret->port);
 }
 
+bool net_parent_same(const struct net_parent *a, const struct net_parent *b)
+{
+	return a->port == b->port && str_is(str_from(a->host), b->host);
+}
+
 static void parent_add(struct net_parents *parents, const struct net_parent *parent)
 {
 	for (size_t i = 0; i < parents->n; i++)
-		if (parents->all[i].port == parent->port && str_is(str_from(parent->host), parents->all[i].host))
+		if (net_parent_same(&parents->all[i], parent))
 			return;
 	if (parents->n < NET_PARENTS)
 		parents->all[parents->n++] = *parent;
@@ -87,7 +93,7 @@ int net_parents_load(struct net_role *net)
 	if (err == 0)
 		policy_add(net);
 	for (parents->at = parents->n; parents->at-- > 0;)
-		if (parents->all[parents->at].port == before.port && str_is(str_from(before.host), parents->all[parents->at].host))
+		if (net_parent_same(&parents->all[parents->at], &before))
 			return err;
 	parents->at = 0;
 	return err;
@@ -115,7 +121,7 @@ struct dial {
 	void (*connected)(struct net_role *net, int err);
 };
 
-static void (*parent_connected)(struct net_role *net, int err); /* of the dial under way; NULL when it has been told */
+static void (*parent_connected)(struct net_role *net, int err); /* of the handshake under way; NULL when it has been told */
 
 static void tell(struct net_role *net, int err)
 {
@@ -161,6 +167,12 @@ static void on_reached(void *ctx, int fd)
 	static const struct rpc_connection_events events = { NULL, on_parent_ready, on_parent_closed };
 	struct dial *dial = ctx;
 	struct net_role *net = dial->net;
+	if (net->dial != dial) { /* given up meanwhile */
+		fd_close(fd);
+		mem_free(dial);
+		return;
+	}
+	net->dial = NULL;
 	parent_connected = dial->connected;
 	struct stream *stream = fd < 0 ? NULL : stream_on(net, fd, dial->tls);
 	mem_free(dial);
@@ -175,13 +187,16 @@ void net_dial(struct net_role *net, struct tls_context *tls, void (*connected)(s
 	if (!dial)
 		return connected(net, -E_NO_MEMORY);
 	*dial = (struct dial){ net, tls, connected };
-	net_reach(net, str_from(net_parent(net)->host), net_parent(net)->port, on_reached, dial);
+	net->dial = dial;
+	net->dialed = *net_parent(net);
+	net_reach(net, str_from(net->dialed.host), net->dialed.port, on_reached, dial);
 }
 
 void net_hang_up(struct net_role *net)
 {
 	struct rpc_connection *parent = net->parent;
 	net->parent = NULL;
+	net->dial = NULL;
 	rpc_connection_free(parent);
 }
 
@@ -234,15 +249,14 @@ static void way_end(struct net_role *net, bool open)
 	mem_free(way);
 }
 
-/* A relay that has lost its own parent cannot answer for it. */
+/* Only the server says this: a relay that does not lead to it, or is none any more, is no better. */
 static void on_asked(void *ctx, int err, const char *why, const void *response)
 {
 	struct way_back *way = ctx;
 	(void)why;
 	(void)response;
 	if (way->net->parents.way == way && way->connection)
-		way_end(way->net,
-		        err != -E_RELAY_OFFLINE && err != -E_BUSY && err != -E_CLOSED && err != -E_TIMEOUT && err != -E_CANCELLED);
+		way_end(way->net, err == -E_KEY_UNKNOWN);
 }
 
 static void on_way_ready(void *ctx)

@@ -12,6 +12,16 @@ static bool is_own(struct str path)
 	       str_is(path, rpc_Core_CaChanges.path);
 }
 
+/* The call, or a relay before, is this machine's own: somebody below it is its parent, or would be. */
+static bool is_circle(const struct net_role *net, const struct rpc_origin *origin)
+{
+	const struct id *own = &net->keep.info.identity.id;
+	bool is = origin->has_peer && id_equal(&origin->peer.id, own);
+	for (size_t i = 0; i < origin->n_via; i++)
+		is |= id_equal(&origin->via[i], own);
+	return is;
+}
+
 static int on_open(void *ctx, struct rpc_call *call)
 {
 	const struct net_role *net = ctx;
@@ -21,7 +31,7 @@ static int on_open(void *ctx, struct rpc_call *call)
 	if (!origin)
 		return is_own(rpc_call_path(call)) ? rpc_proxy(call, net->parent) : -E_DENIED;
 	struct rpc_origin longer = *origin;
-	if (longer.n_via == RPC_VIA_MAX)
+	if (longer.n_via == RPC_VIA_MAX || is_circle(net, origin))
 		return -E_RELAYS;
 	longer.via[longer.n_via++] = net->keep.info.identity.id;
 	int err = rpc_call_set_origin(call, &longer);
@@ -98,11 +108,12 @@ static void on_expected(void *ctx, int err, const char *why, const void *respons
 
 void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message)
 {
-	murmesh_Forwarding forwarding = { .lifetime_s = message->lifetime_s, .port = net_parent(net)->port };
+	murmesh_Forwarding forwarding = { .lifetime_s = message->lifetime_s, .port = net->dialed.port };
 	memcpy(forwarding.pair, message->pair, sizeof forwarding.pair);
 	memcpy(forwarding.agent_hash, message->agent_hash, sizeof forwarding.agent_hash);
 	str_copy(str_from(net->parent_address), forwarding.address, sizeof forwarding.address);
-	int err = net->relay ? rpc_unary(net->relay, &rpc_Relay_Forward, &forwarding, 5000, on_expected, net) : -E_UNSUPPORTED;
+	bool can = net->relay && !str_setting(priv_child_configuration(net->child), "proxy").len; /* relay knows no proxy */
+	int err = can ? rpc_unary(net->relay, &rpc_Relay_Forward, &forwarding, 5000, on_expected, net) : -E_UNSUPPORTED;
 	if (err < 0)
 		on_expected(net, err, "", NULL);
 }

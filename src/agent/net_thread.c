@@ -77,12 +77,20 @@ static void on_split(void *ctx, int err, const char *why, const void *response)
 	struct net_role *net = ctx;
 	const murmesh_SplitReply *reply = response;
 	struct join_line line;
+	struct certificate_info root;
 	if (err == 0)
 		err = join_line_parse(str_from(reply->join), &line);
-	if (err < 0)
-		return net_link_later(net, err, why);
-	str_copy(str_from(net_parent(net)->host), line.host, sizeof line.host); /* as it is reached from here */
-	line.port = net_parent(net)->port;
+	if (err == 0)
+		err = certificate_inspect(net->keep.root, &root);
+	if (err == 0 && !hash_equal(root.key_hash, line.root_hash)) /* the monitor would not take it, and end */
+		err = -E_WRONG_PIN;
+	if (err < 0) {
+		net->copied = net->machine_changed;
+		/* the server does not know of a copy: it was another parent that said so */
+		return err == -E_DENIED && !net->copied ? net_link_again(net) : net_link_later(net, err, why);
+	}
+	str_copy(str_from(net->dialed.host), line.host, sizeof line.host); /* as it is reached from here */
+	line.port = net->dialed.port;
 	net_begin_anew(net, &line);
 	mem_wipe(&line, sizeof line);
 }

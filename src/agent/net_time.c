@@ -1,5 +1,5 @@
 /* Trusted time.  Until a server of the mesh has told it, certificates count as in force; what is told then has to lie within the validity of the
- * certificate of who tells it, and not before anything that was told earlier. */
+ * certificate of who tells it, and not before anything that was told earlier.  A relay only passes on what a server has signed. */
 #include "agent/net.h"
 #include "base/err.h"
 #include "stream/stream.h"
@@ -16,7 +16,7 @@ int net_time_check(const struct net_role *net)
 	return parent_of(net)->not_after + SLACK_S < net->time_least ? -E_CERTIFICATE_EXPIRED : 0;
 }
 
-int net_time_learn(struct net_role *net, int64_t server_time)
+static int learn(struct net_role *net, int64_t server_time)
 {
 	const struct certificate_info *parent = parent_of(net);
 	if (server_time < parent->not_before || server_time > parent->not_after || server_time + SLACK_S < net->time_least)
@@ -25,4 +25,23 @@ int net_time_learn(struct net_role *net, int64_t server_time)
 	if (server_time > net->time_least)
 		net->time_least = server_time;
 	return 0;
+}
+
+static bool is_relay(const struct net_role *net)
+{
+	return parent_of(net)->identity.kind == IDENTITY_RELAY;
+}
+
+int net_time_learn(struct net_role *net, int64_t server_time)
+{
+	return is_relay(net) ? 0 : learn(net, server_time);
+}
+
+/* One that is not signed, or by a key that the policy in this welcome brings: the next one tells it. */
+int net_time_welcome(struct net_role *net, const murmesh_Welcome *welcome)
+{
+	int64_t told;
+	if (!is_relay(net))
+		return learn(net, welcome->server_time);
+	return welcome->has_time && time_check(net->trust, &welcome->time, &told) == 0 ? learn(net, told) : 0;
 }

@@ -72,9 +72,9 @@ static int load_identity(struct net_role *net)
 	err = certificate_inspect(net->keep.root, &root);
 	if (err == 0 && net->has_line && !hash_equal(root.key_hash, net->line.root_hash))
 		err = -E_ENROLLED;
+	if (err == 0 && net_move_load(net) < 0)
+		log_warning("whether this machine was moved to another parent cannot be read: it links where it joined");
 	if (err == 0 && !net->has_line) /* kept when the enrolment is complete; until then the line names it */
-		err = net_move_load(net);
-	if (err == 0 && !net->has_line)
 		err = net_parents_load(net);
 	if (err == 0)
 		err = net_enter_enrolled(net);

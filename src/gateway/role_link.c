@@ -180,6 +180,7 @@ static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *m
 		return rpc_call_finish(call, err, NULL);
 	if (peer)
 		identity_format(peer, checked.peer);
+	checked.relayed = rpc_call_origin(call) != NULL;
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 

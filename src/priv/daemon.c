@@ -101,7 +101,9 @@ void daemon_stop(struct daemon *daemon, int code)
 
 static void on_signal(void *ctx)
 {
-	daemon_stop(ctx, 0);
+	struct daemon *daemon = ctx;
+	daemon_stop(daemon, 0);
+	daemon->code = 0; /* also when it was about to begin again */
 }
 
 struct running {

@@ -339,19 +339,27 @@ static int late_decide(struct store_tx *tx, struct certificate_job *job, const s
 	return err;
 }
 
+/* Is it for the key that the device has? */
+static int same_key_check(struct store_tx *tx, const struct certificate_job *job, const struct device *device)
+{
+	struct certificate_record record = { .kind = IDENTITY_NODE, .subject = device->id };
+	bool other;
+	hash_sha256(job->request.key.bytes, job->request.key.size, record.key_hash);
+	int err = ca_certificate_has_other_key(tx, &record, &other);
+	return err < 0 ? err : other ? -E_DENIED : 0;
+}
+
 /* It showed a certificate that has expired, and that it has the key of it. */
 static int expired_decide(struct store_tx *tx, struct certificate_job *job, const struct device *device)
 {
 	struct certificate_record record = { .kind = IDENTITY_NODE, .subject = device->id };
-	bool revoked, other;
+	bool revoked;
 	hash_sha256(job->request.key.bytes, job->request.key.size, record.key_hash);
 	int err = ca_certificate_is_revoked(tx, record.serial, record.key_hash, &revoked);
 	if (err == 0 && revoked)
 		err = -E_REVOKED;
 	if (err == 0)
-		err = ca_certificate_has_other_key(tx, &record, &other);
-	if (err == 0 && other)
-		err = -E_DENIED;
+		err = same_key_check(tx, job, device);
 	if (err == 0)
 		err = core_copy_check(tx, device, job->request.continuation, job->request.address, &job->asked);
 	if (err == -E_FROZEN && !id_is_zero(&job->asked.device)) {
@@ -369,6 +377,9 @@ static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 	int err = device_check(tx, &job->peer.id, &device);
 	if (err == 0 && job->request.expired)
 		err = expired_decide(tx, job, &device);
+	if (err == 0 && job->request.relayed &&
+	    job->request.kind == murmesh_CertificateKind_NODE) /* or the relay could pose as it to users */
+		err = same_key_check(tx, job, &device);
 	if (err == 0 && job->request.kind == murmesh_CertificateKind_RELAY && !device.relay)
 		err = -E_DENIED;
 	if (err < 0 || job->refused)

@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import threading
+import time
+from concurrent import futures
 
 import grpc
 import pytest
@@ -13,7 +15,7 @@ from harness import AGENT_ROLES, PROGRAMS, Echo, Program, alive, join_parts, mur
 from test_identity import YEARS, clock  # noqa: F401
 from test_live import Live
 from test_messages import Machine, bodies, send
-from wire import Device, Key, Peer, User, enrol, fleet, refusal, router
+from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, refusal, router
 
 
 class Relays:
@@ -194,9 +196,26 @@ def test_nobody_else_speaks_for_others(mesh, relays, tmp_path):
     assert mesh.cli("delete", "rogue01", "--yes").returncode == 0
 
 
+def test_a_relay_gets_no_certificate_of_others(mesh, relays, tmp_path):
+    """Whom it speaks for keeps the key that he has: with another, the relay could answer users in his name."""
+    rogue, other = Device(mesh, tmp_path, "rogue02").enrol(), Device(mesh, tmp_path, "honest02").enrol()
+    assert mesh.cli("relay", "enable", "rogue02").returncode == 0
+    renew = rogue.peer.channel.unary_unary("/murmesh.CertificationManager/RenewCertificate", enrol.RenewRequest.SerializeToString, enrol.CertificateReply.FromString)
+
+    def ask(key):
+        return renew(enrol.RenewRequest(csr=key.request()), timeout=20, metadata=relayed(rogue, speaks_for=node(mesh, other.id)))
+    until(lambda: not refusal_or_none(lambda: ask(other.key)), "a relay passes renewals on")
+    assert ask(other.key).device_id.hex() == other.id
+    assert refusal(lambda: ask(rogue.key)) == (grpc.StatusCode.PERMISSION_DENIED, "E1019")
+    for name in ("rogue02", "honest02"):
+        assert mesh.cli("delete", name, "--yes").returncode == 0
+
+
 def refusal_or_none(call):
     try:
         call()
+    except StopIteration:  # the call was let in, and ended with its requests
+        return None
     except grpc.RpcError as error:
         return error.code(), dict(error.trailing_metadata() or ()).get("murmesh-error", "")
     return None
@@ -343,6 +362,63 @@ class Proxy(Program):
         return self.events.read_text().count("CONNECT ")
 
 
+class HostileRelay:
+    """Has a relay's certificate; opens and answers calls as the test says."""
+
+    def __init__(self, mesh, folder, link):
+        certificate_make(mesh, folder, kind="relay")
+        handlers = {"MessageRouter/Link": grpc.stream_stream_rpc_method_handler(link, router.Frame.FromString, router.Frame.SerializeToString)}
+        self.calls = []
+        self.server = grpc.server(futures.ThreadPoolExecutor(4))
+        self.server.add_generic_rpc_handlers([self])
+        self.handlers = handlers
+        keys = [((folder / "leaf.key").read_bytes(), (folder / "chain.crt").read_bytes())]
+        self.address = f"127.0.0.1:{self.server.add_secure_port('127.0.0.1:0', grpc.ssl_server_credentials(keys))}"
+        self.server.start()
+
+    def service(self, details):
+        self.calls.append(details.method.removeprefix("/murmesh."))
+        return self.handlers.get(self.calls[-1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop(0).wait()
+
+
+def copied(frames, context):
+    context.set_trailing_metadata([("murmesh-error", "E1251")])
+    context.abort(grpc.StatusCode.UNKNOWN, "a copy")
+    yield
+
+
+def test_a_relay_does_not_tell_the_time(mesh, relays, tmp_path):
+    """What it says is not signed: else an agent that has believed it once would refuse its server for days."""
+    def link(frames, context):
+        yield router.Frame(welcome=router.Welcome(version="0", server_time=int(time.time()) + 4 * 86400))
+    with HostileRelay(mesh, tmp_path / "hostile", link) as relay:
+        folder = settings(relays, "misled01", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
+        mesh.join("misled01").stop()
+        agent = Machine(folder)
+        until(lambda: relay.calls.count("MessageRouter/Link") > 0, "it was misled")
+    until(lambda: parent_of(mesh, "misled01") == "server", "it links to the server nevertheless", 20)
+    assert mesh.run("misled01", "--", "true").returncode == 0
+    agent.stop()
+
+
+def test_a_relay_that_says_copy(mesh, relays, tmp_path):
+    """It says that an agent is a copy, which the server does not know of."""
+    with HostileRelay(mesh, tmp_path / "hostile", copied) as relay:
+        folder = settings(relays, "misled02", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
+        mesh.join("misled02").stop()
+        agent = Machine(folder)
+        until(lambda: "E1251" in agent.log(), "it was misled", 20)
+        until(lambda: parent_of(mesh, "misled02") == "server", "it links to the server all the same", 20)
+    assert mesh.run("misled02", "--", "true").returncode == 0
+    agent.stop()
+
+
 # ---- by order ----
 
 def test_moved(mesh, relays):
@@ -376,6 +452,51 @@ def test_moved_to_nobody(mesh, relays):
     refused(mesh.cli("relay", "move", "sent02", "web02"), what="E1701")
     refused(mesh.cli("relay", "move", "sent02", "nobody01"), 3)
     refused(mesh.cli("relay", "move", "sent02", "a:b:c"), what="E1012")
+
+
+def test_moved_in_a_circle(mesh, relays):
+    """Below itself nothing leads to the server: it stays where it is."""
+    upper, lower = relays.make("ring01"), relays.make("ring02", "ring01")
+    start = upper.log().count("online as "), lower.log().count("online as ")
+    for parent in ("ring01", "ring02"):
+        stays = upper.log().count("it stays where it was")
+        assert mesh.cli("relay", "move", "ring01", parent, "--fall-back", "2s").returncode == 0
+        until(lambda: upper.log().count("it stays where it was") > stays, "it says so")
+    assert (upper.log().count("online as "), lower.log().count("online as ")) == start and "offline" not in upper.log()
+    lower.stop()
+    upper.stop()
+
+
+def test_moved_to_where_it_is(mesh, relays):
+    """Then the order is not forgotten."""
+    agent = relays.join("sent05", None)
+    assert mesh.cli("relay", "move", "sent05", f"127.0.0.1:{mesh.port}", "--fall-back", "1s").returncode == 0
+    until(lambda: "that this machine was moved to" in agent.log(), "it is there")
+    agent.stop()
+
+
+def test_port_that_is_taken(mesh, relays):
+    """It says so and stays what it was, instead of beginning again for ever."""
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        (relays.folder("taken01") / "murmesh-agent.ini").write_text(f"[Relay]\nPort = {taken.getsockname()[1]}\n")
+        agent = mesh.join("taken01")
+        assert mesh.cli("relay", "enable", "taken01").returncode == 0
+        until(lambda: "it is none until it starts again" in agent.log(), "it says so")
+        assert agent.log().count("this machine becomes a relay") == 1
+        assert mesh.run("taken01", "--", "true").returncode == 0
+    assert mesh.cli("relay", "disable", "taken01").returncode == 0
+    agent.stop()
+    with Machine(agent.directory) as again:
+        until(lambda: "no relay any more" in again.log(), "it hears that")
+
+
+def test_ends_while_it_begins_again(mesh, relays):
+    relays.folder("brief03")
+    agent = mesh.join("brief03")
+    assert mesh.cli("relay", "enable", "brief03").returncode == 0
+    until(lambda: "this machine becomes a relay" in agent.log(), "it begins again")
+    assert agent.stop() == 0
+    assert agent.log().count("online as ") == 1 and mesh.cli("relay", "disable", "brief03").returncode == 0
 
 
 def test_move_orders_are_signed(mesh, relays, tmp_path):
