@@ -2,10 +2,10 @@
 #ifndef AGENT_NET_H
 #define AGENT_NET_H
 #include "agent/agent.h"
-#include "ca/trusted_time.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "ca/join_line.h"
+#include "ca/trusted_time.h"
 #include "crypto/tls.h"
 #include "io/io.h"
 #include "os/host.h"

@@ -4,10 +4,10 @@
 
 #include "agent/agent.h"
 #include "agent/inventory.h"
-#include "ca/trusted_time.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "ca/join_line.h"
+#include "ca/trusted_time.h"
 #include "crypto/tls.h"
 #include "manage/record.h"
 #include "manage/run/order_journal.h"
