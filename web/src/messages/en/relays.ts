@@ -15,7 +15,8 @@ export const relays = {
 	address: 'Address for other devices',
 	devices: (online: number, all: number) => (all === 0 ? 'no devices' : `${number(online)} of ${devices(all)} online`),
 	devicesOf: (name: string) => `Show the devices that link to ${name}`,
-	certificateUnknown: 'Certificate: not known',
+	certificate: 'Certificate until',
+	certificateUnknown: 'Certificate not known',
 	move: 'Move devices',
 	moveOf: (name: string) => `of ${name}`,
 	more: (n: number) => `Show ${number(n)} more`,
@@ -24,7 +25,7 @@ export const relays = {
 	example: 'murmesh relay enable web02',
 	moving: {
 		title: (n: number, name: string) => `Move ${devices(n)} away from ${name}?`,
-		to: 'They link to',
+		to: 'New parent',
 		server: 'the server',
 		none: 'There is no other relay that is online.',
 		text: 'Each is told to link there from now on. One that does not get through within 10 minutes goes back.',
@@ -58,6 +59,6 @@ export const relays = {
 		reason: (n: number, why: string) => `${number(n)} ${why}`,
 		empty: 'Nothing waits, and nothing was lost',
 		emptyText: 'Messages for a device that is offline are kept here until it is back. To send one:',
-		example: 'murmesh send web02 greeting hello',
+		example: 'murmesh send web02 config.changed',
 	},
 };
