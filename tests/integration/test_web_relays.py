@@ -1,5 +1,5 @@
 """Relays and queues as the console asks for them."""
-import json
+from datetime import datetime
 
 import pytest
 from console import Browser, browser_of
@@ -99,7 +99,8 @@ def test_queues(site):
     [row] = site.root.get("/api/queues").json
     assert (row["device"], row["full_name"], row["online"]) == (site.id("ford04"), site.mesh.device("ford04")["full_name"], False)
     assert (row["waiting"], row["sent"], row["expired"], row["dead_last"]) == (1, 0, 0, 0) and row["bytes"] > 5
-    assert row["oldest"] == json.loads(site.mesh.cli("queue", "--json").stdout)[0]["oldest"]
+    [same] = site.mesh.json("queue")
+    assert row["oldest"] == datetime.fromisoformat(same["oldest"]).timestamp()
     assert [one["device"] for one in site.root.get("/api/queues?query=name:ford04").json] == [row["device"]]
     assert site.root.get("/api/queues?query=name:ford03").json == []
     assert site.root.get("/api/queues?query=(").error() == "E1032"
