@@ -10,7 +10,7 @@ export const relays = {
 	relays: (n: number) => count(n, 'relay', 'relays'),
 	server: 'This server',
 	level: (depth: number) => `Level ${depth}: `,
-	unseen: 'not a relay that you see',
+	unseen: 'outside your groups, or no relay any more',
 	noAddress: 'has not told its address yet',
 	address: 'Address for other devices',
 	devices: (online: number, all: number) => (all === 0 ? 'no devices' : `${number(online)} of ${devices(all)} online`),
