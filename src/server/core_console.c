@@ -11,6 +11,7 @@ BEGINS(murmesh_SessionEnd);
 BEGINS(murmesh_ConsoleKeyRequest);
 BEGINS(murmesh_DeviceRequest);
 BEGINS(murmesh_ConsoleDeviceChange);
+BEGINS(murmesh_ConsoleQueueRequest);
 BEGINS(murmesh_ConsoleUserChange);
 BEGINS(murmesh_ConsoleAuditQuery);
 BEGINS(murmesh_LiveRequest);
@@ -33,6 +34,12 @@ BEGINS(murmesh_TaskReport);
 #define RUN(name, part, begin, run, done)                                                                                          \
 	{                                                                                                                          \
 		{ &rpc_Console_##name, 0, NULL, NULL }, part, begin, run, done, NULL                                               \
+	}
+
+/* Whose messages are made of the job's rows. */
+#define ROWS(name, part, begin, run, row)                                                                                          \
+	{                                                                                                                          \
+		{ &rpc_Console_##name, 0, NULL, NULL }, part, begin, run, NULL, row                                                \
 	}
 
 static const struct core_method methods[] = {
@@ -58,6 +65,7 @@ static const struct core_method methods[] = {
 	OPEN(WatchFleet, core_watch_fleet),
 	RUN(GetDevice, WHOLE(DeviceRequest), NULL, core_device_run, core_device_done),
 	RUN(ChangeDevices, PART(ConsoleDeviceChange, change), core_change_begin, core_change_run, core_change_done),
+	ROWS(ListQueues, PART(ConsoleQueueRequest, queues), core_queues_begin, core_devices_run, core_queue_row),
 	RUN(NewKey, PART(ConsoleKeyRequest, key), core_key_begin, core_key_run, NULL),
 	RUN(ListApprovals, SESSION_ONLY, NULL, core_approvals_run, NULL),
 	RUN(DecideApproval, WHOLE(ConsoleApprovalDecision), NULL, core_approval_by_id_run, core_approval_done),

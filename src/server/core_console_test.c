@@ -100,6 +100,15 @@ static void test_step_up_and_password(void **state)
 	assert_false(f->reply.account.setup_wanted);
 }
 
+static void test_queues_without_a_spool(void **state)
+{
+	struct test_core *f = *state;
+	murmesh_ConsoleQueueRequest queues = { .has_queues = true };
+	test_login_local(f, queues.session);
+	test_stream(f, &rpc_Console_ListQueues, &queues);
+	assert_int_equal(test_end_await(f), -E_SPOOL);
+}
+
 static void code_of(const murmesh_TotpSecret *secret, int64_t now, char code[7])
 {
 	uint8_t bytes[TOTP_SECRET_SIZE];
@@ -375,9 +384,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_core_setup, test_core_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_first_login),   TEST(test_no_hash_role), TEST(test_step_up_and_password),        TEST(test_totp),
-		TEST(test_sessions),      TEST(test_watch),        TEST(test_watch_ends_with_its_session), TEST(test_slow_watch),
-		TEST(test_slow_database), TEST(test_audit),
+		TEST(test_first_login),
+		TEST(test_no_hash_role),
+		TEST(test_step_up_and_password),
+		TEST(test_queues_without_a_spool),
+		TEST(test_totp),
+		TEST(test_sessions),
+		TEST(test_watch),
+		TEST(test_watch_ends_with_its_session),
+		TEST(test_slow_watch),
+		TEST(test_slow_database),
+		TEST(test_audit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

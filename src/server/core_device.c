@@ -101,6 +101,21 @@ int core_device_get(struct store_tx *tx, const struct user *user, const struct i
 
 /* ---- ListDevices ---- */
 
+static void parent_fill(const struct core *core, const struct id *parent, murmesh_Device *ret)
+{
+	const char *relay = core_relay_name(core, parent);
+	if (id_is_zero(parent)) {
+		str_copy(STR("server"), ret->parent, sizeof ret->parent);
+		return;
+	}
+	if (relay)
+		str_copy(str_from(relay), ret->parent, sizeof ret->parent);
+	else /* one that is none any more */
+		id_format(parent, ret->parent);
+	memcpy(ret->parent_id.bytes, parent->bytes, sizeof parent->bytes);
+	ret->parent_id.size = sizeof parent->bytes;
+}
+
 void core_device_fill(const struct core *core, const struct device *device, murmesh_Device *ret)
 {
 	struct str tags = str_from(device->tags);
@@ -113,13 +128,7 @@ void core_device_fill(const struct core *core, const struct device *device, murm
 	utf8_clean(str_from(device->arch), ret->arch, sizeof ret->arch);
 	utf8_clean(str_from(device->version), ret->version, sizeof ret->version);
 	ret->last_seen = ret->online ? clock_wall_s() : device->last_seen;
-	const char *relay = core_relay_name(core, &device->parent);
-	if (relay)
-		str_copy(str_from(relay), ret->parent, sizeof ret->parent);
-	else if (!id_is_zero(&device->parent)) /* one that is none any more */
-		id_format(&device->parent, ret->parent);
-	else
-		str_copy(STR("server"), ret->parent, sizeof ret->parent);
+	parent_fill(core, &device->parent, ret);
 	str_copy(str_from(device->group), ret->group, sizeof ret->group);
 	ret->signs = device->signs;
 	ret->relay = device->relay;

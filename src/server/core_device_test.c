@@ -158,6 +158,34 @@ static int change(struct test_core *f, const char *selector, unsigned count, mur
 	return test_ask_as(f, &f->core.local_user, &rpc_Fleet_ChangeDevices, &what);
 }
 
+static int below_body(struct store_tx *tx, void *ctx)
+{
+	const struct device_platform platform = { .os = STR("x"), .arch = STR("x"), .version = STR("x"), .parent = { { 7 } } };
+	return fleet_device_update(tx, ctx, &platform);
+}
+
+static void test_parents(void **state)
+{
+	struct test_core *f = *state;
+	const murmesh_Device *db = &f->reply.detail.device;
+	struct id id = { { 9 } }, parent = { { 7 } };
+	char parent_text[ID_TEXT_SIZE];
+	world(f);
+	assert_int_equal(get(f, "db"), 0);
+	assert_int_equal(db->parent_id.size, 0); /* the server */
+	test_directly(f, below_body, &id);
+	assert_int_equal(change(f, "web01-1", 1, (murmesh_DeviceChange){ .set_relay = true, .relay = true }), 0);
+	assert_int_equal(get(f, "db"), 0);
+	assert_string_equal(db->parent, "web01-1");
+	assert_int_equal(db->parent_id.size, sizeof parent.bytes);
+	assert_memory_equal(db->parent_id.bytes, parent.bytes, sizeof parent.bytes);
+	assert_int_equal(change(f, "web01-1", 1, (murmesh_DeviceChange){ .set_relay = true }), 0);
+	assert_int_equal(get(f, "db"), 0); /* its parent is no relay any more, and it has not come back yet */
+	id_format(&parent, parent_text);
+	assert_string_equal(db->parent, parent_text);
+	assert_memory_equal(db->parent_id.bytes, parent.bytes, sizeof parent.bytes);
+}
+
 static const murmesh_DeviceChange tagged = {
 	.add_tags_count = 2, .add_tags = { "Blue", "eu" }, .remove_tags_count = 1, .remove_tags = { "none" }
 };
@@ -261,8 +289,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_core_setup, test_core_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_names),  TEST(test_inventory), TEST(test_presence),          TEST(test_many),
-		TEST(test_retire), TEST(test_moves),     TEST(test_one_line_of_audit),
+		TEST(test_names),  TEST(test_inventory), TEST(test_presence), TEST(test_many),
+		TEST(test_retire), TEST(test_moves),     TEST(test_parents),  TEST(test_one_line_of_audit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

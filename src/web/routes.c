@@ -28,9 +28,15 @@ BODY(body_password, FIELD("password", FIELD_TEXT, murmesh_PasswordChange, passwo
 	      .mark = offsetof(murmesh_ConsoleDeviceChange, change.set_group)),                                                    \
 	        FIELD_LIST("add_tags", FIELD_TEXT, murmesh_ConsoleDeviceChange, change.add_tags, .optional = true),                \
 	        FIELD_LIST("remove_tags", FIELD_TEXT, murmesh_ConsoleDeviceChange, change.remove_tags, .optional = true)
-BODY(body_device, FIELD("name", FIELD_TEXT, murmesh_ConsoleDeviceChange, change.name, .optional = true), CHANGE_GROUP);
+#define CHANGE_PARENT                                                                                                              \
+	FIELD("parent", FIELD_TEXT, murmesh_ConsoleDeviceChange, change.parent, .optional = true,                                  \
+	      .mark = offsetof(murmesh_ConsoleDeviceChange, change.move))
+BODY(body_device, FIELD("name", FIELD_TEXT, murmesh_ConsoleDeviceChange, change.name, .optional = true), CHANGE_GROUP,
+     CHANGE_PARENT,
+     FIELD("relay", FIELD_FLAG, murmesh_ConsoleDeviceChange, change.relay, .optional = true,
+           .mark = offsetof(murmesh_ConsoleDeviceChange, change.set_relay)));
 BODY(body_devices, FIELD("query", FIELD_TEXT, murmesh_ConsoleDeviceChange, change.selector),
-     FIELD("count", FIELD_U32, murmesh_ConsoleDeviceChange, change.count), CHANGE_GROUP,
+     FIELD("count", FIELD_U32, murmesh_ConsoleDeviceChange, change.count), CHANGE_GROUP, CHANGE_PARENT,
      FIELD("retire", FIELD_FLAG, murmesh_ConsoleDeviceChange, change.retire, .optional = true));
 BODY(body_key, FIELD("uses", FIELD_U32, murmesh_ConsoleKeyRequest, key.uses, .optional = true),
      FIELD("lifetime_s", FIELD_U64, murmesh_ConsoleKeyRequest, key.lifetime_s, .optional = true),
@@ -51,6 +57,7 @@ BODY(body_user, FIELD("role", FIELD_TEXT, murmesh_ConsoleUserChange, change.role
      CHANGE_GROUPS, FIELD("disabled", FIELD_FLAG, murmesh_ConsoleUserChange, change.disable, .optional = true),
      FIELD("forget_totp", FIELD_FLAG, murmesh_ConsoleUserChange, change.forget_totp, .optional = true));
 
+BODY(query_queues, FIELD("query", FIELD_TEXT, murmesh_ConsoleQueueRequest, queues.selector, .optional = true));
 BODY(query_audit, FIELD("limit", FIELD_U32, murmesh_ConsoleAuditQuery, query.limit, .optional = true),
      FIELD("before", FIELD_I64, murmesh_ConsoleAuditQuery, query.before, .optional = true),
      FIELD("text", FIELD_TEXT, murmesh_ConsoleAuditQuery, query.text, .optional = true));
@@ -102,15 +109,18 @@ const struct route routes[] = {
 
 	{ "device", "GET", "/api/devices/{id}", ACCESS_SESSION, "viewer", false, READING, "One device", NULL, NULL, &schema_detail,
 	  .call = &rpc_Console_GetDevice, .id_at = offsetof(murmesh_DeviceRequest, device) },
-	{ "changeDevice", "PATCH", "/api/devices/{id}", ACCESS_SESSION, "administrator", false, "device renamed, devices labelled",
-	  "Changes one device", &body_device, NULL, NULL, .call = &rpc_Console_ChangeDevices,
-	  .has = offsetof(murmesh_ConsoleDeviceChange, has_change), .prepare = prepare_device },
+	{ "changeDevice", "PATCH", "/api/devices/{id}", ACCESS_SESSION, "administrator", false,
+	  "device renamed, devices labelled, relay enabled, relay disabled", "Changes one device", &body_device, NULL, NULL,
+	  .call = &rpc_Console_ChangeDevices, .has = offsetof(murmesh_ConsoleDeviceChange, has_change), .prepare = prepare_device },
 	{ "deleteDevice", "DELETE", "/api/devices/{id}", ACCESS_SESSION, "administrator", true, "device deleted",
 	  "Takes one out of the mesh", NULL, NULL, NULL, .call = &rpc_Console_ChangeDevices,
 	  .has = offsetof(murmesh_ConsoleDeviceChange, has_change), .prepare = prepare_retire },
 	{ "changeDevices", "POST", "/api/devices/change", ACCESS_SESSION, "administrator", false,
 	  "devices labelled, device deleted", "Changes all devices of a query (taking them out with a fresh proof)", &body_devices,
 	  NULL, &schema_changed, .call = &rpc_Console_ChangeDevices, .has = offsetof(murmesh_ConsoleDeviceChange, has_change) },
+	{ "queues", "GET", "/api/queues", ACCESS_SESSION, "viewer", false, READING,
+	  "What waits for which devices, and what was dropped and why", NULL, &query_queues, &schema_queue, true,
+	  .call = &rpc_Console_ListQueues, .has = offsetof(murmesh_ConsoleQueueRequest, has_queues) },
 	{ "newKey", "POST", "/api/keys", ACCESS_SESSION, "administrator", false, "join key made",
 	  "A line for machines to join with (for more than 100, or for more than 30 days, with a fresh proof)", &body_key, NULL,
 	  &schema_key, .call = &rpc_Console_NewKey, .has = offsetof(murmesh_ConsoleKeyRequest, has_key) },

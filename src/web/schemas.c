@@ -47,6 +47,9 @@ static const struct field device_fields[] = {
 	FIELD("arch", FIELD_TEXT, murmesh_Device, arch),
 	FIELD("version", FIELD_TEXT, murmesh_Device, version),
 	FIELD("parent", FIELD_TEXT, murmesh_Device, parent),
+	FIELD("parent_id", FIELD_BYTES_ID, murmesh_Device, parent_id),
+	FIELD("relay", FIELD_FLAG, murmesh_Device, relay),
+	FIELD("relay_address", FIELD_TEXT, murmesh_Device, relay_address),
 	FIELD("last_seen", FIELD_I64, murmesh_Device, last_seen),
 	FIELD("group", FIELD_TEXT, murmesh_Device, group),
 	FIELD_LIST("tags", FIELD_TEXT, murmesh_Device, tags),
@@ -117,6 +120,26 @@ static const struct field approval_fields[] = {
 	FIELD("asked", FIELD_I64, murmesh_Approval, asked),
 };
 const struct schema schema_approval = SCHEMA("Approval", approval_fields);
+
+/* ---- messages that wait ---- */
+
+static const struct field queue_fields[] = {
+	FIELD("device", FIELD_ID, murmesh_Queue, device),
+	FIELD("name", FIELD_TEXT, murmesh_Queue, name),
+	FIELD("full_name", FIELD_TEXT, murmesh_Queue, full_name),
+	FIELD("online", FIELD_FLAG, murmesh_Queue, online),
+	FIELD("waiting", FIELD_U32, murmesh_Queue, waiting),
+	FIELD("sent", FIELD_U32, murmesh_Queue, sent),
+	FIELD("bytes", FIELD_U64, murmesh_Queue, bytes),
+	FIELD("oldest", FIELD_I64, murmesh_Queue, oldest),
+	FIELD("expired", FIELD_U64, murmesh_Queue, expired),
+	FIELD("limit", FIELD_U64, murmesh_Queue, limit),
+	FIELD("damaged", FIELD_U64, murmesh_Queue, damaged),
+	FIELD("refused", FIELD_U64, murmesh_Queue, refused),
+	FIELD("loop", FIELD_U64, murmesh_Queue, loop),
+	FIELD("dead_last", FIELD_I64, murmesh_Queue, dead_last),
+};
+const struct schema schema_queue = SCHEMA("Queue", queue_fields);
 
 /* ---- people ---- */
 

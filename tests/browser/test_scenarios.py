@@ -60,6 +60,21 @@ def test_copies(scenario, console, tmp_path):
     scenario("copies", console)
 
 
+def test_relays(scenario, console):
+    """Two machines that can be relays; one is, with a third behind it.  A message waits for a fourth."""
+    for name in "north01", "north02":
+        folder = console.directory.parent / f"{console.directory.name}-{name}"
+        folder.mkdir()
+        (folder / "murmesh-agent.ini").write_text("[Relay]\nPort = 0\nAddress = 127.0.0.1\n")
+        console.join(name)
+    assert console.cli("relay", "enable", "north01").returncode == 0
+    until(lambda: next((row["address"] for row in console.json("relay")), None), "north01 is a relay")
+    console.join("north03", line=console.key("--relay", "north01"))
+    console.join("north04").stop()
+    assert console.cli("send", "north04", "greeting", "--body", "-", input="hello").returncode == 0
+    scenario("relays", console)
+
+
 def test_people(scenario, console):
     scenario("people", console)
 

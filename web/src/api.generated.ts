@@ -60,6 +60,9 @@ export interface Device {
 	arch: string;
 	version: string;
 	parent: string;
+	parent_id: string | null;
+	relay: boolean;
+	relay_address: string;
 	last_seen: number;
 	group: string;
 	tags: string[];
@@ -92,6 +95,23 @@ export interface NetworkInterface {
 
 export interface DevicesChanged {
 	count: number;
+}
+
+export interface Queue {
+	device: string;
+	name: string;
+	full_name: string;
+	online: boolean;
+	waiting: number;
+	sent: number;
+	bytes: number;
+	oldest: number;
+	expired: number;
+	limit: number;
+	damaged: number;
+	refused: number;
+	loop: number;
+	dead_last: number;
 }
 
 export interface JoinKey {
@@ -302,14 +322,17 @@ export function client(call: Call) {
 		device: (id: string) =>
 			call<DeviceDetail>('GET', `/api/devices/${id}`),
 		/** Changes one device (administrator). */
-		changeDevice: (id: string, body: { name?: string; group?: string; add_tags?: string[]; remove_tags?: string[] }) =>
+		changeDevice: (id: string, body: { name?: string; group?: string; add_tags?: string[]; remove_tags?: string[]; parent?: string; relay?: boolean }) =>
 			call<undefined>('PATCH', `/api/devices/${id}`, body),
 		/** Takes one out of the mesh (administrator, with a fresh proof). */
 		deleteDevice: (id: string) =>
 			call<undefined>('DELETE', `/api/devices/${id}`),
 		/** Changes all devices of a query (taking them out with a fresh proof) (administrator). */
-		changeDevices: (body: { query: string; count: number; group?: string; add_tags?: string[]; remove_tags?: string[]; retire?: boolean }) =>
+		changeDevices: (body: { query: string; count: number; group?: string; add_tags?: string[]; remove_tags?: string[]; parent?: string; retire?: boolean }) =>
 			call<DevicesChanged>('POST', '/api/devices/change', body),
+		/** What waits for which devices, and what was dropped and why (viewer). */
+		queues: (query: { query?: string } = {}) =>
+			call<Queue[]>('GET', withQuery('/api/queues', query)),
 		/** A line for machines to join with (for more than 100, or for more than 30 days, with a fresh proof) (administrator). */
 		newKey: (body: { uses?: number; lifetime_s?: number; group?: string; approve?: boolean; network?: string }) =>
 			call<JoinKey>('POST', '/api/keys', body),

@@ -12,7 +12,8 @@ interface Vectors {
 const file = JSON.parse(readFileSync(new URL('../../tests/vectors/query.json', import.meta.url), 'utf8')) as Vectors;
 
 describe('vectors shared with the server', () => {
-	const rows = file.devices.map(searchable);
+	// The server's own devices have an id or none; its word for those with none is "server".
+	const rows = file.devices.map((each) => searchable({ ...each, parent_id: each.parent === 'server' ? null : each.parent }));
 	for (const { query, match, error_column } of file.vectors) {
 		test(query.length > 60 ? `${query.slice(0, 60)}…` : query || '(empty)', () => {
 			if (error_column !== undefined) {

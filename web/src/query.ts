@@ -156,7 +156,7 @@ const FIELDS: Record<string, (value: Value, column: number) => Predicate> = {
 	},
 	parent: (value) => {
 		const matches = matcher(value, 'prefix');
-		return ({ device }) => matches(lower(device.parent));
+		return ({ device }) => matches(device.parent_id ?? 'server');
 	},
 	online,
 	seen,

@@ -62,11 +62,20 @@ export function targetsOfDevices(devices: Device[]): Targets {
 	);
 }
 
+/** All that link to a relay. */
+export function targetsOfParent(relay: string): Targets {
+	const devices = fleet.entries.map(({ row }) => row.device).filter((device) => device.parent_id === relay);
+	const query = `parent:${relay}`;
+	return { ...describe(devices, [{ query, count: devices.length }]), selector: query };
+}
+
 export interface Change {
 	group?: string;
 	add_tags?: string[];
 	remove_tags?: string[];
 	retire?: true;
+	/** host:port or "server". */
+	parent?: string;
 }
 
 /** One part after the other; `done` counts the devices of those that went well. */

@@ -5,8 +5,9 @@ import { fleet } from './en/fleet';
 import { live } from './en/live';
 import { login } from './en/login';
 import { people } from './en/people';
+import { relays } from './en/relays';
 import { shell } from './en/shell';
 import { tasks } from './en/tasks';
 import { terminal } from './en/terminal';
 
-export const t = { ...shell, approvals, device, fleet, live, login, people, tasks, terminal };
+export const t = { ...shell, approvals, device, fleet, live, login, people, relays, tasks, terminal };
