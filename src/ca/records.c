@@ -274,11 +274,13 @@ int ca_certificate_has_key(struct store_tx *tx, const struct certificate_record 
 	return rows < 0 ? rows : 0;
 }
 
-int ca_certificate_count(struct store_tx *tx, const struct id *subject, int64_t after, int64_t *ret_count)
+int ca_certificate_count(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t after, int64_t *ret_count)
 {
-	struct store_query *query = store_query(tx, "SELECT count(*) FROM certificates WHERE subject = $1 AND not_before > $2");
+	struct store_query *query =
+	        store_query(tx, "SELECT count(*) FROM certificates WHERE subject = $1 AND not_before > $2 AND kind = $3");
 	store_bind_id(query, 1, subject);
 	store_bind_integer(query, 2, after);
+	store_bind_text(query, 3, str_from(identity_kind_name(kind)));
 	int64_t count = store_step(query) > 0 ? store_integer(query, 0) : 0;
 	int err = store_error(query);
 	if (err == 0)

@@ -86,8 +86,8 @@ int ca_certificate_add(struct store_tx *tx,
 int ca_certificate_has_other_key(struct store_tx *tx, const struct certificate_record *record, bool *ret_other);
 /* Whether one of that kind was given to the subject for this key, whose certificates are not revoked; whatever its time. */
 int ca_certificate_has_key(struct store_tx *tx, const struct certificate_record *record, bool *ret_has);
-/* How many of the subject, of whichever kind, begin after that time. */
-int ca_certificate_count(struct store_tx *tx, const struct id *subject, int64_t after, int64_t *ret_count);
+/* How many of the subject and kind begin after that time. */
+int ca_certificate_count(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t after, int64_t *ret_count);
 /* All certificates of a device or user that are not yet revoked.  -E_NOT_FOUND when there is none. */
 int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t now);
 /* When the last of its certificates of that kind that is not revoked expires; 0 = there is none. */

@@ -290,9 +290,11 @@ static int certificates(struct store_tx *tx, void *ctx)
 	assert_int_equal(add_certificate(tx, 3, 2, 12), 0);
 	assert_int_equal(add_certificate(tx, 3, 2, 12), -E_EXISTS);
 	int64_t count = 7;
-	assert_int_equal(ca_certificate_count(tx, &(struct id){ { 1 } }, NOW - 1, &count), 0);
+	assert_int_equal(ca_certificate_count(tx, &(struct id){ { 1 } }, IDENTITY_MANAGER, NOW - 1, &count), 0);
 	assert_int_equal(count, 2);
-	assert_int_equal(ca_certificate_count(tx, &(struct id){ { 1 } }, NOW, &count), 0);
+	assert_int_equal(ca_certificate_count(tx, &(struct id){ { 1 } }, IDENTITY_NODE, NOW - 1, &count), 0);
+	assert_int_equal(count, 0); /* of another kind */
+	assert_int_equal(ca_certificate_count(tx, &(struct id){ { 1 } }, IDENTITY_MANAGER, NOW, &count), 0);
 	assert_int_equal(count, 0);
 	assert_false(has_other_key(tx, IDENTITY_MANAGER, 1, 11));
 	assert_true(has_other_key(tx, IDENTITY_MANAGER, 1, 12));

@@ -13,9 +13,10 @@
 #include "os/random.h"
 #include "server/core.h"
 
-#define BACKDATE_S                300  /* clocks of new machines are a little wrong */
-#define CERTIFICATES_PER_DAY      24   /* of one machine: each is kept for months, and audited for ever */
-#define USER_CERTIFICATES_PER_DAY 1000 /* of one user; `local` needs one for every command */
+#define BACKDATE_S                 300  /* clocks of new machines are a little wrong */
+#define CERTIFICATES_PER_DAY       24   /* of one machine and kind: each is kept for months, and audited for ever */
+#define RELAY_CERTIFICATES_PER_DAY 200  /* it keeps none over a restart */
+#define USER_CERTIFICATES_PER_DAY  1000 /* of one user; `local` needs one for every command */
 
 /* ---- RequestToken ---- */
 
@@ -212,15 +213,16 @@ static int proof_check(const struct join_key *key, const murmesh_CheckedRequest 
 }
 
 /* May this machine, which enrolled before, have another certificate? */
-static int device_check(struct store_tx *tx, const struct id *id, struct device *ret)
+static int device_check(struct store_tx *tx, const struct id *id, enum identity_kind kind, struct device *ret)
 {
 	int64_t recent;
 	int err = fleet_device_get(tx, id, ret);
 	if (err == -E_NOT_FOUND || (err == 0 && ret->retired))
 		return -E_REVOKED;
 	if (err == 0)
-		err = ca_certificate_count(tx, id, clock_wall_s() - 86400, &recent);
-	return err < 0 ? err : recent < CERTIFICATES_PER_DAY ? 0 : -E_LIMIT;
+		err = ca_certificate_count(tx, id, kind, clock_wall_s() - 86400, &recent);
+	int most = kind == IDENTITY_RELAY ? RELAY_CERTIFICATES_PER_DAY : CERTIFICATES_PER_DAY;
+	return err < 0 ? err : recent < most ? 0 : -E_LIMIT;
 }
 
 /* A new machine, into the group that its join key says (one of an older version that is no group any more: none). */
@@ -270,14 +272,14 @@ static int node_decide(struct store_tx *tx, struct certificate_job *job, const s
 	err = key->approve ? wait_check(tx, job, &enrolment->device) : 0;
 	if (err < 0 || job->pending)
 		return err;
-	return again ? device_check(tx, &enrolment->device, &device) : core_approval_device(tx, &new, &job->added);
+	return again ? device_check(tx, &enrolment->device, IDENTITY_NODE, &device) : core_approval_device(tx, &new, &job->added);
 }
 
 /* The management part's certificate comes after the machine's own. */
 static int manager_decide(struct store_tx *tx, const struct enrolment *enrolment)
 {
 	struct device device;
-	return id_is_zero(&enrolment->device) ? -E_DENIED : device_check(tx, &enrolment->device, &device);
+	return id_is_zero(&enrolment->device) ? -E_DENIED : device_check(tx, &enrolment->device, IDENTITY_MANAGER, &device);
 }
 
 static void full_name_of(const struct enrolment *enrolment, char out[FLEET_FULL_NAME])
@@ -374,7 +376,7 @@ static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 {
 	struct device device;
 	char full_name[FLEET_FULL_NAME];
-	int err = device_check(tx, &job->peer.id, &device);
+	int err = device_check(tx, &job->peer.id, (enum identity_kind)job->request.kind, &device);
 	if (err == 0 && job->request.expired)
 		err = expired_decide(tx, job, &device);
 	if (err == 0 && job->request.relayed &&
@@ -465,7 +467,7 @@ static int user_decide(struct store_tx *tx, struct certificate_job *job)
 	if (err == 0 && user.disabled)
 		err = -E_DENIED;
 	if (err == 0)
-		err = ca_certificate_count(tx, &user.id, clock_wall_s() - 86400, &recent);
+		err = ca_certificate_count(tx, &user.id, IDENTITY_USER, clock_wall_s() - 86400, &recent);
 	if (err == 0 && recent >= USER_CERTIFICATES_PER_DAY && !id_equal(&user.id, &job->base.core->local_user))
 		err = -E_LIMIT;
 	if (err < 0)
