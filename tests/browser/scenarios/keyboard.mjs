@@ -62,6 +62,16 @@ await scenario(async (browser) => {
 		assert((await walk(page)).length > 5, path);
 	}
 
+	// A table of processes is one stop; arrows go through it.
+	await page.getByRole('rowgroup', { name: 'Processes' }).focus();
+	await page.keyboard.press('ArrowDown');
+	const first = await focus(page);
+	await page.keyboard.press('ArrowDown');
+	const second = await focus(page);
+	assert(first.role === 'button' && second.role === 'button' && first.shown && second.shown, `${first.role}, ${second.role}`);
+	await page.keyboard.press('Enter');
+	await page.getByRole('complementary', { name: 'Details' }).waitFor();
+
 	// The graph: a node at a time.
 	await page.locator('[data-complete=true]').waitFor();
 	await page.getByRole('application').focus();
