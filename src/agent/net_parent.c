@@ -194,10 +194,8 @@ void net_dial(struct net_role *net, struct tls_context *tls, void (*connected)(s
 
 void net_hang_up(struct net_role *net)
 {
-	struct rpc_connection *parent = net->parent;
-	net->parent = NULL;
 	net->dial = NULL;
-	rpc_connection_free(parent);
+	rpc_connection_drop(&net->parent);
 }
 
 /* ---- another one ---- */

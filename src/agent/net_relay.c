@@ -40,20 +40,14 @@ static int on_open(void *ctx, struct rpc_call *call)
 
 static void on_link_gone(void *ctx, int err)
 {
-	struct net_role *net = ctx;
-	struct rpc_connection *below = net->below;
 	(void)err;
-	net->below = NULL;
-	rpc_connection_free(below);
+	rpc_connection_drop(&((struct net_role *)ctx)->below);
 }
 
 static void on_relay_gone(void *ctx, int err)
 {
-	struct net_role *net = ctx;
-	struct rpc_connection *relay = net->relay;
 	(void)err;
-	net->relay = NULL;
-	rpc_connection_free(relay);
+	rpc_connection_drop(&((struct net_role *)ctx)->relay);
 }
 
 bool net_relay_descriptor(struct net_role *net, const char *name, int fd)
@@ -63,10 +57,10 @@ bool net_relay_descriptor(struct net_role *net, const char *name, int fd)
 	static const struct rpc_connection_settings link = { .server = true, .trusted_metadata = true, .max_streams = CALLS_MAX },
 	                                            relay = { .server = false };
 	if (str_is(str_from(name), "rpc-from:link")) {
-		on_link_gone(net, 0);
+		rpc_connection_drop(&net->below);
 		net->below = rpc_connection_plain(net->loop, fd, &link, &link_events, net);
 	} else if (str_is(str_from(name), "rpc-to:relay")) {
-		on_relay_gone(net, 0);
+		rpc_connection_drop(&net->relay);
 		net->relay = rpc_connection_plain(net->loop, fd, &relay, &relay_events, net);
 	} else
 		return false;
@@ -75,8 +69,8 @@ bool net_relay_descriptor(struct net_role *net, const char *name, int fd)
 
 void net_relay_free(struct net_role *net)
 {
-	on_link_gone(net, 0);
-	on_relay_gone(net, 0);
+	rpc_connection_drop(&net->below);
+	rpc_connection_drop(&net->relay);
 }
 
 static bool is_relay(const struct net_role *net)

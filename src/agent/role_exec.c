@@ -209,11 +209,8 @@ static int on_open(void *ctx, struct rpc_call *call)
 
 static void on_net_closed(void *ctx, int err)
 {
-	struct exec_role *role = ctx;
-	struct rpc_connection *net = role->net;
 	(void)err;
-	role->net = NULL;
-	rpc_connection_free(net);
+	rpc_connection_drop(&((struct exec_role *)ctx)->net);
 }
 
 /* ---- the probe: sees packets, and may ask one thing ---- */
@@ -276,11 +273,8 @@ static int on_probe_open(void *ctx, struct rpc_call *call)
 
 static void on_probe_closed(void *ctx, int err)
 {
-	struct exec_role *role = ctx;
-	struct rpc_connection *probe = role->probe;
 	(void)err;
-	role->probe = NULL;
-	rpc_connection_free(probe);
+	rpc_connection_drop(&((struct exec_role *)ctx)->probe);
 }
 
 static void on_descriptor(void *ctx, const char *name, int fd)
@@ -290,8 +284,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = true, .trusted_metadata = true };
 	struct exec_role *role = ctx;
 	if (str_is(str_from(name), "rpc-from:probe")) {
-		if (role->probe)
-			on_probe_closed(role, 0);
+		rpc_connection_drop(&role->probe);
 		role->probe = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &probe, role);
 		return;
 	}

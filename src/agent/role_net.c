@@ -96,29 +96,22 @@ static void begin(struct net_role *net)
 		net_report(net, "refused %s %s", err_name(-E_KEY_LINE), "this machine is not enrolled, and there is no join line");
 }
 
-static void drop(struct rpc_connection **at)
-{
-	struct rpc_connection *connection = *at;
-	*at = NULL;
-	rpc_connection_free(connection);
-}
-
 static void on_exec_closed(void *ctx, int err)
 {
 	(void)err;
-	drop(&((struct net_role *)ctx)->exec);
+	rpc_connection_drop(&((struct net_role *)ctx)->exec);
 }
 
 static void on_resolve_closed(void *ctx, int err)
 {
 	(void)err;
-	drop(&((struct net_role *)ctx)->resolve);
+	rpc_connection_drop(&((struct net_role *)ctx)->resolve);
 }
 
 static void on_probe_closed(void *ctx, int err)
 {
 	(void)err;
-	drop(&((struct net_role *)ctx)->probe);
+	rpc_connection_drop(&((struct net_role *)ctx)->probe);
 }
 
 static void on_descriptor(void *ctx, const char *name, int fd)
@@ -129,13 +122,13 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = false }, server = { .server = true };
 	struct net_role *net = ctx;
 	if (str_is(str_from(name), "rpc-to:exec")) {
-		drop(&net->exec);
+		rpc_connection_drop(&net->exec);
 		net->exec = rpc_connection_plain(net->loop, fd, &settings, &exec, net);
 	} else if (str_is(str_from(name), "rpc-to:resolve")) {
-		drop(&net->resolve);
+		rpc_connection_drop(&net->resolve);
 		net->resolve = rpc_connection_plain(net->loop, fd, &settings, &resolve, net);
 	} else if (str_is(str_from(name), "rpc-from:probe")) {
-		drop(&net->probe);
+		rpc_connection_drop(&net->probe);
 		net->probe = rpc_connection_plain(net->loop, fd, &server, &probe, net);
 	} else if (!net_relay_descriptor(net, name, fd))
 		fd_close(fd);
@@ -164,14 +157,14 @@ int agent_net_main(struct priv_child *child)
 	priv_child_ready(child);
 	int code = priv_child_run(child);
 	net.link = NULL;
-	drop(&net.resolve);
+	rpc_connection_drop(&net.resolve);
 	net_reaches_end(&net);
 	net_parents_free(&net);
 	net_hang_up(&net);
 	net_rpc_legs_free(&net);
 	net_relay_free(&net);
-	drop(&net.exec);
-	drop(&net.probe);
+	rpc_connection_drop(&net.exec);
+	rpc_connection_drop(&net.probe);
 	agent_end_free(net.legs);
 	map_free(net.revoked);
 	trust_free(net.trust);

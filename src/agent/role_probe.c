@@ -114,23 +114,16 @@ static int owners_ask(void *ctx, const uint64_t *inodes, size_t n)
 
 /* ---- the role ---- */
 
-static void drop(struct rpc_connection **at)
-{
-	struct rpc_connection *connection = *at;
-	*at = NULL;
-	rpc_connection_free(connection);
-}
-
 static void on_net_closed(void *ctx, int err)
 {
 	(void)err;
-	drop(&((struct probe_role *)ctx)->net);
+	rpc_connection_drop(&((struct probe_role *)ctx)->net);
 }
 
 static void on_exec_closed(void *ctx, int err)
 {
 	(void)err;
-	drop(&((struct probe_role *)ctx)->exec);
+	rpc_connection_drop(&((struct probe_role *)ctx)->exec);
 }
 
 static void on_descriptor(void *ctx, const char *name, int fd)
@@ -139,12 +132,12 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct probe_role *role = ctx;
 	if (str_is(str_from(name), "rpc-to:net")) {
-		drop(&role->net);
+		rpc_connection_drop(&role->net);
 		role->net = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &net, role);
 		role->pause_ms = RETRY_LEAST_MS;
 		io_timer_start(role->retry, 0, 0);
 	} else if (str_is(str_from(name), "rpc-to:exec")) {
-		drop(&role->exec);
+		rpc_connection_drop(&role->exec);
 		role->exec = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &exec, role);
 	} else
 		fd_close(fd);

@@ -222,9 +222,7 @@ static void on_call_writable(void *ctx)
 static void on_connection_closed(void *ctx, int err)
 {
 	struct target *target = ctx;
-	struct rpc_connection *connection = target->connection;
-	target->connection = NULL;
-	rpc_connection_free(connection); /* its call's `closed` comes first */
+	rpc_connection_drop(&target->connection); /* its call's `closed` comes first */
 	if (!target->over)
 		target_over(target, err, "");
 }
@@ -462,9 +460,7 @@ static int run(const struct cli *cli)
 		code = CLI_FAILED;
 	for (size_t i = 0; i < run.n; i++) {
 		run.targets[i].over = true;
-		struct rpc_connection *connection = run.targets[i].connection;
-		run.targets[i].connection = NULL;
-		rpc_connection_free(connection);
+		rpc_connection_drop(&run.targets[i].connection);
 		result_streams_done(&run.targets[i].streams);
 	}
 	io_watch_free(run.input);

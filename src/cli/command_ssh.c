@@ -439,9 +439,7 @@ static int run(const struct cli *cli)
 	ssh.leaving = io_timer_new(ssh.session.loop, on_leaving, &ssh);
 	code = ssh.leaving ? carry_out(&ssh, &again) : cli_fail(-E_NO_MEMORY, "no terminal was opened");
 	ssh.over = true;
-	struct rpc_connection *connection = ssh.connection;
-	ssh.connection = NULL;
-	rpc_connection_free(connection);
+	rpc_connection_drop(&ssh.connection);
 	result_streams_done(&ssh.streams);
 	io_timer_free(ssh.leaving);
 	signals_free(&ssh);

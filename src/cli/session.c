@@ -98,9 +98,7 @@ struct io_signal *session_interrupt_by(struct session *session, int signal)
 
 void session_close(struct session *session)
 {
-	struct rpc_connection *server = session->server;
-	session->server = NULL;
-	rpc_connection_free(server);
+	rpc_connection_drop(&session->server);
 	legs_cancel(session);
 	tls_context_free(session->tls);
 	login_done(&session->login);

@@ -43,10 +43,8 @@ static void on_ready(void *ctx)
 static void on_closed(void *ctx, int err)
 {
 	struct session *session = ctx;
-	struct rpc_connection *server = session->server;
 	session->lost = err;
-	session->server = NULL;
-	rpc_connection_free(server);
+	rpc_connection_drop(&session->server);
 	io_loop_stop(session->loop);
 }
 

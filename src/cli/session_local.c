@@ -9,10 +9,8 @@
 /* Its calls are told by its end. */
 static void on_local_closed(void *ctx, int err)
 {
-	struct rpc_connection **local = ctx, *connection = *local;
 	(void)err;
-	*local = NULL;
-	rpc_connection_free(connection);
+	rpc_connection_drop(ctx);
 }
 
 /* *ret becomes NULL when the server ends it. */

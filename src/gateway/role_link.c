@@ -455,20 +455,14 @@ static void on_renewed(void *ctx)
 
 static void on_core_closed(void *ctx, int err)
 {
-	struct link_role *role = ctx;
-	struct rpc_connection *core = role->core;
 	(void)err;
-	role->core = NULL;
-	rpc_connection_free(core);
+	rpc_connection_drop(&((struct link_role *)ctx)->core);
 }
 
 static void on_collect_closed(void *ctx, int err)
 {
-	struct link_role *role = ctx;
-	struct rpc_connection *collect = role->collect;
 	(void)err;
-	role->collect = NULL;
-	rpc_connection_free(collect);
+	rpc_connection_drop(&((struct link_role *)ctx)->collect);
 }
 
 static void on_descriptor(void *ctx, const char *name, int fd)
@@ -478,14 +472,12 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct link_role *role = ctx;
 	if (str_is(str_from(name), "rpc-to:core") || str_is(str_from(name), "rpc-to:net")) {
-		if (role->core)
-			on_core_closed(role, 0);
+		rpc_connection_drop(&role->core);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
 		link_revoked_follow(role->revoked);
 		component_follow(role->component);
 	} else if (str_is(str_from(name), "rpc-to:collect")) {
-		if (role->collect)
-			on_collect_closed(role, 0);
+		rpc_connection_drop(&role->collect);
 		role->collect = rpc_connection_plain(role->loop, fd, &settings, &collect, role);
 	} else if (str_is(str_from(name), "pass-from:front")) {
 		role->intake_fd = fd;

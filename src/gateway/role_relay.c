@@ -87,11 +87,8 @@ static int on_open(void *ctx, struct rpc_call *call)
 
 static void on_core_closed(void *ctx, int err)
 {
-	struct relay_role *role = ctx;
-	struct rpc_connection *core = role->core;
 	(void)err;
-	role->core = NULL;
-	rpc_connection_free(core);
+	rpc_connection_drop(&((struct relay_role *)ctx)->core);
 }
 
 static void on_intake(void *ctx, unsigned events)
@@ -125,8 +122,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct relay_role *role = ctx;
 	struct io_loop *loop = priv_child_loop(role->child);
 	if (str_is(str_from(name), "rpc-from:core") || str_is(str_from(name), "rpc-from:net")) {
-		if (role->core)
-			on_core_closed(role, 0);
+		rpc_connection_drop(&role->core);
 		role->core = rpc_connection_plain(loop, fd, &settings, &events, role);
 	} else if (str_is(str_from(name), "pass-from:front"))
 		intake_open(role, &role->intakes[0], fd);

@@ -254,6 +254,13 @@ struct rpc_connection *rpc_connection_new(struct io_loop *loop, struct stream *s
 	return connection;
 }
 
+void rpc_connection_drop(struct rpc_connection **at)
+{
+	struct rpc_connection *connection = *at;
+	*at = NULL;
+	rpc_connection_free(connection);
+}
+
 struct rpc_connection *rpc_connection_plain(struct io_loop *loop, int fd, const struct rpc_connection_settings *settings,
                                             const struct rpc_connection_events *events, void *ctx)
 {

@@ -43,6 +43,8 @@ struct rpc_connection *rpc_connection_new(struct io_loop *loop, struct stream *s
                                           const struct rpc_connection_settings *settings,
                                           const struct rpc_connection_events *events, void *ctx);
 struct rpc_connection *rpc_connection_free(struct rpc_connection *connection);
+/* Frees the one that stands there, where nobody finds it from now on, nor its calls in their `closed`. */
+void rpc_connection_drop(struct rpc_connection **at);
 /* For a descriptor without TLS, e.g. a role's "rpc-to:NAME".  Takes it over. */
 struct rpc_connection *rpc_connection_plain(struct io_loop *loop, int fd, const struct rpc_connection_settings *settings,
                                             const struct rpc_connection_events *events, void *ctx);

@@ -206,23 +206,16 @@ static int on_viz_open(void *ctx, struct rpc_call *call)
 	return row ? rpc_serve(row, call, ctx) : -E_UNSUPPORTED;
 }
 
-static void connection_drop(struct rpc_connection **at)
-{
-	struct rpc_connection *connection = *at;
-	*at = NULL;
-	rpc_connection_free(connection);
-}
-
 static void on_link_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct collect_role *)ctx)->link);
+	rpc_connection_drop(&((struct collect_role *)ctx)->link);
 }
 
 static void on_viz_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct collect_role *)ctx)->viz);
+	rpc_connection_drop(&((struct collect_role *)ctx)->viz);
 }
 
 static void on_descriptor(void *ctx, const char *name, int fd)
@@ -235,10 +228,10 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings from_viz = { .server = true };
 	struct collect_role *role = ctx;
 	if (str_is(str_from(name), "rpc-from:link")) {
-		connection_drop(&role->link);
+		rpc_connection_drop(&role->link);
 		role->link = rpc_connection_plain(role->loop, fd, &from_link, &link_events, role);
 	} else if (str_is(str_from(name), "rpc-from:viz")) {
-		connection_drop(&role->viz);
+		rpc_connection_drop(&role->viz);
 		role->viz = rpc_connection_plain(role->loop, fd, &from_viz, &viz_events, role);
 	} else
 		fd_close(fd);
@@ -289,8 +282,8 @@ int server_collect_main(struct priv_child *child)
 	priv_child_ready(child);
 	io_timer_start(role.tick, COLLECT_TICK_MS, COLLECT_TICK_MS);
 	int code = priv_child_run(child);
-	connection_drop(&role.viz);
-	connection_drop(&role.link);
+	rpc_connection_drop(&role.viz);
+	rpc_connection_drop(&role.link);
 	io_task_cancel(&role.pump);
 	io_timer_free(role.tick);
 	collect_free(role.collect);

@@ -258,54 +258,47 @@ static void describe_ask(struct core *core)
 		log_warning("the certification manager cannot be asked");
 }
 
-static void connection_drop(struct rpc_connection **at)
-{
-	struct rpc_connection *connection = *at;
-	*at = NULL;
-	rpc_connection_free(connection);
-}
-
 static void on_link_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct core *)ctx)->link);
+	rpc_connection_drop(&((struct core *)ctx)->link);
 }
 
 static void on_orb_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct core *)ctx)->orb);
+	rpc_connection_drop(&((struct core *)ctx)->orb);
 }
 
 static void on_ca_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct core *)ctx)->ca);
+	rpc_connection_drop(&((struct core *)ctx)->ca);
 }
 
 static void on_relay_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct core *)ctx)->relay);
+	rpc_connection_drop(&((struct core *)ctx)->relay);
 }
 
 static void on_web_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct core *)ctx)->web);
+	rpc_connection_drop(&((struct core *)ctx)->web);
 	core_tasks_interrupt(ctx);
 }
 
 static void on_viz_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct core *)ctx)->viz);
+	rpc_connection_drop(&((struct core *)ctx)->viz);
 }
 
 static void on_hash_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct core *)ctx)->hash);
+	rpc_connection_drop(&((struct core *)ctx)->hash);
 }
 
 static void on_descriptor(void *ctx, const char *name, int fd)
@@ -326,24 +319,24 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct core *core = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-from:link")) {
-		connection_drop(&core->link);
+		rpc_connection_drop(&core->link);
 		core->link = rpc_connection_plain(core->loop, fd, &serve, &link_events, core);
 	} else if (str_is(what, "rpc-from:orb")) {
-		connection_drop(&core->orb);
+		rpc_connection_drop(&core->orb);
 		core->orb = rpc_connection_plain(core->loop, fd, &orb, &orb_events, core);
 	} else if (str_is(what, "rpc-to:ca")) {
-		connection_drop(&core->ca);
+		rpc_connection_drop(&core->ca);
 		core->ca = rpc_connection_plain(core->loop, fd, &call, &ca_events, core);
 		if (core->ca)
 			describe_ask(core);
 	} else if (str_is(what, "rpc-to:relay")) {
-		connection_drop(&core->relay);
+		rpc_connection_drop(&core->relay);
 		core->relay = rpc_connection_plain(core->loop, fd, &call, &relay_events, core);
 	} else if (str_is(what, "rpc-to:hash")) {
-		connection_drop(&core->hash);
+		rpc_connection_drop(&core->hash);
 		core->hash = rpc_connection_plain(core->loop, fd, &call, &hash_events, core);
 	} else if (str_is(what, "rpc-to:viz")) {
-		connection_drop(&core->viz);
+		rpc_connection_drop(&core->viz);
 		core->viz = rpc_connection_plain(core->loop, fd, &call, &viz_events, core);
 	} else if (str_is(what, "rpc-from:web")) {
 		if (core->web)
@@ -485,13 +478,13 @@ int server_core_main(struct priv_child *child)
 	core_pings_end(&core);
 	LIST_EACH(at, &core.locals)
 		on_local_closed(LIST_ENTRY(at, struct local, node), 0);
-	connection_drop(&core.web);
-	connection_drop(&core.link);
-	connection_drop(&core.orb);
-	connection_drop(&core.hash);
-	connection_drop(&core.ca);
-	connection_drop(&core.relay);
-	connection_drop(&core.viz);
+	rpc_connection_drop(&core.web);
+	rpc_connection_drop(&core.link);
+	rpc_connection_drop(&core.orb);
+	rpc_connection_drop(&core.hash);
+	rpc_connection_drop(&core.ca);
+	rpc_connection_drop(&core.relay);
+	rpc_connection_drop(&core.viz);
 	store_free(core.store);
 	core_router_free(&core);
 	core_jobs_done(&core);

@@ -85,11 +85,8 @@ static void on_renewed(void *ctx)
 
 static void on_core_closed(void *ctx, int err)
 {
-	struct orb_role *role = ctx;
-	struct rpc_connection *core = role->core;
 	(void)err;
-	role->core = NULL;
-	rpc_connection_free(core);
+	rpc_connection_drop(&((struct orb_role *)ctx)->core);
 }
 
 static void on_descriptor(void *ctx, const char *name, int fd)
@@ -99,8 +96,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct orb_role *role = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-to:core")) {
-		if (role->core)
-			on_core_closed(role, 0);
+		rpc_connection_drop(&role->core);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
 		link_revoked_follow(role->revoked);
 		component_follow(role->component);

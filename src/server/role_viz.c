@@ -194,29 +194,22 @@ static int on_web_open(void *ctx, struct rpc_call *call)
 	return row ? rpc_serve(row, call, ctx) : -E_UNSUPPORTED;
 }
 
-static void connection_drop(struct rpc_connection **at)
-{
-	struct rpc_connection *connection = *at;
-	*at = NULL;
-	rpc_connection_free(connection);
-}
-
 static void on_core_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct viz_role *)ctx)->core);
+	rpc_connection_drop(&((struct viz_role *)ctx)->core);
 }
 
 static void on_web_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct viz_role *)ctx)->web);
+	rpc_connection_drop(&((struct viz_role *)ctx)->web);
 }
 
 static void on_collect_closed(void *ctx, int err)
 {
 	(void)err;
-	connection_drop(&((struct viz_role *)ctx)->collect);
+	rpc_connection_drop(&((struct viz_role *)ctx)->collect);
 }
 
 static void on_descriptor(void *ctx, const char *name, int fd)
@@ -230,13 +223,13 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct viz_role *role = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-from:core")) {
-		connection_drop(&role->core);
+		rpc_connection_drop(&role->core);
 		role->core = rpc_connection_plain(role->loop, fd, &from_core, &core_events, role);
 	} else if (str_is(what, "rpc-from:web")) {
-		connection_drop(&role->web);
+		rpc_connection_drop(&role->web);
 		role->web = rpc_connection_plain(role->loop, fd, &from_web, &web_events, role);
 	} else if (str_is(what, "rpc-to:collect")) {
-		connection_drop(&role->collect);
+		rpc_connection_drop(&role->collect);
 		role->collect = rpc_connection_plain(role->loop, fd, &to_collect, &collect_events, role);
 		role->since = 0; /* another collect: its store begins anew */
 		viz_source_new(role->viz, now_ms(role));
@@ -261,9 +254,9 @@ int server_viz_main(struct priv_child *child)
 		return 77;
 	priv_child_ready(child);
 	int code = priv_child_run(child);
-	connection_drop(&role.web);
-	connection_drop(&role.core);
-	connection_drop(&role.collect);
+	rpc_connection_drop(&role.web);
+	rpc_connection_drop(&role.core);
+	rpc_connection_drop(&role.collect);
 	io_timer_free(role.again);
 	io_timer_free(role.tick);
 	viz_free(role.viz);

@@ -57,21 +57,17 @@ static void on_renewed(void *ctx)
 static void on_core_closed(void *ctx, int err)
 {
 	struct web_role *role = ctx;
-	struct rpc_connection *core = role->core;
 	(void)err;
-	role->core = NULL;
 	web_set_core(role->web, NULL);
-	rpc_connection_free(core);
+	rpc_connection_drop(&role->core);
 }
 
 static void on_viz_closed(void *ctx, int err)
 {
 	struct web_role *role = ctx;
-	struct rpc_connection *viz = role->viz;
 	(void)err;
-	role->viz = NULL;
 	web_set_viz(role->web, NULL);
-	rpc_connection_free(viz);
+	rpc_connection_drop(&role->viz);
 }
 
 static void on_descriptor(void *ctx, const char *name, int fd)
