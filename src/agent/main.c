@@ -255,13 +255,13 @@ static void relay_address(const struct agent *agent, uint16_t port, char out[256
 {
 	struct conf_address configured;
 	char host[200];
+	struct str name = str_from("127.0.0.1");
 	if (conf_address(agent->daemon.conf, "Relay", "Address", &configured)) {
-		snprintf(host, sizeof host, "%.*s", STR_ARG(configured.host));
+		name = configured.host;
 		port = configured.has_port ? configured.port : port;
-	} else if (host_address(host, sizeof host) < 0)
-		snprintf(host, sizeof host, "127.0.0.1");
-	bool v6 = str_has(str_from(host), ':');
-	snprintf(out, 256, "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
+	} else if (host_address(host, sizeof host) == 0)
+		name = str_from(host);
+	target_format(name, port, out, 256);
 }
 
 static void relay_prepare(struct agent *agent, char address[256])

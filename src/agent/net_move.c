@@ -73,14 +73,11 @@ static int move_read(struct net_role *net, const murmesh_SignedDocument *documen
 	int err = move_check(net->trust, document, &order);
 	if (err == 0 && order.created_ms <= net->move.created_ms)
 		err = -E_POLICY_OLD;
-	struct str port, host = str_cut_last(str_from(order.parent), ':', &port);
 	*ret = (struct net_move){ .fall_back = net->move.fall_back,
 		                  .created_ms = order.created_ms,
 		                  .fall_back_s = order.fall_back_s };
 	if (err == 0 && order.parent[0])
-		err = join_host_parse(host, ret->to.host);
-	if (err == 0 && order.parent[0])
-		err = join_port_parse(port, &ret->to.port);
+		err = join_address_parse(str_from(order.parent), ret->to.host, &ret->to.port);
 	return err;
 }
 

@@ -17,13 +17,6 @@
 
 /* ---- the list ---- */
 
-static int parent_read(struct str text, struct net_parent *ret)
-{
-	struct str port, host = str_cut_last(text, ':', &port);
-	int err = join_host_parse(host, ret->host);
-	return err < 0 ? err : join_port_parse(port, &ret->port);
-}
-
 bool net_parent_same(const struct net_parent *a, const struct net_parent *b)
 {
 	return a->port == b->port && str_is(str_from(a->host), b->host);
@@ -68,7 +61,7 @@ static void policy_add(struct net_role *net)
 	if (!pb_decode(&in, murmesh_Policy_fields, &policy))
 		return;
 	for (pb_size_t i = 0; i < policy.parents_count; i++)
-		if (parent_read(str_from(policy.parents[i]), &parent) == 0)
+		if (join_address_parse(str_from(policy.parents[i]), parent.host, &parent.port) == 0)
 			parent_add(&net->parents, &parent);
 }
 
@@ -86,9 +79,10 @@ int net_parents_load(struct net_role *net)
 		parent_add(parents, &net->move.to);
 	size_t moved = parents->n;
 	while (err == 0 && listed.len)
-		if ((err = parent_read(str_trim(str_cut(listed, ',', &listed)), &parent)) == 0)
+		if ((err = join_address_parse(str_cut(listed, ',', &listed), parent.host, &parent.port)) == 0)
 			parent_add(parents, &parent);
-	if (err == 0 && parents->n == moved && (err = told.len ? parent_read(told, &parent) : kept_read(net, &parent)) == 0)
+	if (err == 0 && parents->n == moved &&
+	    (err = told.len ? join_address_parse(told, parent.host, &parent.port) : kept_read(net, &parent)) == 0)
 		parent_add(parents, &parent);
 	if (err == 0)
 		policy_add(net);

@@ -16,10 +16,9 @@ static int parents_write(const struct conf *conf, bool relay, char *out, size_t 
 	size_t len = 0;
 	out[0] = 0;
 	for (size_t n = 0; len < size && conf_list_item(conf, "Router", key, n, &item); n++) {
-		struct str port, host = str_cut_last(item, ':', &port);
-		char text[JOIN_HOST_SIZE];
-		uint16_t number;
-		if (join_host_parse(host, text) < 0 || join_port_parse(port, &number) < 0)
+		char host[JOIN_HOST_SIZE];
+		uint16_t port;
+		if (join_address_parse(item, host, &port) < 0)
 			return -E_CONFIG;
 		len += (size_t)snprintf(out + len, size - len, "%s%.*s", n ? "," : "", STR_ARG(item));
 	}

@@ -75,6 +75,13 @@ int join_port_parse(struct str text, uint16_t *ret)
 	return 0;
 }
 
+int join_address_parse(struct str text, char ret_host[JOIN_HOST_SIZE], uint16_t *ret_port)
+{
+	struct str port, host = str_cut_last(text, ':', &port);
+	int err = join_host_parse(host, ret_host);
+	return err < 0 ? err : join_port_parse(port, ret_port);
+}
+
 static int keys_parse(struct str text, struct join_line *line)
 {
 	uint8_t key[32];
@@ -94,10 +101,9 @@ static int keys_parse(struct str text, struct join_line *line)
 int join_line_parse(struct str text, struct join_line *ret)
 {
 	struct join_line line = { 0 };
-	struct str keys, address = str_cut(text, '#', &keys), port, host = str_cut_last(address, ':', &port);
+	struct str keys, address = str_cut(text, '#', &keys);
 	int err = -E_KEY_LINE;
-	if (text.len < JOIN_LINE_SIZE && join_host_parse(host, line.host) == 0 && join_port_parse(port, &line.port) == 0 &&
-	    keys_parse(keys, &line) == 0)
+	if (text.len < JOIN_LINE_SIZE && join_address_parse(address, line.host, &line.port) == 0 && keys_parse(keys, &line) == 0)
 		err = 0;
 	if (err == 0)
 		*ret = line;

@@ -32,6 +32,7 @@ int join_line_format(const struct join_line *line, char out[JOIN_LINE_SIZE]);
 /* The parts of an address: "name", "1.2.3.4" or "[::1]" (without the brackets in *ret), and a port from 1.  -E_KEY_LINE. */
 int join_host_parse(struct str text, char ret[JOIN_HOST_SIZE]);
 int join_port_parse(struct str text, uint16_t *ret);
+int join_address_parse(struct str text, char ret_host[JOIN_HOST_SIZE], uint16_t *ret_port); /* both, with a colon between */
 
 /* HKDF-SHA256 of the secret with info "murmesh join 1". */
 void join_secret_key(const uint8_t secret[JOIN_SECRET_SIZE], uint8_t ret_key[HASH_SIZE]);

@@ -110,11 +110,8 @@ static int approver_remove(murmesh_Policy *policy, struct str name)
 static int parent_add(murmesh_Policy *policy, struct str text)
 {
 	char host[JOIN_HOST_SIZE];
-	uint16_t number;
-	struct str port, name = str_cut_last(text, ':', &port);
-	int err = policy->parents_count < PARENTS_MAX ? join_host_parse(name, host) : -E_LIMIT;
-	if (err == 0)
-		err = join_port_parse(port, &number);
+	uint16_t port;
+	int err = policy->parents_count < PARENTS_MAX ? join_address_parse(text, host, &port) : -E_LIMIT;
 	if (err == 0)
 		err = str_copy(text, policy->parents[policy->parents_count++], sizeof *policy->parents);
 	return err == -E_LIMIT || err == -E_TOO_LONG ? fail(err, NULL, text)

@@ -259,11 +259,9 @@ static bool labels(const murmesh_DeviceChange *change)
 static int parent_check(const char *text)
 {
 	char host[JOIN_HOST_SIZE];
-	uint16_t number;
-	struct str port, name = str_cut_last(str_from(text), ':', &port);
-	if (str_is(str_from(text), "server"))
-		return 0;
-	return join_host_parse(name, host) < 0 || join_port_parse(port, &number) < 0 ? -E_USAGE : 0;
+	uint16_t port;
+	bool good = str_is(str_from(text), "server") || join_address_parse(str_from(text), host, &port) == 0;
+	return good ? 0 : -E_USAGE;
 }
 
 static int change_check(struct store_tx *tx, struct core_request *request, struct user *ret)
