@@ -11,16 +11,6 @@ static char directory[64];
 static struct keep keep;
 static murmesh_CertificateReply reply;
 
-static void certificate_put(const struct certificate *certificate, uint8_t *bytes, pb_size_t *size)
-{
-	struct buf der;
-	buf_init(&der, CERTIFICATE_MAX);
-	assert_int_equal(certificate_write(certificate, &der), 0);
-	memcpy(bytes, buf_head(&der), buf_len(&der));
-	*size = (pb_size_t)buf_len(&der);
-	buf_done(&der);
-}
-
 /* What the certification manager of that mesh answers for keep's key. */
 static void answer(const struct test_trust *trust, enum identity_kind kind, uint8_t number, const struct key *key, uint64_t version)
 {
@@ -35,9 +25,11 @@ static void answer(const struct test_trust *trust, enum identity_kind kind, uint
 	policy.version = version;
 	reply = (murmesh_CertificateReply){ .has_policy = true };
 	assert_int_equal(certificate_issue(&order, key, trust->mesh.intermediate, trust->mesh.intermediate_key, &leaf), 0);
-	certificate_put(leaf, reply.leaf.bytes, &reply.leaf.size);
-	certificate_put(trust->mesh.intermediate, reply.intermediate.bytes, &reply.intermediate.size);
-	certificate_put(trust->mesh.root, reply.root.bytes, &reply.root.size);
+	assert_int_equal(certificate_put(leaf, reply.leaf.bytes, sizeof reply.leaf.bytes, &reply.leaf.size), 0);
+	assert_int_equal(certificate_put(trust->mesh.intermediate, reply.intermediate.bytes, sizeof reply.intermediate.bytes,
+	                                 &reply.intermediate.size),
+	                 0);
+	assert_int_equal(certificate_put(trust->mesh.root, reply.root.bytes, sizeof reply.root.bytes, &reply.root.size), 0);
 	test_sign(trust->mesh.root_key, CONTEXT_POLICY, murmesh_Policy_fields, &policy, &reply.policy);
 	certificate_free(leaf);
 }

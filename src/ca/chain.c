@@ -1,6 +1,5 @@
 #include "ca/chain.h"
 
-#include "base/buf.h"
 #include "base/encode.h"
 #include "base/err.h"
 #include "os/clock.h"
@@ -61,17 +60,4 @@ int chain_check(const struct id *mesh, const struct certificate *root, const str
 	err = certificate_verify(leaf, intermediate, root, mesh, 1u << IDENTITY_COMPONENT, info.not_before, &identity);
 	certificate_free(leaf);
 	return err < 0 ? -E_CHECKSUM : 0;
-}
-
-int chain_put(const struct certificate *certificate, uint8_t *out, size_t size, pb_size_t *ret_len)
-{
-	struct buf der;
-	buf_init(&der, size);
-	int err = certificate_write(certificate, &der);
-	if (err == 0) {
-		memcpy(out, buf_head(&der), buf_len(&der));
-		*ret_len = (pb_size_t)buf_len(&der);
-	}
-	buf_done(&der);
-	return err;
 }

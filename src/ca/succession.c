@@ -58,7 +58,7 @@ static int root_write(const char *directory, murmesh_CaRequest *ret)
 	struct certificate *root = NULL;
 	int err = folder_certificate_read(directory, "root.crt", &root);
 	if (err == 0)
-		err = chain_put(root, ret->root.bytes, sizeof ret->root.bytes, &ret->root.size);
+		err = certificate_put(root, ret->root.bytes, sizeof ret->root.bytes, &ret->root.size);
 	certificate_free(root);
 	return err;
 }
@@ -144,7 +144,8 @@ static int intermediate_sign(const murmesh_CaRequest *request, const struct key 
 	if (err == 0)
 		err = chain_intermediate_make(&mesh, subject, root, root_key, &intermediate);
 	if (err == 0)
-		err = chain_put(intermediate, ret->intermediate.bytes, sizeof ret->intermediate.bytes, &ret->intermediate.size);
+		err = certificate_put(intermediate, ret->intermediate.bytes, sizeof ret->intermediate.bytes,
+		                      &ret->intermediate.size);
 	certificate_free(intermediate);
 	key_free(subject);
 	return err == -E_INTERNAL ? -E_CA_ROOT : err;
@@ -156,7 +157,7 @@ int succession_answer(const murmesh_CaRequest *request, const struct key *root_k
 	static murmesh_Policy policy;
 	*ret = (murmesh_CaAnswer){ .has_policy = request->has_policy };
 	memcpy(ret->mesh, request->mesh, sizeof ret->mesh);
-	int err = chain_put(root, ret->root.bytes, sizeof ret->root.bytes, &ret->root.size);
+	int err = certificate_put(root, ret->root.bytes, sizeof ret->root.bytes, &ret->root.size);
 	if (err == 0)
 		err = intermediate_sign(request, root_key, root, ret);
 	if (err < 0 || !request->has_policy)

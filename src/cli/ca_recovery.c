@@ -10,7 +10,6 @@
 #include "base/encode.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "ca/chain.h"
 #include "ca/folder.h"
 #include "ca/policy.h"
 #include "ca/succession.h"
@@ -43,7 +42,7 @@ static int fail(int err, const char *what, const char *path)
 static int former_write(const struct certificate *certificate, murmesh_CaRecovery *ret)
 {
 	__typeof__(ret->former[0]) *former = &ret->former[ret->former_count++];
-	return chain_put(certificate, former->bytes, sizeof former->bytes, &former->size);
+	return certificate_put(certificate, former->bytes, sizeof former->bytes, &former->size);
 }
 
 static int formers_collect(const char *directory, murmesh_CaRecovery *ret)
@@ -97,7 +96,7 @@ static int collect(const char *directory, const char *root_folder, murmesh_CaRec
 	if (err == 0)
 		err = root_key_collect(root_folder, root, ret);
 	if (err == 0)
-		err = chain_put(root, ret->root.bytes, sizeof ret->root.bytes, &ret->root.size);
+		err = certificate_put(root, ret->root.bytes, sizeof ret->root.bytes, &ret->root.size);
 	if (err == 0)
 		err = folder_id_read(directory, "mesh", &mesh);
 	if (err == 0)
@@ -273,7 +272,7 @@ void ca_formers_add(const char *db, const struct certificate *root, murmesh_CaAn
 		__typeof__(answer->former[0]) *former = &answer->former[answer->former_count];
 		bool room = answer->former_count < sizeof answer->former / sizeof *answer->former;
 		if (room && certificate_check_intermediate(copies[i], root) == 0 &&
-		    chain_put(copies[i], former->bytes, sizeof former->bytes, &former->size) == 0)
+		    certificate_put(copies[i], former->bytes, sizeof former->bytes, &former->size) == 0)
 			answer->former_count++;
 		certificate_free(copies[i]);
 	}

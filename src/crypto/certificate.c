@@ -65,6 +65,17 @@ int certificate_write(const struct certificate *certificate, struct buf *out)
 	return err;
 }
 
+int certificate_put(const struct certificate *certificate, uint8_t *out, size_t size, uint16_t *ret_len)
+{
+	int len = i2d_X509(certificate->x509, NULL);
+	if (len < 0)
+		return -E_NO_MEMORY;
+	if ((size_t)len > size || len > UINT16_MAX)
+		return -E_TOO_LONG;
+	*ret_len = (uint16_t)len;
+	return i2d_X509(certificate->x509, &out) == len ? 0 : -E_NO_MEMORY;
+}
+
 /* 1 and a certificate, 0 at the end of the text, or an error. */
 static int read_pem_next(BIO *bio, struct certificate **ret)
 {

@@ -33,6 +33,8 @@ struct certificate *certificate_free(struct certificate *certificate);
 /* DER; refuses trailing bytes, any other encoding (-E_ENCODING) and more than CERTIFICATE_MAX (-E_TOO_LONG). */
 int certificate_read(const uint8_t *der, size_t len, struct certificate **ret);
 int certificate_write(const struct certificate *certificate, struct buf *out);
+int certificate_put(const struct certificate *certificate, uint8_t *out, size_t size,
+                    uint16_t *ret_len); /* the same into an array; -E_TOO_LONG */
 /* PEM files: the certificates one after the other; returns their number.  -E_ENCODING when there is none or something else beside them,
  * -E_TOO_LONG when there are more than max. */
 int certificate_read_pem(struct str pem, struct certificate **ret, size_t max);

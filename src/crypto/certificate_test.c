@@ -124,6 +124,12 @@ static void test_der(void **state)
 	assert_int_equal(certificate_read(buf_head(&der), buf_len(&der), &read), 0);
 	assert_int_equal(certificate_write(read, &again), 0);
 	assert_true(str_equal(buf_str(&der), buf_str(&again)));
+	uint8_t array[CERTIFICATE_MAX];
+	uint16_t array_len = 0;
+	assert_int_equal(certificate_put(read, array, buf_len(&der) - 1, &array_len), -E_TOO_LONG);
+	assert_int_equal(array_len, 0);
+	assert_int_equal(certificate_put(read, array, buf_len(&der), &array_len), 0);
+	assert_true(str_equal(buf_str(&der), (struct str){ (const char *)array, array_len }));
 	certificate_free(read);
 	read = NULL;
 	for (size_t len = 0; len < buf_len(&der); len++)

@@ -2,7 +2,6 @@
 #include "base/err.h"
 #include "base/utf8.h"
 #include "ca/authority.h"
-#include "ca/chain.h"
 #include "crypto/tls.h"
 #include "io/io.h"
 #include "os/log.h"
@@ -22,14 +21,14 @@ static void on_describe(void *ctx, struct rpc_call *call, const void *request)
 	struct ca_role *role = ctx;
 	(void)request;
 	reply = (murmesh_CertificateReply)murmesh_CertificateReply_init_zero;
-	int err = chain_put(authority_intermediate(role->authority), reply.intermediate.bytes, sizeof reply.intermediate.bytes,
-	                    &reply.intermediate.size);
+	int err = certificate_put(authority_intermediate(role->authority), reply.intermediate.bytes,
+	                          sizeof reply.intermediate.bytes, &reply.intermediate.size);
 	if (err == 0)
-		err = chain_put(authority_root(role->authority), reply.root.bytes, sizeof reply.root.bytes, &reply.root.size);
+		err = certificate_put(authority_root(role->authority), reply.root.bytes, sizeof reply.root.bytes, &reply.root.size);
 	const struct certificate *const *formers;
 	size_t n = authority_formers(role->authority, &formers);
 	for (size_t i = 0; err == 0 && i < n; i++)
-		err = chain_put(formers[i], reply.former[i].bytes, sizeof reply.former[i].bytes, &reply.former[i].size);
+		err = certificate_put(formers[i], reply.former[i].bytes, sizeof reply.former[i].bytes, &reply.former[i].size);
 	if (err < 0)
 		return rpc_call_finish(call, err, NULL);
 	reply.former_count = (pb_size_t)n;
@@ -61,7 +60,7 @@ static int issue(const struct ca_role *role, const murmesh_IssueRequest *request
 	if (err == 0)
 		err = certificate_inspect(leaf, &info);
 	if (err == 0)
-		err = chain_put(leaf, reply->leaf.bytes, sizeof reply->leaf.bytes, &reply->leaf.size);
+		err = certificate_put(leaf, reply->leaf.bytes, sizeof reply->leaf.bytes, &reply->leaf.size);
 	if (err == 0) {
 		memcpy(reply->serial, info.serial, sizeof reply->serial);
 		memcpy(reply->key_hash, info.key_hash, sizeof reply->key_hash);

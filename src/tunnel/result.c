@@ -3,7 +3,6 @@
 #include <pb_decode.h>
 #include <pb_encode.h>
 
-#include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "fleet.pb.h"
@@ -31,19 +30,6 @@ void result_streams_read(const struct result_streams *streams, murmesh_Result *r
 }
 
 /* ---- the device ---- */
-
-static int certificate_put(const struct certificate *certificate, uint8_t *out, size_t size, pb_size_t *ret_len)
-{
-	struct buf der;
-	buf_init(&der, size);
-	int err = certificate_write(certificate, &der);
-	if (err == 0) {
-		memcpy(out, buf_head(&der), buf_len(&der));
-		*ret_len = (pb_size_t)buf_len(&der);
-	}
-	buf_done(&der);
-	return err;
-}
 
 int result_sign(const struct result_signer *signer, murmesh_Result *result, murmesh_SignedResult *ret)
 {
