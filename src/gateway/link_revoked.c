@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "ca/components.h"
 #include "io/io.h"
 #include "os/log.h"
 #include "os/random.h"
@@ -14,13 +15,22 @@
 #define RETRY_MS   1000
 
 struct link_revoked {
-	struct map *keys, *relays;
+	struct map *keys, *relays, *components;
 	struct io_timer *retry;
 	struct rpc_connection *const *core;
 	struct rpc_call *call;
 	const struct link_revoked_events *events;
 	void *ctx;
 };
+
+/* Its bits are the value. */
+static void component_told(struct link_revoked *revoked, const murmesh_Revocation *message)
+{
+	if (message->ended || !message->roles)
+		map_remove(revoked->components, message->component, sizeof message->component);
+	else if (map_put(revoked->components, message->component, sizeof message->component, (void *)(uintptr_t)message->roles) < 0)
+		log_limited(LOG_WARNING, "a component cannot be let in: %s", err_text(-E_NO_MEMORY));
+}
 
 static void relay_told(struct link_revoked *revoked, const murmesh_Revocation *message)
 {
@@ -37,6 +47,8 @@ static void on_message(void *ctx, const void *message)
 	static const uint8_t none[sizeof((murmesh_Revocation *)0)->relay];
 	struct link_revoked *revoked = ctx;
 	const murmesh_Revocation *revocation = message;
+	if (memcmp(revocation->component, none, sizeof none) != 0)
+		return component_told(revoked, revocation);
 	if (memcmp(revocation->relay, none, sizeof none) != 0)
 		return relay_told(revoked, revocation);
 	int err = map_put(revoked->keys, revocation->key_hash, sizeof revocation->key_hash, revoked);
@@ -46,15 +58,15 @@ static void on_message(void *ctx, const void *message)
 }
 
 /* All are told anew: one that is none any more must not stay. */
-static void relays_forget(struct link_revoked *revoked)
+static void forget(struct map **at, size_t max)
 {
 	uint8_t seed[16];
 	random_bytes(seed, sizeof seed);
-	struct map *empty = map_new(seed, RELAYS_MAX);
+	struct map *empty = map_new(seed, max);
 	if (!empty)
 		return;
-	map_free(revoked->relays);
-	revoked->relays = empty;
+	map_free(*at);
+	*at = empty;
 }
 
 static void on_closed(void *ctx, int err, const char *why)
@@ -63,7 +75,8 @@ static void on_closed(void *ctx, int err, const char *why)
 	(void)err;
 	(void)why;
 	revoked->call = NULL;
-	relays_forget(revoked);
+	forget(&revoked->relays, RELAYS_MAX);
+	forget(&revoked->components, CA_COMPONENTS_MAX);
 	io_timer_start(revoked->retry, RETRY_MS, 0);
 }
 
@@ -95,11 +108,12 @@ struct link_revoked *link_revoked_new(struct io_loop *loop, struct rpc_connectio
 	random_bytes(seed, sizeof seed);
 	revoked->keys = map_new(seed, KEYS_MAX);
 	revoked->relays = map_new(seed, RELAYS_MAX);
+	revoked->components = map_new(seed, CA_COMPONENTS_MAX);
 	revoked->retry = io_timer_new(loop, on_retry, revoked);
 	revoked->core = core;
 	revoked->events = events;
 	revoked->ctx = ctx;
-	return revoked->keys && revoked->relays && revoked->retry ? revoked : link_revoked_free(revoked);
+	return revoked->keys && revoked->relays && revoked->components && revoked->retry ? revoked : link_revoked_free(revoked);
 }
 
 struct link_revoked *link_revoked_free(struct link_revoked *revoked)
@@ -109,6 +123,7 @@ struct link_revoked *link_revoked_free(struct link_revoked *revoked)
 	io_timer_free(revoked->retry);
 	map_free(revoked->keys);
 	map_free(revoked->relays);
+	map_free(revoked->components);
 	return mem_free(revoked);
 }
 
@@ -120,4 +135,9 @@ bool link_revoked_has(const struct link_revoked *revoked, const uint8_t key_hash
 bool link_revoked_relay(const struct link_revoked *revoked, const struct id *device)
 {
 	return map_get(revoked->relays, device->bytes, sizeof device->bytes) != NULL;
+}
+
+unsigned link_revoked_component(const struct link_revoked *revoked, const struct id *component)
+{
+	return (unsigned)(uintptr_t)map_get(revoked->components, component->bytes, sizeof component->bytes);
 }

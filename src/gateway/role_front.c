@@ -1,5 +1,7 @@
 /* The front role: accepts on the front port and on that of CORBA clients, looks at the first bytes, hands the descriptor to the role it is for. */
 #include "base/err.h"
+#include "ca/components.h"
+#include "enrol.pb.h"
 #include "front/front.h"
 #include "gateway/gateway.h"
 #include "os/fd.h"
@@ -11,8 +13,27 @@ struct front_role {
 	struct front *front;
 	struct front *tls; /* TLSPort: without h2 it is for orb; NULL: not open */
 	int listener, tls_listener, orb;
-	bool of_relay; /* it serves no browsers */
+	bool serves[FRONT_KINDS]; /* roles that are here: all, no browsers in a relay, elsewhere some */
 };
+
+static void serves_read(struct front_role *role, struct str settings)
+{
+	enum gateway_place place = gateway_place(settings);
+	uint32_t roles = murmesh_ComponentRole_COMPONENT_LINK | murmesh_ComponentRole_COMPONENT_RELAY;
+	if (place == GATEWAY_ELSEWHERE)
+		ca_component_roles_parse(str_setting(settings, "roles"), &roles);
+	role->serves[FRONT_LINK] = roles & murmesh_ComponentRole_COMPONENT_LINK;
+	role->serves[FRONT_RELAY] = roles & murmesh_ComponentRole_COMPONENT_RELAY;
+	role->serves[FRONT_WEB] = place == GATEWAY_AT_CORE;
+}
+
+static bool all_there(const struct front_role *role)
+{
+	bool there = role->listener >= 0;
+	for (size_t i = 0; i < FRONT_KINDS; i++)
+		there = there && (!role->serves[i] || role->settings.targets[i] >= 0);
+	return there;
+}
 
 /* There h2 is for link, as on the front port; TLS without it for orb, and nothing else is served. */
 static void tls_begin(struct front_role *role)
@@ -47,8 +68,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	else
 		fd_close(fd);
 	tls_begin(role);
-	if (role->front || role->listener < 0 || role->settings.targets[FRONT_LINK] < 0 ||
-	    role->settings.targets[FRONT_RELAY] < 0 || (role->settings.targets[FRONT_WEB] < 0 && !role->of_relay))
+	if (role->front || !all_there(role))
 		return;
 	role->front = front_new(priv_child_loop(role->child), role->listener, &role->settings);
 	if (role->front)
@@ -63,7 +83,7 @@ int gateway_front_main(struct priv_child *child)
 	struct front_role role = {
 		.child = child, .settings = front_settings_default, .listener = -1, .tls_listener = -1, .orb = -1
 	};
-	role.of_relay = str_is(str_setting(priv_child_configuration(child), "relay"), "yes");
+	serves_read(&role, priv_child_configuration(child));
 	fd_limit_raise();
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
