@@ -223,7 +223,6 @@ int gateway_uplink_main(struct priv_child *child)
 	if (priv_child_confine(child) < 0)
 		return 77;
 	uplink.keep.directory = priv_child_directory(child);
-	priv_child_ready(child);
 	int code = priv_child_run(child);
 	rpc_connection_drop(&uplink.resolve);
 	uplink_hang_up(&uplink);
