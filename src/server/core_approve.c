@@ -184,6 +184,8 @@ static int decide(struct store_tx *tx, struct core_request *request, const struc
 	approval->state = decision->approve || decision->same ? APPROVAL_APPROVED : APPROVAL_REJECTED;
 	core_approval_fill(approval, request->reply);
 	int err = decision->same && approval->kind != APPROVAL_COPY ? -E_USAGE : 0;
+	if (err == 0 && joins && approval->components)
+		err = core_caller_proved(&request->caller);
 	if (err == 0)
 		err = ca_approval_decide(tx, &approval->device, approval->kind, approval->state);
 	if (err == 0)
