@@ -46,12 +46,57 @@ static int relay_ask(struct uplink *uplink, uint32_t number, const struct rpc_me
 	return err;
 }
 
-/* To where core's machine was reached. */
+/* ---- a leg goes on: to another machine of the server, or to where core's was reached ---- */
+
+struct onward {
+	struct uplink *uplink;
+	struct rpc_call *of; /* as of a task */
+	uint32_t number;
+	murmesh_Forwarding forwarding;
+};
+
+static void on_looked_up(void *ctx, int err, const char *why, const void *response)
+{
+	struct onward *onward = ctx;
+	const murmesh_LookupReply *reply = response;
+	(void)why;
+	if (err == 0)
+		err = reply->addresses_count ? 0 : -E_NOT_FOUND;
+	if (err == 0)
+		err = str_copy(str_from(reply->addresses[0]), onward->forwarding.address, sizeof onward->forwarding.address);
+	if (err == 0 && onward->uplink->attached == onward->of)
+		err = relay_ask(onward->uplink, onward->number, &rpc_Relay_Forward, &onward->forwarding);
+	if (err < 0)
+		done_send(onward->of, onward->number, err);
+	rpc_call_unref(onward->of);
+	mem_free(onward);
+}
+
+static int look_up(struct uplink *uplink, uint32_t number, const murmesh_Forwarding *wanted)
+{
+	murmesh_LookupRequest request = murmesh_LookupRequest_init_zero;
+	struct onward *onward = uplink->resolve ? mem_alloc(sizeof *onward) : NULL;
+	if (!onward)
+		return -E_BUSY;
+	*onward = (struct onward){ uplink, rpc_call_ref(uplink->attached), number, *wanted };
+	str_copy(str_from(wanted->address), request.host, sizeof request.host);
+	int err = rpc_unary(uplink->resolve, &rpc_Resolve_Lookup, &request, TASK_MS, on_looked_up, onward);
+	if (err < 0) {
+		rpc_call_unref(onward->of);
+		mem_free(onward);
+	}
+	return err;
+}
+
 static int forward_ask(struct uplink *uplink, uint32_t number, const murmesh_Forwarding *wanted)
 {
 	murmesh_Forwarding forwarding = *wanted;
-	forwarding.port = uplink->core_port;
-	socket_peer_host(stream_fd(rpc_connection_stream(uplink->core)), forwarding.address);
+	struct socket_address literal;
+	if (!wanted->address[0]) {
+		forwarding.port = uplink->core_port;
+		socket_peer_host(stream_fd(rpc_connection_stream(uplink->core)), forwarding.address);
+	} else if (socket_address_parse(str_from(wanted->address), 1, &literal) < 0)
+		return look_up(uplink, number, wanted);
 	return relay_ask(uplink, number, &rpc_Relay_Forward, &forwarding);
 }
 

@@ -300,10 +300,11 @@ void core_tunnel_order(void *ctx, struct rpc_call *call, const void *request);
 void core_console_tunnel(void *ctx, struct rpc_call *call, const void *request);
 void core_console_order(void *ctx, struct rpc_call *call, const void *request);
 
-/* ---- core_meet.c: on the loop: two relays, or one, are told of the legs that come ---- */
+/* ---- core_meet.c: on the loop: relays are told of the legs that come ---- */
 struct core_meeting {
 	struct core *core;
 	struct id client, agent; /* components that the ends come in at; zero: core's machine */
+	struct id at;            /* chosen: where they meet; the same */
 	murmesh_Announcement announcement;
 	void (*done)(void *ctx, int err, const char *why); /* once, perhaps at once */
 	void *ctx;
@@ -422,7 +423,10 @@ bool core_component_may(const struct core *core, const struct id *component, uns
 int core_component_join(struct store_tx *tx, const struct approval *approval, struct component_record *ret);
 void core_component_joined(struct core *core, const struct component_record *component);
 int core_component_attach(void *ctx, struct rpc_call *call); /* Components.Attach */
-/* A task for the relay there.  done comes once, unless it returns a code: -E_BUSY, no relay is attached there; NULL: nobody waits. */
+/* The relay there, for others to connect to: it has to be attached, at the host that it enrolled with. */
+bool core_component_relay_reach(const struct core *core, const struct id *component, murmesh_Forwarding *ret);
+bool core_component_relay_find(const struct core *core, struct id *ret); /* any of these */
+/* A task for the relay there.  done comes once, unless it returns a code: -E_BUSY, it is not attached; NULL: nobody waits. */
 typedef void (*core_component_done)(void *ctx, int err, const char *why);
 int core_component_ask(struct core *core, const struct id *component, murmesh_ComponentTask *task, core_component_done done,
                        void *ctx);

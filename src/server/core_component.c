@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "ca/approvals.h"
 #include "ca/components.h"
+#include "ca/join_line.h"
 #include "ca/records.h"
 #include "os/clock.h"
 #include "os/log.h"
@@ -16,6 +17,7 @@
 struct core_component {
 	struct id id;
 	char full_name[FLEET_FULL_NAME];
+	char host[JOIN_HOST_SIZE];     /* that it enrolled with; "" = none */
 	unsigned roles;                /* 0: it was revoked */
 	struct attachment *attachment; /* NULL: it is not there */
 };
@@ -61,6 +63,8 @@ static int component_keep(void *ctx, const struct component_record *record)
 		return -E_NO_MEMORY;
 	*component = (struct core_component){ .id = record->id, .roles = record->roles };
 	core_component_name(record, component->full_name);
+	uint16_t port;
+	join_address_parse(str_from(record->address), component->host, &port);
 	int err = map_put(core->components, component->id.bytes, sizeof component->id.bytes, component);
 	if (err < 0)
 		mem_free(component);
@@ -152,11 +156,40 @@ static void on_done(struct attachment *attachment, const murmesh_ComponentDone *
 	}
 }
 
-static struct attachment *relay_at(const struct core *core, const struct id *id)
+static struct attachment *attachment_of(const struct core *core, const struct id *id)
 {
 	const struct core_component *component = component_get(core, id);
-	struct attachment *attachment = component ? component->attachment : NULL;
-	return attachment && attachment->hello.roles & murmesh_ComponentRole_COMPONENT_RELAY ? attachment : NULL;
+	return component ? component->attachment : NULL;
+}
+
+static bool reach(const struct core_component *component, murmesh_Forwarding *ret)
+{
+	const struct attachment *attachment = component->attachment;
+	char host[JOIN_HOST_SIZE];
+	uint16_t port;
+	if (!attachment || !(attachment->hello.roles & murmesh_ComponentRole_COMPONENT_RELAY) ||
+	    join_address_parse(str_from(attachment->hello.address), host, &port) < 0 || !str_is(str_from(host), component->host))
+		return false;
+	ret->port = port;
+	return str_copy(str_from(host), ret->address, sizeof ret->address) == 0;
+}
+
+bool core_component_relay_reach(const struct core *core, const struct id *id, murmesh_Forwarding *ret)
+{
+	const struct core_component *component = component_get(core, id);
+	return component && reach(component, ret);
+}
+
+bool core_component_relay_find(const struct core *core, struct id *ret)
+{
+	const struct core_component *component;
+	murmesh_Forwarding there;
+	for (size_t at = 0; (component = map_next(core->components, &at));)
+		if (reach(component, &there)) {
+			*ret = component->id;
+			return true;
+		}
+	return false;
 }
 
 static int task_send(struct attachment *attachment, murmesh_ComponentTask *message, core_component_done done, void *ctx)
@@ -180,7 +213,7 @@ static int task_send(struct attachment *attachment, murmesh_ComponentTask *messa
 
 int core_component_ask(struct core *core, const struct id *id, murmesh_ComponentTask *message, core_component_done done, void *ctx)
 {
-	struct attachment *attachment = relay_at(core, id);
+	struct attachment *attachment = attachment_of(core, id);
 	return attachment ? task_send(attachment, message, done, ctx) : -E_BUSY;
 }
 
@@ -189,7 +222,7 @@ void core_components_close_pair(struct core *core, const murmesh_PairName *pair)
 	struct core_component *component;
 	for (size_t at = 0; (component = map_next(core->components, &at));) {
 		murmesh_ComponentTask message = { .which_body = murmesh_ComponentTask_close_tag, .body.close = *pair };
-		if (relay_at(core, &component->id) && task_send(component->attachment, &message, NULL, NULL) < 0)
+		if (component->attachment && task_send(component->attachment, &message, NULL, NULL) < 0)
 			log_limited(LOG_WARNING, "a tunnel was not ended: the relay at %s cannot be asked", component->full_name);
 	}
 }

@@ -6,6 +6,7 @@
 
 #define EDGE  0xe1 /* link and relay */
 #define WAY   0xe2 /* relay */
+#define OTHER 0xe3 /* as EDGE */
 #define LINK  murmesh_ComponentRole_COMPONENT_LINK
 #define RELAY murmesh_ComponentRole_COMPONENT_RELAY
 
@@ -50,14 +51,16 @@ static void on_ended(void *ctx, int err, const char *why)
 	io_loop_stop(machine->f->core.loop);
 }
 
-static void attach_as(struct test_core *f, struct machine *machine, enum identity_kind kind, uint8_t number, uint32_t roles)
+static void attach_as(struct test_core *f, struct machine *machine, enum identity_kind kind, uint8_t number, uint32_t roles,
+                      const char *address)
 {
 	static const struct rpc_call_events events = { on_task, NULL, NULL, on_ended };
 	const struct identity peer = { .mesh = f->core.mesh_id, .kind = kind, .id = id_of(number) };
-	const murmesh_ComponentReport hello = { .which_body = murmesh_ComponentReport_hello_tag,
-		                                .body.hello = { .version = "1", .roles = roles, .address = "edge:1" } };
+	murmesh_ComponentReport hello = { .which_body = murmesh_ComponentReport_hello_tag,
+		                          .body.hello = { .version = "1", .roles = roles } };
 	char text[IDENTITY_TEXT_SIZE];
 	identity_format(&peer, text);
+	str_copy(str_from(address), hello.body.hello.address, sizeof hello.body.hello.address);
 	const struct rpc_metadata metadata = { STR("murmesh-peer"), str_from(text) };
 	*machine = (struct machine){ .f = f, .err = 1 };
 	machine->call = rpc_call_open(f->link, &rpc_Components_Attach, &metadata, 1, &events, machine);
@@ -67,10 +70,15 @@ static void attach_as(struct test_core *f, struct machine *machine, enum identit
 		io_loop_run(f->core.loop);
 }
 
+static void attach_at(struct test_core *f, struct machine *machine, uint8_t number, uint32_t roles, const char *address)
+{
+	attach_as(f, machine, IDENTITY_COMPONENT, number, roles, address);
+	assert_int_equal(machine->welcomes, 1);
+}
+
 static void attach(struct test_core *f, struct machine *machine, uint8_t number, uint32_t roles)
 {
-	attach_as(f, machine, IDENTITY_COMPONENT, number, roles);
-	assert_int_equal(machine->welcomes, 1);
+	attach_at(f, machine, number, roles, "edge:1");
 }
 
 static void end(struct machine *machine)
@@ -153,18 +161,20 @@ static int ask(struct test_core *f, struct asked *asked, struct from from, const
 
 /* ---- set-up ---- */
 
+static struct component_record records[] = {
+	{ .id = { { EDGE } }, .name = "edge", .number = 1, .roles = LINK | RELAY, .address = "edge:1", .created = 1 },
+	{ .id = { { OTHER } }, .name = "other", .number = 1, .roles = LINK | RELAY, .address = "other:1", .created = 1 },
+	{ .id = { { WAY } }, .name = "way", .number = 1, .roles = RELAY, .address = "way:1", .created = 1 },
+};
+#define N_RECORDS (sizeof records / sizeof *records)
+
 static int components_body(struct store_tx *tx, void *ctx)
 {
-	struct component_record edge = { .id = id_of(EDGE),
-		                         .name = "edge",
-		                         .number = 1,
-		                         .roles = LINK | RELAY,
-		                         .address = "edge:1",
-		                         .created = 1 },
-	                        way = { .id = id_of(WAY), .name = "way", .number = 1, .roles = RELAY, .created = 1 };
+	int err = 0;
 	(void)ctx;
-	int err = ca_component_add(tx, &edge);
-	return err < 0 ? err : ca_component_add(tx, &way);
+	for (size_t i = 0; err == 0 && i < N_RECORDS; i++)
+		err = ca_component_add(tx, &records[i]);
+	return err;
 }
 
 static int components_setup(void **state)
@@ -172,12 +182,9 @@ static int components_setup(void **state)
 	test_core_setup(state);
 	struct test_core *f = *state;
 	test_core_roles(f);
-	f->core.front_port = 1;
 	test_directly(f, components_body, NULL);
-	const struct component_record edge = { .id = id_of(EDGE), .name = "edge", .number = 1, .roles = LINK | RELAY },
-	                              way = { .id = id_of(WAY), .name = "way", .number = 1, .roles = RELAY };
-	core_component_joined(&f->core, &edge);
-	core_component_joined(&f->core, &way);
+	for (size_t i = 0; i < N_RECORDS; i++)
+		core_component_joined(&f->core, &records[i]);
 	return 0;
 }
 
@@ -226,7 +233,7 @@ static void test_attach(void **state)
 		        { IDENTITY_COMPONENT, WAY, 0 },        { IDENTITY_COMPONENT, WAY, LINK | RELAY },
 		        { IDENTITY_COMPONENT, EDGE, 1u << 31 } };
 	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-		attach_as(f, &machine, refused[i].kind, refused[i].number, refused[i].roles);
+		attach_as(f, &machine, refused[i].kind, refused[i].number, refused[i].roles, "");
 		assert_int_equal(machine.err, -E_DENIED);
 	}
 	attach(f, &machine, EDGE, RELAY);
@@ -237,7 +244,7 @@ static void test_attach(void **state)
 	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_RevokeComponent, &name), 0);
 	end(&newer);
 	assert_int_equal(newer.err, -E_REVOKED);
-	attach_as(f, &newer, IDENTITY_COMPONENT, EDGE, RELAY);
+	attach_as(f, &newer, IDENTITY_COMPONENT, EDGE, RELAY, "");
 	assert_int_equal(newer.err, -E_DENIED); /* link tells it that its certificate was revoked */
 	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_RevokeComponent, &name), -E_NOT_FOUND);
 }
@@ -359,6 +366,58 @@ static void test_meeting(void **state)
 	end(&edge);
 }
 
+/* Each end comes in at another machine; who else is there; where they meet. */
+static void test_meeting_elsewhere(void **state)
+{
+	struct test_core *f = *state;
+	const struct {
+		uint32_t client_roles, agent_roles;
+		const char *client_address, *way_address; /* of a relay that neither comes in at; NULL = it is not there */
+		uint8_t at;                               /* 0 = core's machine */
+	} rows[] = {
+		{ LINK | RELAY, LINK | RELAY, "edge:7", "way:9", EDGE },
+		{ LINK, LINK | RELAY, "edge:7", "way:9", OTHER },
+		{ LINK, LINK, "edge:7", "way:9", WAY },
+		{ LINK, LINK, "edge:7", NULL, 0 },
+		{ LINK | RELAY, LINK, "elsewhere:7", NULL, 0 },
+		{ LINK, LINK, "edge:7", "elsewhere:9", 0 },
+		{ LINK | RELAY, LINK, "edge", NULL, 0 },
+		{ LINK | RELAY, LINK, "", "way:9", WAY },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct machine edge, other, way = { .err = 0 };
+		struct asked asked;
+		struct linked device;
+		attach_at(f, &edge, EDGE, rows[i].client_roles, rows[i].client_address);
+		attach_at(f, &other, OTHER, rows[i].agent_roles, "other:8");
+		if (rows[i].way_address)
+			attach_at(f, &way, WAY, RELAY, rows[i].way_address);
+		link_at(f, &device, OTHER);
+		assert_int_equal(tunnel(f, &asked, EDGE), 0);
+		offered(&device, 1);
+		assert_int_equal(told_here(f), rows[i].at == 0);
+		assert_int_equal(edge.n_tasks, 1);
+		assert_int_equal(other.n_tasks, 1);
+		assert_int_equal(way.n_tasks, rows[i].at == WAY);
+		const murmesh_Forwarding *forwarding =
+		        rows[i].at == EDGE ? &other.tasks[0].body.forward : &edge.tasks[0].body.forward;
+		assert_int_equal(edge.tasks[0].which_body,
+		                 rows[i].at == EDGE ? murmesh_ComponentTask_announce_tag : murmesh_ComponentTask_forward_tag);
+		assert_int_equal(other.tasks[0].which_body,
+		                 rows[i].at == OTHER ? murmesh_ComponentTask_announce_tag : murmesh_ComponentTask_forward_tag);
+		assert_string_equal(forwarding->address, rows[i].at == EDGE    ? "edge"
+		                                         : rows[i].at == OTHER ? "other"
+		                                         : rows[i].at == WAY   ? "way"
+		                                                               : "");
+		assert_int_equal(forwarding->port, rows[i].at == EDGE ? 7 : rows[i].at == OTHER ? 8 : rows[i].at == WAY ? 9 : 0);
+		unlink_device(&device);
+		end(&edge);
+		end(&other);
+		if (rows[i].way_address)
+			end(&way);
+	}
+}
+
 /* A relay that is not there, or does not do it, is no silent loss: who asks hears it, and the device no offer. */
 static void test_no_meeting(void **state)
 {
@@ -369,10 +428,7 @@ static void test_no_meeting(void **state)
 	link_at(f, &device, EDGE);
 	assert_int_equal(tunnel(f, &asked, EDGE), -E_BUSY);
 	assert_int_equal(tunnel(f, &asked, 0), -E_BUSY);
-	attach(f, &edge, EDGE, LINK);
-	assert_int_equal(tunnel(f, &asked, EDGE), -E_BUSY);
 	assert_non_null(strstr(asked.why, "relay"));
-	end(&edge);
 	attach(f, &edge, EDGE, LINK | RELAY);
 	const struct {
 		uint32_t answer;
@@ -441,7 +497,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, components_setup, test_core_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_calls),      TEST(test_attach),         TEST(test_meeting),
+		TEST(test_calls),      TEST(test_attach),         TEST(test_meeting), TEST(test_meeting_elsewhere),
 		TEST(test_no_meeting), TEST(test_gone_meanwhile), TEST(test_closed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,10 +14,11 @@
 #include "os/random.h"
 #include "server/core.h"
 
-#define BACKDATE_S                 300  /* clocks of new machines are a little wrong */
-#define CERTIFICATES_PER_DAY       24   /* of one machine and kind: each is kept for months, and audited for ever */
-#define RELAY_CERTIFICATES_PER_DAY 200  /* it keeps none over a restart */
-#define USER_CERTIFICATES_PER_DAY  1000 /* of one user; `local` needs one for every command */
+#define BACKDATE_S                 300   /* clocks of new machines are a little wrong */
+#define SERVES_S                   86400 /* of link on another machine: who connects there does not hear when that was shut out */
+#define CERTIFICATES_PER_DAY       24    /* of one machine and kind: each is kept for months, and audited for ever */
+#define RELAY_CERTIFICATES_PER_DAY 200   /* it keeps none over a restart */
+#define USER_CERTIFICATES_PER_DAY  1000  /* of one user; `local` needs one for every command */
 
 /* ---- RequestToken ---- */
 
@@ -170,8 +171,9 @@ static void decide_done(struct core_job *base)
 	job->issue.key.size = job->request.key.size;
 	memcpy(job->issue.key.bytes, job->request.key.bytes, job->request.key.size);
 	job->issue.not_before = clock_wall_s() - BACKDATE_S;
-	job->issue.not_after =
-	        clock_wall_s() + (job->issue.kind == murmesh_CertificateKind_USER ? AUTHORITY_USER_S : AUTHORITY_LEAF_S);
+	job->issue.not_after = clock_wall_s() + (job->issue.kind == murmesh_CertificateKind_USER ? AUTHORITY_USER_S
+	                                         : job->request.serves                           ? SERVES_S
+	                                                                                         : AUTHORITY_LEAF_S);
 	int err = base->core->ca && base->core->described ? 0 : -E_BUSY;
 	if (err == 0)
 		err = rpc_unary(base->core->ca, &rpc_Ca_Issue, &job->issue, 10000, on_issued, job);

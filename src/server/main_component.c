@@ -66,6 +66,8 @@ static bool is_chosen(const struct chosen *chosen, const char *name)
 static void choose(uint32_t wanted, struct chosen *ret)
 {
 	uint32_t role;
+	if (wanted & murmesh_ComponentRole_COMPONENT_LINK) /* legs of those who come in here: they go on from here */
+		wanted |= murmesh_ComponentRole_COMPONENT_RELAY;
 	for (size_t i = 0; i < N_ROLES; i++)
 		if (i < ALWAYS || (ca_component_roles_parse(str_from(roles[i].name), &role) == 0 && role & wanted))
 			ret->roles[ret->n_roles++] = roles[i];

@@ -178,6 +178,57 @@ def test_revoked(apart):
     again.stop()
 
 
+# ---- link on two machines, relay on a third ----
+
+@pytest.fixture
+def places(mesh, tmp_path):
+    """Makes machines with roles of the shared mesh's server."""
+    with contextlib.ExitStack() as stack:
+        def make(name, *roles, address="127.0.0.1"):
+            line = mesh.key("--component", ",".join(roles))
+            place = stack.enter_context(Component(tmp_path / name, f"127.0.0.1:{mesh.port}", *roles, line=line, name=name, address=address))
+            stack.callback(lambda: mesh.cli("component", "revoke", name))
+            return place.ready()
+        yield make
+
+
+def connections(place):
+    """Of its relay: those that are open now."""
+    pid = place.monitor.roles()["relay"]
+    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    tcp = {line.split()[9] for path in ("/proc/net/tcp", "/proc/net/tcp6") for line in open(path).read().splitlines()[1:]}
+    return sum(link.startswith("socket:[") and link[8:-1] in tcp for link in links)
+
+
+def test_links_and_a_relay_apart(mesh, places, tmp_path):
+    """A tunnel goes through wherever its ends come in; they meet at the relay of a third machine, when there is one, else at core's."""
+    here, there = places("part11", "link"), places("part12", "link")
+    agent = mesh.join("part13", line=mesh.key("--relay", f"127.0.0.1:{here.port}"))
+    assert mesh.cli("user", "add", "partuser", "--role", "operator").returncode == 0
+    password_give(mesh, "partuser")
+    homes = {}
+    for place in (here, there):
+        homes[place] = Elsewhere(tmp_path / f"home{place.port}")
+        result = homes[place].login(SimpleNamespace(port=place.port, info=mesh.info), "partuser")
+        assert result.returncode == 0, result.stderr
+
+    def works(home):
+        with Echo() as echo, Program([PROGRAMS / "murmesh", "map", f"TCP:0:part13:HTTP:{echo.port}", "--json"], tmp_path / "map.log", env=home.env) as mapped:
+            port = json.loads(mapped.process.stdout.readline())["local_port"]
+            with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                connection.sendall(b"hello")
+                assert connection.recv(100) == b"hello"
+                return [connections(place) for place in (here, there, *third)]
+    third = []
+    assert works(homes[here]) == [2, 0]  # both legs meet where they come in
+    assert works(homes[there]) == [2, 2]  # each goes on to core's machine
+    # a name instead of an address: looked up by the machine that passes the leg on
+    third.append(places("part14", "relay", address="localhost"))
+    assert works(homes[there]) == [2, 2, 2]
+    assert mesh.run("part13", "--", "true").returncode == 0
+    agent.stop()
+
+
 # ---- what a component may: a machine that is none of ours, by stock gRPC ----
 
 class Rogue(Device):
