@@ -231,6 +231,9 @@ static const char *const migrations[] = {
 	/* signs: since when its management part signs inventories; forged: when one was refused last that it had not signed. */
 	"ALTER TABLE devices ADD COLUMN signs INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE devices ADD COLUMN forged INTEGER NOT NULL DEFAULT 0;",
+
+	/* Each hello asks for the revoked ones: without it, it looked at every certificate of the fleet. */
+	"CREATE INDEX certificates_revoked ON certificates (revoked_at) WHERE revoked_at > 0;",
 };
 
 const struct store_schema store_schema_server = {
