@@ -283,8 +283,9 @@ void core_time_welcome(const struct core *core, murmesh_Welcome *welcome);
 /* An online device is told to link to that parent (host:port; "": where it did before), and to fall back when that does not answer so long. */
 void core_move(struct core *core, const struct device *device, const char *parent, uint32_t fall_back_s);
 
-/* ---- core_ping.c: Ping ---- */
+/* ---- core_ping.c: Ping, PingDevice ---- */
 int core_ping_run(struct store_tx *tx, struct core_request *request);
+int core_ping_by_id_run(struct store_tx *tx, struct core_request *request);
 void core_ping_done(struct core_request *request);
 void core_ping_answered(struct core *core, const struct id *device, uint64_t number);
 void core_pings_end(struct core *core);
