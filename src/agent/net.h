@@ -26,6 +26,7 @@ struct net_parents {
 	struct net_parent all[NET_PARENTS]; /* the one liked best first */
 	size_t n, at;                       /* at: that is linked, or tried */
 	size_t tried;                       /* of this round, in vain */
+	unsigned turn;                      /* which address of an object reference is tried */
 	struct io_timer *back;              /* to a better one; NULL until the first welcome */
 	size_t asked;                       /* so often was a better one asked */
 	struct way_back *way;               /* is asked now; else NULL */
@@ -55,7 +56,9 @@ struct net_role {
 	struct net_move move;
 	char parent_address[SOCKET_ADDRESS_TEXT]; /* of the one that is linked, or of the proxy */
 	struct list reaching;                     /* connections through a proxy that are not made yet */
-	struct net_parent dialed;                 /* last; where it is linked, when it is */
+	struct list locating;                     /* parents whose object reference is asked for */
+	struct net_parent dialed;                 /* last, as the list has it; where it is linked, when it is */
+	struct net_parent reached;                /* the same, as its object reference has it */
 	struct dial *dial;                        /* that is not connected yet; NULL = none */
 	struct rpc_connection *parent;
 	struct rpc_call *link; /* NULL = not open */
@@ -96,6 +99,14 @@ typedef void (*net_reached)(void *ctx, int fd); /* connected or connecting, to b
 /* done comes exactly once, perhaps before it returns. */
 void net_reach(struct net_role *net, struct str host, uint16_t port, net_reached done, void *ctx);
 void net_reaches_end(struct net_role *net); /* those that are not done, with -E_CANCELLED */
+
+/* ---- net_locate.c ---- */
+/* at: where that parent is; valid inside the call. */
+typedef void (*net_located)(void *ctx, int err, const struct net_parent *at);
+/* What is named by the port of its object reference is asked there; all others are where they say.  done comes exactly once, perhaps before it
+ * returns; -E_IOR: that was none to link to. */
+void net_locate(struct net_role *net, const struct net_parent *parent, net_located done, void *ctx);
+void net_locates_end(struct net_role *net); /* those that are not done, with -E_CANCELLED */
 
 /* ---- net_parent.c ---- */
 int net_parents_load(struct net_role *net);                                 /* out of configuration, what is kept, and the policy */

@@ -54,7 +54,7 @@ static void on_offer(struct net_role *net, const murmesh_TunnelOffer *message)
 	offer->net = net;
 	memcpy(offer->pair, message->pair, sizeof offer->pair);
 	relay_preamble_write(RELAY_AGENT, message->ticket, offer->preamble);
-	net_reach(net, str_from(net->dialed.host), net->dialed.port, on_offer_reached, offer);
+	net_reach(net, str_from(net->reached.host), net->reached.port, on_offer_reached, offer);
 }
 
 struct rpc_leg {

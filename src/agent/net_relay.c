@@ -73,9 +73,10 @@ void net_relay_free(struct net_role *net)
 	rpc_connection_drop(&net->relay);
 }
 
+/* Or will be, when its port is free. */
 static bool is_relay(const struct net_role *net)
 {
-	return str_is(str_setting(priv_child_configuration(net->child), "relay"), "yes");
+	return !str_is(str_setting(priv_child_configuration(net->child), "relay"), "no");
 }
 
 /* The monitor begins again with more roles, or fewer, unless its configuration says otherwise. */
@@ -102,7 +103,7 @@ static void on_expected(void *ctx, int err, const char *why, const void *respons
 
 void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message)
 {
-	murmesh_Forwarding forwarding = { .lifetime_s = message->lifetime_s, .port = net->dialed.port };
+	murmesh_Forwarding forwarding = { .lifetime_s = message->lifetime_s, .port = net->reached.port };
 	memcpy(forwarding.pair, message->pair, sizeof forwarding.pair);
 	memcpy(forwarding.agent_hash, message->agent_hash, sizeof forwarding.agent_hash);
 	str_copy(str_from(net->parent_address), forwarding.address, sizeof forwarding.address);

@@ -144,6 +144,7 @@ int agent_net_main(struct priv_child *child)
 	net = (struct net_role){ .child = child, .loop = priv_child_loop(child) };
 	list_init(&net.rpc_legs);
 	list_init(&net.reaching);
+	list_init(&net.locating);
 	net.keep = (struct keep){ .directory = priv_child_directory(child), .name = "node" };
 	net.has_line = join_line_parse(str_setting(settings, "join"), &net.line) == 0;
 	str_copy(str_setting(settings, "name"), net.name, sizeof net.name);
@@ -159,6 +160,7 @@ int agent_net_main(struct priv_child *child)
 	net.link = NULL;
 	rpc_connection_drop(&net.resolve);
 	net_reaches_end(&net);
+	net_locates_end(&net);
 	net_parents_free(&net);
 	net_hang_up(&net);
 	net_rpc_legs_free(&net);

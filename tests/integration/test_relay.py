@@ -1,6 +1,7 @@
 """Relays: agents that others enrol at, link to, and are reached through."""
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from concurrent import futures
 import grpc
 import pytest
 
-from harness import AGENT_ROLES, PROGRAMS, Echo, Program, alive, join_parts, murmesh, refused, until
+from harness import AGENT_ROLES, PROGRAMS, Echo, Program, Target, alive, join_parts, murmesh, refused, until
 from test_identity import YEARS, clock  # noqa: F401
 from test_live import Live
 from test_messages import Machine, bodies, send
@@ -98,12 +99,7 @@ def test_a_tunnel_carries_much(mesh, relays):
 def test_one_connection_upward(mesh, relays):
     """However many agents link to a relay, it has one to its parent."""
     more = [relays.join(f"many{number}", "hop01") for number in range(5)]
-    port = f"{mesh.port:04X}"
-    net = relays.hop01.monitor.roles()["net"]
-    inodes = {text[8:-1] for text in (os.readlink(f"/proc/{net}/fd/{fd}") for fd in os.listdir(f"/proc/{net}/fd")) if text.startswith("socket:")}
-    rows = [line.split() for path in ("/proc/net/tcp", "/proc/net/tcp6") for line in open(path).read().splitlines()[1:]]
-    up = [row for row in rows if row[9] in inodes and row[2].endswith(":" + port) and row[3] == "01"]
-    assert len(up) == 1
+    assert ports_to(relays.hop01.monitor.roles()["net"]).count(mesh.port) == 1
     for agent in more:
         agent.stop()
 
@@ -476,18 +472,83 @@ def test_moved_to_where_it_is(mesh, relays):
 
 
 def test_port_that_is_taken(mesh, relays):
-    """It says so and stays what it was, instead of beginning again for ever."""
+    """It says so and stays what it was until the port is free, instead of beginning again for ever."""
     with socket.create_server(("0.0.0.0", 0)) as taken:
-        (relays.folder("taken01") / "murmesh-agent.ini").write_text(f"[Relay]\nPort = {taken.getsockname()[1]}\n")
+        port = taken.getsockname()[1]
+        (relays.folder("taken01") / "murmesh-agent.ini").write_text(f"[Relay]\nPort = {port}\nAddress = 127.0.0.1\n[Router]\nTLSPort = 0\nIORSenderPort = 0\n")
         agent = mesh.join("taken01")
         assert mesh.cli("relay", "enable", "taken01").returncode == 0
-        until(lambda: "it is none until it starts again" in agent.log(), "it says so")
+        until(lambda: f"as soon as its port {port} is free" in agent.log() and agent.log().count("online as ") == 2, "it says so")
         assert agent.log().count("this machine becomes a relay") == 1
         assert mesh.run("taken01", "--", "true").returncode == 0
+    until(lambda: relays.row("taken01")["address"] == f"127.0.0.1:{port}", "it is a relay by itself", 30)
     assert mesh.cli("relay", "disable", "taken01").returncode == 0
+    until(lambda: "no relay any more" in agent.log(), "it hears that")
     agent.stop()
-    with Machine(agent.directory) as again:
-        until(lambda: "no relay any more" in again.log(), "it hears that")
+
+
+def test_disabled_while_its_port_is_taken(mesh, relays):
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        (relays.folder("taken02") / "murmesh-agent.ini").write_text(f"[Router]\nTLSPort = {taken.getsockname()[1]}\n[Relay]\nPort = 0\n")
+        agent = mesh.join("taken02")
+        assert mesh.cli("relay", "enable", "taken02").returncode == 0
+        until(lambda: "TLSPort in murmesh-agent.ini" in agent.log() and agent.log().count("online as ") == 2, "it waits for its port")
+        assert mesh.cli("relay", "disable", "taken02").returncode == 0
+        until(lambda: "no relay any more" in agent.log(), "it hears that")
+    agent.stop()
+
+
+# ---- object references ----
+
+def reference_port(relay):
+    return int(re.search(r"object reference is at port (\d+)", relay.log()).group(1))
+
+
+def test_finds_a_relay_by_its_reference(mesh, relays):
+    """Links and tunnels go where the reference says."""
+    relay = relays.make("refer01")
+    port = reference_port(relay)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        line = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+    assert line.startswith("IOR:") and line.endswith("\n")
+    shown = subprocess.run(["catior", line.strip()], capture_output=True, text=True, check=True).stdout
+    assert "murmesh/Router" in shown and "127.0.0.1" in shown
+    settings(relays, "finder01", ParentAddress=f"127.0.0.1:{port}", IORPort=port)
+    agent = mesh.join("finder01")
+    until(lambda: parent_of(mesh, "finder01") == "refer01-1", "it has found its parent", 20)
+    front = int(relays.row("refer01")["address"].rsplit(":")[1])
+    assert front not in ports_to(agent.monitor.roles()["net"])  # but the port that the reference names
+    assert mesh.works("finder01")
+    agent.stop()
+
+
+def ports_to(pid):
+    """That the process is connected to."""
+    inodes = {text[8:-1] for text in (os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")) if text.startswith("socket:")}
+    rows = [line.split() for path in ("/proc/net/tcp", "/proc/net/tcp6") for line in open(path).read().splitlines()[1:]]
+    return [int(row[2].rsplit(":")[1], 16) for row in rows if row[9] in inodes and row[3] == "01"]
+
+
+def test_finds_the_server_by_its_reference(mesh, relays):
+    port = mesh.info["ports"]["ior"]
+    settings(relays, "finder02", ParentAddress=f"127.0.0.1:{port}", IORPort=port)
+    agent = mesh.join("finder02")
+    until(lambda: ports_to(agent.monitor.roles()["net"]) == [mesh.info["ports"]["tls"]], "it is linked where the reference says")
+    assert parent_of(mesh, "finder02") == "server" and mesh.works("finder02")
+    agent.stop()
+
+
+@pytest.mark.parametrize("name, said", [("finder11", b"IOR:00\n"), ("finder12", b"hello"), ("finder13", b"x" * 20000), ("finder14", b"")])
+def test_no_reference(mesh, relays, name, said):
+    """It says so, and takes its other parent."""
+    with Target(lambda connection: connection.sendall(said)) as wrong:
+        folder = settings(relays, name, ParentAddress=f"127.0.0.1:{wrong.port}, 127.0.0.1:{mesh.port}", IORPort=wrong.port, ReturnAfter="1h")
+        mesh.join(name).stop()
+        agent = Machine(folder)
+        until(lambda: "E1700" in agent.log(), "it says so")
+        until(lambda: parent_of(mesh, name) == "server", "it has its other parent", 20)
+        assert mesh.run(name, "--", "true").returncode == 0
+    agent.stop()
 
 
 def test_ends_while_it_begins_again(mesh, relays):
