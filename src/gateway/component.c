@@ -5,13 +5,13 @@
 #include "base/mem.h"
 #include "ca/trusted_time.h"
 #include "gateway/ca_changes.h"
+#include "gateway/gateway.h"
 #include "io/io.h"
 #include "os/log.h"
 #include "rpc/rpc.h"
 
 #define RETRY_MS       50
-#define RELAY_RETRY_MS 2000  /* its server is far away */
-#define DENIED_MS      60000 /* it says that this is no relay, and tells when that has changed */
+#define RELAY_RETRY_MS 2000 /* its server is far away */
 
 struct component {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
@@ -75,7 +75,7 @@ static void on_certificate(void *ctx, int err, const char *why, const void *resp
 		return component->renewed(component->ctx);
 	if (err != -E_BUSY && err != -E_RELAY_OFFLINE) /* core waits for ca, net for the parent */
 		log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
-	io_timer_start(component->renewal, err == -E_DENIED ? DENIED_MS : component->relay ? RELAY_RETRY_MS : RETRY_MS, 0);
+	io_timer_start(component->renewal, err == -E_DENIED ? GATEWAY_DENIED_MS : component->relay ? RELAY_RETRY_MS : RETRY_MS, 0);
 }
 
 static int core_ask(struct component *component)

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "gateway/gateway.h"
 #include "io/io.h"
 #include "os/log.h"
 #include "os/random.h"
@@ -60,11 +61,10 @@ static void relays_forget(struct link_revoked *revoked)
 static void on_closed(void *ctx, int err, const char *why)
 {
 	struct link_revoked *revoked = ctx;
-	(void)err;
 	(void)why;
 	revoked->call = NULL;
 	relays_forget(revoked);
-	io_timer_start(revoked->retry, RETRY_MS, 0);
+	io_timer_start(revoked->retry, err == -E_DENIED ? GATEWAY_DENIED_MS : RETRY_MS, 0);
 }
 
 static void on_retry(void *ctx)
