@@ -88,6 +88,75 @@ static void on_ended(void *ctx, const struct id *device)
 	core->ended = *device;
 }
 
+static void say(struct core *core, const murmesh_Revocation *message)
+{
+	assert_int_equal(rpc_call_send(core->call, message), 0);
+}
+
+static void say_relay(struct core *core, uint8_t relay)
+{
+	say(core, &(murmesh_Revocation){ .relay = { relay } });
+}
+
+/* A key comes behind all that was said before. */
+static void say_last(struct core *core)
+{
+	say(core, &(murmesh_Revocation){ .key_hash = { 1 } });
+	io_loop_run(core->loop);
+}
+
+static void follow(struct core *core, struct link_revoked *revoked)
+{
+	link_revoked_follow(revoked);
+	io_loop_run(core->loop);
+	assert_non_null(core->call);
+}
+
+static void cut(struct core *core, struct link_revoked *revoked)
+{
+	unsigned asked = core->asked;
+	rpc_call_finish(core->call, -E_BUSY, NULL);
+	core->wanted = asked + 1; /* it follows by itself */
+	io_loop_run(core->loop);
+	assert_int_equal(core->asked, asked + 1);
+	assert_false(link_revoked_relay(revoked, &(struct id){ { 7 } }));
+}
+
+static void test_relay_that_ended_meanwhile(void **state)
+{
+	static const struct link_revoked_events events = { on_key, on_ended };
+	struct io_loop *loop = io_loop_new();
+	struct core core;
+	(void)state;
+	core_begin(&core, loop);
+	struct link_revoked *revoked = link_revoked_new(loop, &core.client, &events, &core);
+	follow(&core, revoked);
+	say_relay(&core, 7);
+	say_relay(&core, 8);
+	say(&core, &(murmesh_Revocation){ .listed = true });
+	say_last(&core);
+	assert_true(link_revoked_relay(revoked, &(struct id){ { 7 } }) && link_revoked_relay(revoked, &(struct id){ { 8 } }));
+	cut(&core, revoked); /* nobody is a relay until core says so */
+	say_relay(&core, 7);
+	say_last(&core);
+	assert_int_equal(core.n_ended, 0); /* 8 may still come */
+	cut(&core, revoked);
+	say_relay(&core, 7);
+	say(&core, &(murmesh_Revocation){ .listed = true });
+	say_last(&core);
+	assert_int_equal(core.n_ended, 1);
+	assert_int_equal(core.ended.bytes[0], 8);
+	assert_true(link_revoked_relay(revoked, &(struct id){ { 7 } }));
+	assert_false(link_revoked_relay(revoked, &(struct id){ { 8 } }));
+	say(&core, &(murmesh_Revocation){ .relay = { 7 }, .ended = true });
+	say_last(&core);
+	assert_int_equal(core.n_ended, 2);
+	assert_false(link_revoked_relay(revoked, &(struct id){ { 7 } }));
+	core_end(&core);
+	link_revoked_free(revoked);
+	io_loop_free(loop);
+}
+
 static void on_changed(void *ctx)
 {
 	(void)ctx;
@@ -128,6 +197,7 @@ static void test_denied_waits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_relay_that_ended_meanwhile),
 		cmocka_unit_test(test_denied_waits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
