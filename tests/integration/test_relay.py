@@ -1,10 +1,12 @@
 """Relays: agents that others enrol at, link to, and are reached through."""
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from concurrent import futures
@@ -16,7 +18,7 @@ from harness import AGENT_ROLES, PROGRAMS, Echo, Program, Target, alive, join_pa
 from test_identity import YEARS, clock  # noqa: F401
 from test_live import Live
 from test_messages import Machine, bodies, send
-from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, refusal, router
+from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, local, refusal, router
 
 
 class Relays:
@@ -244,6 +246,49 @@ def test_command_line(mesh):
     refused(mesh.cli("relay", "start", "web02"), 2)
     refused(mesh.cli("relay", "enable", "nobody"), 3)
     refused(mesh.cli("key", "new", "--relay", "web02"), what="E1701")
+
+
+@contextlib.contextmanager
+def old_server(mesh, folder):
+    """A folder whose server knows nothing of relays: what it is asked to change it ignores, and says that all is well."""
+    certificate_make(mesh, folder, kind="component")
+    device = fleet.Device(id=b"7" * 16, name="aged01", full_name="aged01-1", parent="server")
+
+    class Old(grpc.GenericRpcHandler):
+        def service(self, details):
+            if details.method.endswith("/ListDevices"):
+                return grpc.unary_stream_rpc_method_handler(lambda request, context: iter([device]), fleet.ListRequest.FromString, fleet.Device.SerializeToString)
+            if details.method.endswith("/ChangeDevices"):
+                return grpc.unary_unary_rpc_method_handler(lambda request, context: fleet.DevicesChanged(count=1), fleet.DeviceChange.FromString,
+                                                           fleet.DevicesChanged.SerializeToString)
+            if details.method.endswith("/Describe"):
+                described = local.ServerDescription(front_port=port, address=f"127.0.0.1:{port}", version="0")
+                return grpc.unary_unary_rpc_method_handler(lambda request, context: described, local.Nothing.FromString, local.ServerDescription.SerializeToString)
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: core.unary("Local/Login", request, enrol.CertificateReply),
+                                                       response_serializer=enrol.CertificateReply.SerializeToString)
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    server.add_generic_rpc_handlers([Old()])
+    keys = [((folder / "leaf.key").read_bytes(), (folder / "chain.crt").read_bytes())]
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(keys))
+    with tempfile.TemporaryDirectory() as short:  # a socket's path is short
+        os.symlink(mesh.directory / "run" / "core.sock", f"{short}/s")
+        os.mkdir(f"{short}/run")
+        server.add_insecure_port(f"unix:{short}/run/core.sock")
+        with Peer(f"unix:{short}/s", plain=True) as core:
+            server.start()
+            try:
+                yield short
+            finally:
+                server.stop(0).wait()
+
+
+def test_with_an_old_server(mesh, tmp_path):
+    """It is not said that a device is told to be a relay when it is not."""
+    with old_server(mesh, tmp_path / "old") as folder:
+        lines = refused(murmesh("relay", "enable", "aged01", directory=folder), what="E1016")
+        assert "too old" in lines[1]
+        assert murmesh("relay", "disable", "aged01", directory=folder).returncode == 0
+        assert murmesh("tag", "aged01", "+old", directory=folder).returncode == 0
 
 
 @pytest.mark.parametrize("shift", [YEARS, -YEARS], ids=["ahead", "behind"])
