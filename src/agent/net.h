@@ -54,6 +54,7 @@ struct net_role {
 	/* the parent */
 	struct net_parents parents;
 	struct net_move move;
+	int64_t duty_ms; /* created_ms of the last signed order to be a relay, or none, that was taken; 0: there was none */
 	char parent_address[SOCKET_ADDRESS_TEXT]; /* of the one that is linked, or of the proxy */
 	struct list reaching;                     /* connections through a proxy that are not made yet */
 	struct list locating;                     /* parents whose object reference is asked for */
@@ -155,8 +156,10 @@ void net_policy_welcome(struct net_role *net, const murmesh_Welcome *welcome);
 void net_policy_take(struct net_role *net, const murmesh_SignedDocument *policy); /* of the parent */
 void net_policy_tell(struct net_role *net);                                       /* exec: which one is kept */
 /* ---- net_relay.c ---- */
-bool net_relay_descriptor(struct net_role *net, const char *name, int fd);   /* one of the roles of a relay; false: another */
-void net_relay_order(struct net_role *net, const murmesh_RelayOrder *order); /* of the server */
+bool net_relay_descriptor(struct net_role *net, const char *name, int fd);         /* one of the roles of a relay; false: another */
+int net_relay_load(struct net_role *net);                                          /* what is kept */
+void net_relay_order(struct net_role *net, const murmesh_RelayOrder *order);       /* of an older server, which does not sign */
+void net_relay_duty(struct net_role *net, const murmesh_SignedDocument *document); /* of the server: a RelayDuty */
 void net_relay_hello(const struct net_role *net, murmesh_Hello *hello);
 void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message);
 void net_relay_free(struct net_role *net);

@@ -315,6 +315,9 @@ static void on_frame(void *ctx, const void *message)
 	case murmesh_Frame_relay_tag:
 		net_relay_order(net, &frame->body.relay);
 		break;
+	case murmesh_Frame_duty_tag:
+		net_relay_duty(net, &frame->body.duty);
+		break;
 	case murmesh_Frame_forward_tag:
 		net_relay_forward(net, &frame->body.forward);
 		break;

@@ -74,6 +74,8 @@ static int load_identity(struct net_role *net)
 		err = -E_ENROLLED;
 	if (err == 0 && net_move_load(net) < 0)
 		log_warning("whether this machine was moved to another parent cannot be read: it links where it joined");
+	if (err == 0 && net_relay_load(net) < 0)
+		log_warning("which orders to be a relay were taken cannot be read: only signed ones are from now on");
 	if (err == 0 && !net->has_line) /* kept when the enrolment is complete; until then the line names it */
 		err = net_parents_load(net);
 	if (err == 0)

@@ -166,7 +166,8 @@ int core_selection_begin(struct core_request *request, const char *text, enum co
 /* In a job: adds those that are within the user's reach to rows.  -E_NOT_FOUND (a name that nothing has), -E_QUERY with base.why. */
 int core_selection_run(struct store_tx *tx, struct core_request *request, const struct user *user, struct core_rows *rows);
 /* In a job: one that is not retired and within the user's reach.  -E_NOT_FOUND. */
-int core_device_named(struct store_tx *tx, const struct user *user, struct str text, struct device *ret); /* by name or id; -E_AMBIGUOUS too */
+int core_device_named(struct store_tx *tx, const struct user *user, struct str text,
+                      struct device *ret); /* by name or id; -E_AMBIGUOUS too */
 int core_device_get(struct store_tx *tx, const struct user *user, const struct id *id, struct device *ret);
 void core_device_fill(const struct core *core, const struct device *device, murmesh_Device *ret);
 bool core_device_row(const struct core_request *request, size_t *at, void *message);
@@ -187,7 +188,10 @@ int core_link_open(void *ctx, struct rpc_call *call);
 int core_link_send(struct core *core, const struct id *device, const murmesh_Frame *frame);
 /* Tells the relays between, if any, that the device's leg will come with that ticket.  -E_OFFLINE. */
 int core_link_forward(struct core *core, const struct id *device, const murmesh_TunnelForward *forward);
-size_t core_link_via(const struct core *core, const struct id *device, struct id ret[RPC_VIA_MAX]); /* relays between, its parent first */
+void core_link_relay(struct core *core, const struct id *device,
+                     bool relay); /* tells it, when it is online, in the way that it understands */
+size_t core_link_via(const struct core *core, const struct id *device,
+                     struct id ret[RPC_VIA_MAX]); /* relays between, its parent first */
 void core_link_send_all(struct core *core, const murmesh_Frame *frame);
 const struct id *core_link_device(const struct device_link *link);
 bool core_link_online(const struct core *core, const struct id *device);
@@ -282,6 +286,7 @@ void core_time_welcome(const struct core *core, murmesh_Welcome *welcome);
 /* ---- core_move.c ---- */
 /* An online device is told to link to that parent (host:port; "": where it did before), and to fall back when that does not answer so long. */
 void core_move(struct core *core, const struct device *device, const char *parent, uint32_t fall_back_s);
+void core_duty(struct core *core, const struct id *device, bool relay); /* it is told that it is a relay, or none */
 
 /* ---- core_ping.c: Ping ---- */
 int core_ping_run(struct store_tx *tx, struct core_request *request);

@@ -620,6 +620,57 @@ def test_move_orders_are_signed(mesh, relays, tmp_path):
     assert orders["sent03"].signature != orders["sent04"].signature
 
 
+def test_duties_are_signed(mesh, relays, tmp_path):
+    """Whoever understands it hears of nothing else; others as ever."""
+    device = Device(mesh, tmp_path, "duty01").enrol()
+
+    def told(relay_signed):
+        """What it is told when it is made a relay."""
+        ended = threading.Event()
+
+        def say():
+            yield router.Frame(hello=router.Hello(version="0", relay_signed=relay_signed))
+            ended.wait()
+        frames = device.peer.stream("MessageRouter/Link", say(), router.Frame)
+        welcome = next(frames).welcome
+        assert welcome.HasField("relay") != relay_signed
+        try:
+            assert mesh.cli("relay", "enable", "duty01").returncode == 0
+            return next(frame for frame in frames if frame.WhichOneof("body") in ("relay", "duty"))
+        finally:
+            ended.set()
+            frames.cancel()
+            assert mesh.cli("relay", "disable", "duty01").returncode == 0
+    assert told(False).relay.enabled
+    duty = router.RelayDuty.FromString(told(True).duty.document)
+    assert duty.enabled and duty.device.hex() == device.id and duty.created_ms > 0
+    assert mesh.cli("delete", "duty01", "--yes").returncode == 0
+
+
+@pytest.mark.parametrize("name, signed", [("duty02", False), ("duty03", True)])
+def test_a_duty_that_is_not_signed(mesh, relays, tmp_path, name, signed):
+    """A relay above cannot make a relay of a device that has seen a signed order; an older server, which signs none, can of others."""
+    def link(frames, context):
+        yield router.Frame(welcome=router.Welcome(version="0", relay=router.RelayOrder(enabled=True)))
+        for _ in frames:
+            pass
+    with HostileRelay(mesh, tmp_path / "hostile", link) as relay:
+        folder = settings(relays, name)
+        agent = mesh.join(name)
+        if signed:
+            for order in ("enable", "disable"):
+                starts = agent.log().count("online as ")
+                assert mesh.cli("relay", order, name).returncode == 0
+                until(lambda: agent.log().count("online as ") > starts, f"it is told to {order}")
+        agent.stop()
+        (folder / "murmesh-agent.ini").write_text(f"[Relay]\nPort = 0\n[Router]\nParentAddress = {relay.address}\n")
+        with Machine(folder) as again:
+            said = "to be a relay was not taken" if signed else "this machine becomes a relay"
+            until(lambda: said in again.log(), "it has heard the order")
+            assert signed or "was not taken" not in again.log()
+            assert not signed or "becomes a relay" not in again.log()
+
+
 # ---- what people look at ----
 
 def test_ping_names_each_hop(mesh, relays):
