@@ -152,10 +152,9 @@ static int split_path(const struct agent *agent, char path[PATH_MAX])
 
 static int identity_discard(const struct agent *agent)
 {
-	static const char *const files[] = {
-		"net/node.crt", "net/node.key", "net/node.csr", "net/token",        "net/link",
-		"net/move",     "net/relay",    "net/policy",   "exec/manager.crt", "exec/manager.key"
-	};
+	static const char *const files[] = { "net/node.crt", "net/node.key",     "net/node.csr",    "net/token",
+		                             "net/link",     "net/move",         "net/relay",       "net/ended",
+		                             "net/policy",   "exec/manager.crt", "exec/manager.key" };
 	char path[PATH_MAX];
 	int err = 0;
 	for (size_t i = 0; err == 0 && i < sizeof files / sizeof *files; i++) {

@@ -54,6 +54,7 @@ struct net_role {
 	/* the parent */
 	struct net_parents parents;
 	struct net_move move;
+	murmesh_RelaysEnded ended; /* as it was told last */
 	int64_t duty_ms; /* created_ms of the last signed order to be a relay, or none, that was taken; 0: there was none */
 	char parent_address[SOCKET_ADDRESS_TEXT]; /* of the one that is linked, or of the proxy */
 	struct list reaching;                     /* connections through a proxy that are not made yet */
@@ -163,6 +164,11 @@ void net_relay_duty(struct net_role *net, const murmesh_SignedDocument *document
 void net_relay_hello(const struct net_role *net, murmesh_Hello *hello);
 void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message);
 void net_relay_free(struct net_role *net);
+/* ---- net_ended.c: relays that are none any more ---- */
+#define NET_ENDED "the parent is no relay any more"
+int net_ended_load(struct net_role *net);                                               /* what is kept; trust is there */
+void net_ended_take(struct net_role *net, const murmesh_SignedDocument *document);      /* of the parent: a RelaysEnded */
+bool net_ended_parent(const struct net_role *net, const struct rpc_connection *parent); /* is it one?  TLS is done */
 /* ---- net_inventory.c ---- */
 /* The parent is there: tells it now, and again when it has changed. */
 int net_inventory_begin(struct net_role *net, const murmesh_Welcome *welcome);

@@ -315,6 +315,9 @@ static void on_frame(void *ctx, const void *message)
 	case murmesh_Frame_relay_tag:
 		net_relay_order(net, &frame->body.relay);
 		break;
+	case murmesh_Frame_relays_ended_tag:
+		net_ended_take(net, &frame->body.relays_ended);
+		break;
 	case murmesh_Frame_duty_tag:
 		net_relay_duty(net, &frame->body.duty);
 		break;
@@ -363,6 +366,8 @@ static void on_connected(struct net_role *net, int err)
 	net->doubtful = err == -E_TLS || err == -E_CERTIFICATE_EXPIRED;
 	if (err < 0)
 		return net_link_later(net, err, NULL);
+	if (net_ended_parent(net, net->parent))
+		return net_link_later(net, -E_REVOKED, NET_ENDED);
 	if (net->copied)
 		return net_split(net);
 	murmesh_Hello *hello = &frame.body.hello;

@@ -267,6 +267,8 @@ static void on_asked(void *ctx, int err, const char *why, const void *response)
 static void on_way_ready(void *ctx)
 {
 	struct way_back *way = ctx;
+	if (net_ended_parent(way->net, way->connection))
+		return way_end(way->net, false);
 	const murmesh_TokenRequest request = murmesh_TokenRequest_init_zero; /* the server refuses it: no such join key */
 	int err = rpc_unary(way->connection, &rpc_CertificationManager_RequestToken, &request, RETURN_ASKS, on_asked, way);
 	if (err < 0)

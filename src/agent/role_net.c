@@ -80,6 +80,8 @@ static int load_identity(struct net_role *net)
 		err = net_parents_load(net);
 	if (err == 0)
 		err = net_enter_enrolled(net);
+	if (err == 0 && net_ended_load(net) < 0)
+		log_warning("which relays have ended is not known until the next link: what is kept cannot be used");
 	return err;
 }
 

@@ -147,6 +147,19 @@ void component_follow(struct component *component)
 		ask(component);
 }
 
+void component_revoked(struct component *component, const uint8_t key_hash[HASH_SIZE])
+{
+	uint8_t own[HASH_SIZE];
+	struct key *key = NULL;
+	if (key_public_hash(component->key, own) == 0 && hash_equal(own, key_hash))
+		key = key_generate();
+	if (!key)
+		return;
+	key_free(component->key);
+	component->key = key;
+	ask(component);
+}
+
 struct tls_context *component_tls(const struct component *component)
 {
 	return component->tls;

@@ -348,6 +348,7 @@ static const struct certificate_info *client_peer(const struct client *client)
 static void on_revoked(void *ctx, const uint8_t key_hash[HASH_SIZE])
 {
 	struct link_role *role = ctx;
+	component_revoked(role->component, key_hash); /* of a relay that was ended, and is one again */
 	LIST_EACH(at, &role->known) {
 		struct client *client = LIST_ENTRY(at, struct client, node);
 		if (memcmp(client_peer(client)->key_hash, key_hash, HASH_SIZE) == 0)

@@ -64,6 +64,9 @@ struct core {
 	bool described;
 	murmesh_SignedTime time; /* of this minute */
 	bool has_time;
+	murmesh_SignedDocument relays_ended;  /* a RelaysEnded */
+	uint8_t relays_ended_hash[HASH_SIZE]; /* of its keys */
+	bool has_relays_ended, relays_ended_due;
 };
 
 /* ---- role_core.c: jobs ---- */
@@ -399,6 +402,12 @@ int core_relays_open(struct core *core); /* before the database's thread begins 
 void core_relays_free(struct core *core);
 const char *core_relay_name(const struct core *core, const struct id *device); /* its full name; NULL: it is none */
 void core_relay_changed(struct core *core, const struct device *device);       /* as it is now; also when it is as it was */
+
+/* ---- core_ended.c: on the loop ---- */
+void core_ended_tell(struct core *core);      /* after certificates were revoked */
+void core_ended_described(struct core *core); /* ca described itself: its grant key may be another */
+void core_ended_retry(struct core *core);     /* every minute: when that was not possible */
+int core_ended_welcome(const struct core *core, struct rpc_call *link);
 
 /* ---- core_revoke.c: what link refuses ---- */
 int core_revoke_follow(void *ctx, struct rpc_call *call); /* Core.Revocations */

@@ -197,6 +197,7 @@ static void tell_done(struct store_job *job, int err)
 
 void core_revoke_tell(struct core *core)
 {
+	core_ended_tell(core);
 	struct tell_job *tell = list_empty(&core->followers) ? NULL : mem_alloc(sizeof *tell);
 	if (!tell)
 		return;

@@ -194,6 +194,13 @@ int duty_check(const struct trust *trust, const murmesh_SignedDocument *signed_d
 	return err < 0 ? err : ours ? 0 : -E_CERTIFICATE_FOREIGN;
 }
 
+int ended_check(const struct trust *trust, const murmesh_SignedDocument *signed_ended, murmesh_RelaysEnded *ret)
+{
+	int err = open_document(trust->grant_key, CONTEXT_ENDED, signed_ended, murmesh_RelaysEnded_fields, ret);
+	bool ours = err == 0 && memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) == 0;
+	return err < 0 ? err : ours ? 0 : -E_CERTIFICATE_FOREIGN;
+}
+
 int target_format(struct str host, uint16_t port, char *out, size_t size)
 {
 	bool v6 = str_has(host, ':');

@@ -1,5 +1,6 @@
 """Relays: agents that others enrol at, link to, and are reached through."""
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from harness import AGENT_ROLES, PROGRAMS, Echo, Program, Target, alive, join_pa
 from test_identity import YEARS, clock  # noqa: F401
 from test_live import Live
 from test_messages import Machine, bodies, send
-from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, local, refusal, router
+from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, local, openssl, pem, refusal, router
 
 
 class Relays:
@@ -406,8 +407,8 @@ class Proxy(Program):
 class HostileRelay:
     """Has a relay's certificate; opens and answers calls as the test says."""
 
-    def __init__(self, mesh, folder, link):
-        certificate_make(mesh, folder, kind="relay")
+    def __init__(self, mesh, folder, link, make=None):
+        (make or certificate_make)(mesh, folder, kind="relay")
         handlers = {"MessageRouter/Link": grpc.stream_stream_rpc_method_handler(link, router.Frame.FromString, router.Frame.SerializeToString)}
         self.calls = []
         self.server = grpc.server(futures.ThreadPoolExecutor(4))
@@ -458,6 +459,87 @@ def test_a_relay_that_says_copy(mesh, relays, tmp_path):
         until(lambda: parent_of(mesh, "misled02") == "server", "it links to the server all the same", 20)
     assert mesh.run("misled02", "--", "true").returncode == 0
     agent.stop()
+
+
+class Captured:
+    """A device whose relay certificate somebody else has, too."""
+
+    def __init__(self, mesh, folder, name):
+        self.mesh, self.folder, self.device = mesh, folder, Device(mesh, folder, name).enrol()
+        self.name = name
+
+    def enable(self):
+        assert self.mesh.cli("relay", "enable", self.name).returncode == 0
+
+    def disable(self):
+        assert self.mesh.cli("relay", "disable", self.name).returncode == 0
+
+    def certificate(self, mesh, folder, kind):
+        """As certificate_make() does, but given by the server."""
+        folder.mkdir(exist_ok=True)
+        key = Key(folder, "leaf")
+        reply = self.device.peer.unary("CertificationManager/RenewCertificate", enrol.RenewRequest(csr=key.request(), kind=enrol.RELAY), enrol.CertificateReply)
+        (folder / "chain.crt").write_text(pem(reply.leaf) + pem(reply.intermediate))
+
+
+def busy(frames, context):
+    context.abort(grpc.StatusCode.UNAVAILABLE, "later")
+    yield
+
+
+def test_an_ended_relay_is_not_believed(mesh, relays, tmp_path):
+    """Its certificate would be good for days.  Whom it is that was told before does not forget it."""
+    captured = Captured(mesh, tmp_path, "captured01")
+    captured.enable()
+    with HostileRelay(mesh, tmp_path / "hostile", busy, captured.certificate) as relay:
+        folder = settings(relays, "wary01", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
+        mesh.join("wary01").stop()
+        with Machine(folder) as agent:
+            until(lambda: parent_of(mesh, "wary01") == "server", "it is at the server in the end")
+            before = relay.calls.count("MessageRouter/Link")
+            assert before > 0  # it was believed
+            captured.disable()
+            until((folder / "net" / "ended").exists, "it is told", 1)
+        with Machine(folder) as agent:
+            until(lambda: "no relay any more" in agent.log(), "it does not take it")
+            until(lambda: parent_of(mesh, "wary01") == "server", "it is at the server")
+        assert relay.calls.count("MessageRouter/Link") == before
+        captured.enable()
+    with HostileRelay(mesh, tmp_path / "again", busy, captured.certificate) as relay:  # with another certificate it is one again
+        (folder / "murmesh-agent.ini").write_text(f"[Router]\nParentAddress = {relay.address}, 127.0.0.1:{mesh.port}\nReturnAfter = 1h\n")
+        with Machine(folder):
+            until(lambda: relay.calls.count("MessageRouter/Link") > 0, "it is believed")
+    assert mesh.cli("delete", "captured01", "--yes").returncode == 0
+
+
+def test_a_relay_is_left_when_it_has_ended(mesh, relays, tmp_path):
+    """Also one that does not notice."""
+    captured, told, tell = Captured(mesh, tmp_path, "captured02"), [], threading.Event()
+    captured.enable()
+
+    def link(frames, context):
+        yield router.Frame(welcome=router.Welcome(version="0"))
+        tell.wait(60)
+        yield from told
+        threading.Event().wait(60)
+    with HostileRelay(mesh, tmp_path / "hostile", link, captured.certificate) as relay:
+        key_hash = hashlib.sha256(openssl("pkey", "-in", tmp_path / "hostile" / "leaf.key", "-pubout", "-outform", "DER")).digest()
+        folder = settings(relays, "wary02", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
+        mesh.join("wary02").stop()
+        with Machine(folder) as agent:
+            agent.online()
+            assert parent_of(mesh, "wary02") is None
+            with captured.device.linked() as frames:
+                captured.disable()
+                told.append(next(frame for frame in frames if key_hash in ended_hashes(frame)))
+            tell.set()
+            until(lambda: parent_of(mesh, "wary02") == "server", "it has left")
+            assert "no relay any more" in agent.log()
+    assert mesh.cli("delete", "captured02", "--yes").returncode == 0
+
+
+def ended_hashes(frame):
+    return router.RelaysEnded.FromString(frame.relays_ended.document).key_hashes if frame.HasField("relays_ended") else []
 
 
 # ---- by order ----
