@@ -66,6 +66,14 @@ static int context_make(struct component *component, const murmesh_CertificateRe
 	return 0;
 }
 
+/* A device that is no relay has few calls, too. */
+static uint64_t pause_ms(const struct component *component, int err)
+{
+	if (!component->relay)
+		return RETRY_MS;
+	return err == -E_DENIED || err == -E_LIMIT ? GATEWAY_DENIED_MS : RELAY_RETRY_MS;
+}
+
 static void on_certificate(void *ctx, int err, const char *why, const void *response)
 {
 	struct component *component = ctx;
@@ -75,7 +83,7 @@ static void on_certificate(void *ctx, int err, const char *why, const void *resp
 		return component->renewed(component->ctx);
 	if (err != -E_BUSY && err != -E_RELAY_OFFLINE) /* core waits for ca, net for the parent */
 		log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
-	io_timer_start(component->renewal, err == -E_DENIED ? GATEWAY_DENIED_MS : component->relay ? RELAY_RETRY_MS : RETRY_MS, 0);
+	io_timer_start(component->renewal, pause_ms(component, err), 0);
 }
 
 static int core_ask(struct component *component)
