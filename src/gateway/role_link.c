@@ -23,8 +23,7 @@
 #define STRANGER_MS   120000 /* for an enrolment */
 #define CALLS_MAX     4      /* at once, of all but users and relays */
 #define RELAY_CALLS   50000  /* at once, of one relay */
-#define RETRY_MS      50
-#define LEAVE_MS      500 /* in which who is shut out hears why */
+#define LEAVE_MS      500    /* in which who is shut out hears why */
 
 struct link_role {
 	struct priv_child *child;
