@@ -4,11 +4,11 @@
 
 #include "agent/net.h"
 #include "base/err.h"
+#include "gateway/gateway.h"
 #include "os/file.h"
 #include "os/log.h"
 
-#define CALLS_MAX 50000
-#define FILE_MAX  64
+#define FILE_MAX 64
 
 /* What link and relay ask for themselves. */
 static bool is_own(struct str path)
@@ -59,7 +59,9 @@ bool net_relay_descriptor(struct net_role *net, const char *name, int fd)
 {
 	static const struct rpc_connection_events link_events = { on_open, NULL, on_link_gone },
 	                                          relay_events = { NULL, NULL, on_relay_gone };
-	static const struct rpc_connection_settings link = { .server = true, .trusted_metadata = true, .max_streams = CALLS_MAX },
+	static const struct rpc_connection_settings link = { .server = true,
+		                                             .trusted_metadata = true,
+		                                             .max_streams = GATEWAY_RELAY_CALLS },
 	                                            relay = { .server = false };
 	if (str_is(str_from(name), "rpc-from:link")) {
 		rpc_connection_drop(&net->below);

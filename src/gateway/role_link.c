@@ -22,7 +22,6 @@
 #define STRANGERS_MAX 500    /* of these through their handshake without a certificate */
 #define STRANGER_MS   120000 /* for an enrolment */
 #define CALLS_MAX     4      /* at once, of all but users and relays */
-#define RELAY_CALLS   50000  /* at once, of one relay */
 #define LEAVE_MS      500    /* in which who is shut out hears why */
 
 struct link_role {
@@ -104,7 +103,7 @@ static int origin_settle(struct client *client, struct rpc_call *call)
 	int err = origin_check(client, peer, origin);
 	if (err == 0 && !client->relay) {
 		client->relay = true;
-		rpc_connection_allow(client->connection, RELAY_CALLS);
+		rpc_connection_allow(client->connection, GATEWAY_RELAY_CALLS);
 	}
 	return err < 0 ? err : rpc_call_set_origin(call, origin);
 }
