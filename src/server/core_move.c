@@ -1,9 +1,6 @@
 /* Orders to one device that are signed, since relays pass them on: to link to another parent, to be a relay. */
-#include <pb_encode.h>
-
 #include "base/err.h"
 #include "base/mem.h"
-#include "ca/authority.h"
 #include "os/clock.h"
 #include "os/log.h"
 #include "server/core.h"
