@@ -79,9 +79,7 @@ static void keep_seen(struct core *core, const struct id *device)
 static int hello_run(struct store_tx *tx, struct core_job *job)
 {
 	struct hello_job *hello = (struct hello_job *)job;
-	int err = fleet_device_get(tx, &hello->id, &hello->device);
-	if (err == -E_NOT_FOUND || (err == 0 && hello->device.retired))
-		return -E_REVOKED;
+	int err = fleet_device_live(tx, &hello->id, &hello->device);
 	if (err == 0)
 		err = core_copy_check(tx, &hello->device, hello->hello.continuation, "", &hello->asked);
 	if (err == -E_FROZEN && !id_is_zero(&hello->asked.device)) {
