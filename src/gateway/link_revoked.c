@@ -18,6 +18,7 @@
 struct link_revoked {
 	struct map *keys, *relays;
 	struct list order; /* the relays too */
+	bool listed;
 	struct io_timer *retry;
 	struct rpc_connection *const *core;
 	struct rpc_call *call;
@@ -74,6 +75,7 @@ static void relay_told(struct link_revoked *revoked, const murmesh_Revocation *m
 /* Those that core does not know of any more have ended while it could not say so. */
 static void all_told(struct link_revoked *revoked)
 {
+	revoked->listed = true;
 	LIST_EACH(at, &revoked->order) {
 		struct relay *relay = LIST_ENTRY(at, struct relay, node);
 		if (!relay->told)
@@ -99,6 +101,7 @@ static void on_message(void *ctx, const void *message)
 /* All are told anew: one that is none any more must not stay. */
 static void relays_doubt(struct link_revoked *revoked)
 {
+	revoked->listed = false;
 	LIST_EACH(at, &revoked->order)
 		LIST_ENTRY(at, struct relay, node)->told = false;
 }
@@ -158,6 +161,11 @@ struct link_revoked *link_revoked_free(struct link_revoked *revoked)
 	LIST_EACH(at, &revoked->order)
 		mem_free(LIST_ENTRY(at, struct relay, node));
 	return mem_free(revoked);
+}
+
+bool link_revoked_listed(const struct link_revoked *revoked)
+{
+	return revoked->listed;
 }
 
 bool link_revoked_has(const struct link_revoked *revoked, const uint8_t key_hash[HASH_SIZE])

@@ -22,5 +22,8 @@ struct link_revoked *link_revoked_new(struct io_loop *loop, struct rpc_connectio
 struct link_revoked *link_revoked_free(struct link_revoked *revoked);                 /* core's connection ended before */
 void link_revoked_follow(struct link_revoked *revoked);                               /* core has come (again) */
 bool link_revoked_relay(const struct link_revoked *revoked, const struct id *device); /* is it one? */
+bool link_revoked_listed(
+        const struct link_revoked
+                *revoked); /* have all been told of?  Until then who is no relay may be one (always, where core is older) */
 bool link_revoked_has(const struct link_revoked *revoked, const uint8_t key_hash[HASH_SIZE]);
 #endif

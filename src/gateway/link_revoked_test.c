@@ -136,7 +136,9 @@ static void test_relay_that_ended_meanwhile(void **state)
 	say(&core, &(murmesh_Revocation){ .listed = true });
 	say_last(&core);
 	assert_true(link_revoked_relay(revoked, &(struct id){ { 7 } }) && link_revoked_relay(revoked, &(struct id){ { 8 } }));
+	assert_true(link_revoked_listed(revoked));
 	cut(&core, revoked); /* nobody is a relay until core says so */
+	assert_false(link_revoked_listed(revoked));
 	say_relay(&core, 7);
 	say_last(&core);
 	assert_int_equal(core.n_ended, 0); /* 8 may still come */

@@ -74,6 +74,12 @@ static bool is_relay(const struct link_role *role, const struct identity *peer)
 	return peer && peer->kind == IDENTITY_NODE && link_revoked_relay(role->revoked, &peer->id);
 }
 
+/* To who is no relay: it may be one that is not known of yet, and asks again soon. */
+static int no_relay(const struct link_role *role)
+{
+	return link_revoked_listed(role->revoked) ? -E_DENIED : role->of_relay ? -E_RELAY_OFFLINE : -E_BUSY;
+}
+
 /* The client is the last of the relays that it names, all of them are relays, and they speak for nodes of this mesh alone. */
 static int origin_check(const struct client *client, const struct identity *peer, const struct rpc_origin *origin)
 {
@@ -83,7 +89,7 @@ static int origin_check(const struct client *client, const struct identity *peer
 		good = link_revoked_relay(role->revoked, &origin->via[i]);
 	if (good && origin->has_peer)
 		good = origin->peer.kind == IDENTITY_NODE && id_equal(&origin->peer.mesh, &peer->mesh);
-	return good ? 0 : -E_DENIED;
+	return good ? 0 : no_relay(role);
 }
 
 /* What a relay says of those below it is believed; a relay itself says where its own clients come from. */
@@ -254,7 +260,7 @@ static int on_open(void *ctx, struct rpc_call *call)
 		return err;
 	unsigned class = class_of(client->role, call);
 	if (!(row->access & class))
-		return -E_DENIED;
+		return row->access & RELAYS && class & NODES ? no_relay(client->role) : -E_DENIED;
 	if (!(class & (USERS | RELAYS)) && !client->relay && rpc_connection_calls(client->connection) > CALLS_MAX)
 		return -E_LIMIT;
 	if (client->role->of_relay)
