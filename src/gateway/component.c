@@ -5,13 +5,13 @@
 #include "base/mem.h"
 #include "ca/trusted_time.h"
 #include "gateway/ca_changes.h"
+#include "gateway/gateway.h"
 #include "io/io.h"
 #include "os/log.h"
 #include "rpc/rpc.h"
 
 #define RETRY_MS       50
-#define RELAY_RETRY_MS 2000  /* its server is far away */
-#define DENIED_MS      60000 /* it says that this is no relay, and tells when that has changed */
+#define RELAY_RETRY_MS 2000 /* its server is far away */
 
 struct component {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
@@ -66,6 +66,14 @@ static int context_make(struct component *component, const murmesh_CertificateRe
 	return 0;
 }
 
+/* A device that is no relay has few calls, too. */
+static uint64_t pause_ms(const struct component *component, int err)
+{
+	if (!component->relay)
+		return RETRY_MS;
+	return err == -E_DENIED || err == -E_LIMIT ? GATEWAY_DENIED_MS : RELAY_RETRY_MS;
+}
+
 static void on_certificate(void *ctx, int err, const char *why, const void *response)
 {
 	struct component *component = ctx;
@@ -75,7 +83,7 @@ static void on_certificate(void *ctx, int err, const char *why, const void *resp
 		return component->renewed(component->ctx);
 	if (err != -E_BUSY && err != -E_RELAY_OFFLINE) /* core waits for ca, net for the parent */
 		log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
-	io_timer_start(component->renewal, err == -E_DENIED ? DENIED_MS : component->relay ? RELAY_RETRY_MS : RETRY_MS, 0);
+	io_timer_start(component->renewal, pause_ms(component, err), 0);
 }
 
 static int core_ask(struct component *component)
@@ -145,6 +153,19 @@ void component_follow(struct component *component)
 	ca_changes_follow(component->changes);
 	if (!component->tls)
 		ask(component);
+}
+
+void component_revoked(struct component *component, const uint8_t key_hash[HASH_SIZE])
+{
+	uint8_t own[HASH_SIZE];
+	struct key *key = NULL;
+	if (key_public_hash(component->key, own) == 0 && hash_equal(own, key_hash))
+		key = key_generate();
+	if (!key)
+		return;
+	key_free(component->key);
+	component->key = key;
+	ask(component);
 }
 
 struct tls_context *component_tls(const struct component *component)

@@ -6,6 +6,9 @@
 #define GATEWAY_GATEWAY_H
 #include "priv/priv.h"
 
+#define GATEWAY_RELAY_CALLS 50000 /* at once, of one relay: its own and of all below it */
+#define GATEWAY_DENIED_MS   60000 /* what the server has refused to a relay is asked again after this time */
+
 int gateway_front_main(struct priv_child *child);
 int gateway_link_main(struct priv_child *child);
 int gateway_relay_main(struct priv_child *child);

@@ -13,7 +13,7 @@ struct link_revoked;
 
 struct link_revoked_events {
 	void (*key)(void *ctx, const uint8_t key_hash[HASH_SIZE]); /* one more is revoked */
-	void (*relay_ended)(void *ctx, const struct id *device);   /* it is no relay any more; may be NULL */
+	void (*relay_ended)(void *ctx, const struct id *device);   /* it is no relay any more, perhaps since a while; may be NULL */
 };
 /* core: where the connection to core stands, NULL there when there is none; looked at whenever it is needed.
  * NULL when memory is short. */
@@ -22,5 +22,8 @@ struct link_revoked *link_revoked_new(struct io_loop *loop, struct rpc_connectio
 struct link_revoked *link_revoked_free(struct link_revoked *revoked);                 /* core's connection ended before */
 void link_revoked_follow(struct link_revoked *revoked);                               /* core has come (again) */
 bool link_revoked_relay(const struct link_revoked *revoked, const struct id *device); /* is it one? */
+bool link_revoked_listed(
+        const struct link_revoked
+                *revoked); /* have all been told of?  Until then who is no relay may be one (always, where core is older) */
 bool link_revoked_has(const struct link_revoked *revoked, const uint8_t key_hash[HASH_SIZE]);
 #endif

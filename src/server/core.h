@@ -64,6 +64,9 @@ struct core {
 	bool described;
 	murmesh_SignedTime time; /* of this minute */
 	bool has_time;
+	murmesh_SignedDocument relays_ended;  /* a RelaysEnded */
+	uint8_t relays_ended_hash[HASH_SIZE]; /* of its keys */
+	bool has_relays_ended, relays_ended_due;
 };
 
 /* ---- role_core.c: jobs ---- */
@@ -166,7 +169,8 @@ int core_selection_begin(struct core_request *request, const char *text, enum co
 /* In a job: adds those that are within the user's reach to rows.  -E_NOT_FOUND (a name that nothing has), -E_QUERY with base.why. */
 int core_selection_run(struct store_tx *tx, struct core_request *request, const struct user *user, struct core_rows *rows);
 /* In a job: one that is not retired and within the user's reach.  -E_NOT_FOUND. */
-int core_device_named(struct store_tx *tx, const struct user *user, struct str text, struct device *ret); /* by name or id; -E_AMBIGUOUS too */
+int core_device_named(struct store_tx *tx, const struct user *user, struct str text,
+                      struct device *ret); /* by name or id; -E_AMBIGUOUS too */
 int core_device_get(struct store_tx *tx, const struct user *user, const struct id *id, struct device *ret);
 void core_device_fill(const struct core *core, const struct device *device, murmesh_Device *ret);
 bool core_device_row(const struct core_request *request, size_t *at, void *message);
@@ -187,7 +191,10 @@ int core_link_open(void *ctx, struct rpc_call *call);
 int core_link_send(struct core *core, const struct id *device, const murmesh_Frame *frame);
 /* Tells the relays between, if any, that the device's leg will come with that ticket.  -E_OFFLINE. */
 int core_link_forward(struct core *core, const struct id *device, const murmesh_TunnelForward *forward);
-size_t core_link_via(const struct core *core, const struct id *device, struct id ret[RPC_VIA_MAX]); /* relays between, its parent first */
+void core_link_relay(struct core *core, const struct id *device,
+                     bool relay); /* tells it, when it is online, in the way that it understands */
+size_t core_link_via(const struct core *core, const struct id *device,
+                     struct id ret[RPC_VIA_MAX]); /* relays between, its parent first */
 void core_link_send_all(struct core *core, const murmesh_Frame *frame);
 const struct id *core_link_device(const struct device_link *link);
 bool core_link_online(const struct core *core, const struct id *device);
@@ -282,6 +289,7 @@ void core_time_welcome(const struct core *core, murmesh_Welcome *welcome);
 /* ---- core_move.c ---- */
 /* An online device is told to link to that parent (host:port; "": where it did before), and to fall back when that does not answer so long. */
 void core_move(struct core *core, const struct device *device, const char *parent, uint32_t fall_back_s);
+void core_duty(struct core *core, const struct id *device, bool relay); /* it is told that it is a relay, or none */
 
 /* ---- core_ping.c: Ping, PingDevice ---- */
 int core_ping_run(struct store_tx *tx, struct core_request *request);
@@ -395,6 +403,12 @@ int core_relays_open(struct core *core); /* before the database's thread begins 
 void core_relays_free(struct core *core);
 const char *core_relay_name(const struct core *core, const struct id *device); /* its full name; NULL: it is none */
 void core_relay_changed(struct core *core, const struct device *device);       /* as it is now; also when it is as it was */
+
+/* ---- core_ended.c: on the loop ---- */
+void core_ended_tell(struct core *core);      /* after certificates were revoked */
+void core_ended_described(struct core *core); /* ca described itself: its grant key may be another */
+void core_ended_retry(struct core *core);     /* every minute: when that was not possible */
+int core_ended_welcome(const struct core *core, struct rpc_call *link);
 
 /* ---- core_revoke.c: what link refuses ---- */
 int core_revoke_follow(void *ctx, struct rpc_call *call); /* Core.Revocations */
