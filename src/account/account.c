@@ -26,6 +26,7 @@ static const struct {
 	[ACCOUNT_KEY_NEW] = { ACCOUNT_ADMINISTRATOR, false },
 	[ACCOUNT_AUDIT_READ] = { ACCOUNT_ADMINISTRATOR, true },
 	[ACCOUNT_USERS] = { ACCOUNT_ADMINISTRATOR, true },
+	[ACCOUNT_COMPONENTS] = { ACCOUNT_ADMINISTRATOR, true },
 };
 
 bool account_may(const struct user *user, enum account_action action)

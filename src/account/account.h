@@ -24,6 +24,7 @@ enum account_action {
 	ACCOUNT_KEY_NEW,    /* make join keys */
 	ACCOUNT_AUDIT_READ, /* list and verify the audit log: all groups only */
 	ACCOUNT_USERS,      /* people: all groups only */
+	ACCOUNT_COMPONENTS, /* machines that run roles of the server: all groups only */
 };
 
 #define ACCOUNT_GROUP_SIZE 64 /* with the NUL */

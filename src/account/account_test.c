@@ -10,11 +10,17 @@ static void test_may(void **state)
 		enum account_action action;
 		bool viewer, operator, administrator, limited; /* limited: an administrator of some groups */
 	} expected[] = {
-		{ ACCOUNT_LIST, true, true, true, true },          { ACCOUNT_TUNNEL, false, true, true, true },
-		{ ACCOUNT_RUN, false, true, true, true },          { ACCOUNT_AUDIT_READ, false, false, true, false },
-		{ ACCOUNT_KEY_NEW, false, false, true, true },     { ACCOUNT_RETIRE, false, false, true, true },
-		{ ACCOUNT_USERS, false, false, true, false },      { ACCOUNT_LABEL, false, false, true, true },
-		{ ACCOUNT_USERS + 1, false, false, false, false }, { (enum account_action) - 1, false, false, false, false },
+		{ ACCOUNT_LIST, true, true, true, true },
+		{ ACCOUNT_TUNNEL, false, true, true, true },
+		{ ACCOUNT_RUN, false, true, true, true },
+		{ ACCOUNT_AUDIT_READ, false, false, true, false },
+		{ ACCOUNT_KEY_NEW, false, false, true, true },
+		{ ACCOUNT_RETIRE, false, false, true, true },
+		{ ACCOUNT_USERS, false, false, true, false },
+		{ ACCOUNT_LABEL, false, false, true, true },
+		{ ACCOUNT_COMPONENTS, false, false, true, false },
+		{ ACCOUNT_COMPONENTS + 1, false, false, false, false },
+		{ (enum account_action) - 1, false, false, false, false },
 	};
 	for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
 		struct user user = { .role = ACCOUNT_VIEWER, .all_groups = true };

@@ -78,10 +78,13 @@ static bool room(const struct attempts *attempts, const struct socket_source *fr
 int attempt_take(struct attempts *attempts, int fd, struct attempt **ret)
 {
 	struct socket_address peer;
+	return socket_peer(fd, &peer) < 0 ? -E_CLOSED : attempt_take_of(attempts, &peer, ret);
+}
+
+int attempt_take_of(struct attempts *attempts, const struct socket_address *client, struct attempt **ret)
+{
 	struct socket_source from;
-	if (socket_peer(fd, &peer) < 0)
-		return -E_CLOSED;
-	socket_address_source(&peer, &from);
+	socket_address_source(client, &from);
 	if (!room(attempts, &from))
 		return -E_BUSY;
 	struct attempt *attempt = mem_alloc(sizeof *attempt);

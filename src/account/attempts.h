@@ -11,6 +11,7 @@
 #define ATTEMPT_WAIT_MS  1000
 
 struct io_loop;
+struct socket_address;
 struct attempts;
 struct attempt;
 
@@ -22,6 +23,7 @@ struct attempts *attempts_new(struct io_loop *loop, struct attempts_limits limit
 struct attempts *attempts_free(struct attempts *attempts);
 /* fd: the client's socket.  0; -E_BUSY: there is no place; -E_NO_MEMORY, -E_CLOSED. */
 int attempt_take(struct attempts *attempts, int fd, struct attempt **ret);
+int attempt_take_of(struct attempts *attempts, const struct socket_address *client, struct attempt **ret);
 struct attempt *attempt_release(struct attempt *attempt); /* accepts NULL, returns NULL */
 /* It has failed: over() is called when it has waited, and releases it. */
 void attempt_wait(struct attempt *attempt, void (*over)(void *ctx), void *ctx);

@@ -23,8 +23,7 @@
 #ifndef AGENT_AGENT_H
 #define AGENT_AGENT_H
 #include "base/buf.h"
-#include "crypto/certificate.h"
-#include "enrol.pb.h"
+#include "gateway/keep.h"
 #include "priv/priv.h"
 #include "tunnel/grant.h"
 
@@ -36,25 +35,4 @@ int agent_probe_main(struct priv_child *child);
 struct conf;
 /* parents, ior_port, return_ms, proxy...; -E_CONFIG: a parent is not host:port, -E_TOO_LONG.  Wipe out. */
 int way_settings(const struct conf *conf, bool relay, char *out, size_t size);
-
-/* ---- keep.c: what a role keeps of its identity, in its own directory: NAME.key, NAME.crt (leaf, intermediate, root), policy ---- */
-struct keep {
-	const char *directory, *name; /* "node", "manager" */
-	struct key *key;
-	struct certificate *leaf, *intermediate, *root;
-	struct certificate_info info; /* of the leaf */
-	murmesh_SignedDocument policy;
-	int64_t (*now)(void); /* in seconds; NULL = the wall clock */
-};
-/* 1: a whole identity is there; 0: none yet (the key may be); or an error. */
-int keep_load(struct keep *keep);
-int keep_key(struct keep *keep); /* makes and keeps the key when it is missing */
-/* Checks what a certification manager answered (chain, kind, mesh, our key, root hash if pin is not NULL, policy) and keeps it.  Where there
- * is an identity already, it has to be the same one under the same root, with the same policy or a later one. */
-int keep_install(struct keep *keep, const murmesh_CertificateReply *reply, enum identity_kind kind, const uint8_t pin[HASH_SIZE]);
-/* A newer policy, by the same mesh root, in place of the one that is kept.  -E_POLICY_OLD (the same, or an older one: never back), and what
- * trust_new() says. */
-int keep_policy(struct keep *keep, const murmesh_SignedDocument *policy);
-void keep_done(struct keep *keep);
-int keep_file(const struct keep *keep, const char *name, char path[4096]);
 #endif

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "ca/join_line.h"
+#include "ca/join_pending.h"
 #include "conf/conf.h"
 #include "gateway/gateway.h"
 #include "io/io.h"
@@ -137,12 +137,7 @@ static int options_parse(int argc, char **argv, struct options *options)
 	return options->directory && optind == argc ? 0 : -E_USAGE;
 }
 
-/* ---- the join line: kept in a file of root's until the enrolment is complete, so that a kill in between loses nothing ---- */
-
-static int pending_path(const struct agent *agent, char path[PATH_MAX])
-{
-	return file_path(path, PATH_MAX, agent->daemon.directory, "join.pending");
-}
+/* ---- the join line ---- */
 
 /* A copy's line, before its old identity is gone. */
 static int split_path(const struct agent *agent, char path[PATH_MAX])
@@ -174,48 +169,8 @@ static int split_finish(const struct agent *agent)
 		return err;
 	err = identity_discard(agent);
 	if (err == 0)
-		err = pending_path(agent, join);
+		err = join_pending_path(agent->daemon.directory, join);
 	return err < 0 ? err : rename(split, join) < 0 ? -errno : 0;
-}
-
-static int join_read(struct agent *agent)
-{
-	char path[PATH_MAX];
-	struct buf text;
-	struct join_line line;
-	buf_init(&text, sizeof agent->join);
-	int err = pending_path(agent, path);
-	if (agent->options.join_fd >= 0) {
-		uint8_t *room;
-		ssize_t n = err;
-		while (err == 0 && (err = buf_reserve(&text, 1, &room)) == 0 && (n = fd_read(agent->options.join_fd, room, 1)) == 1)
-			buf_commit(&text, 1);
-		fd_close(agent->options.join_fd);
-		if (n < 0 || err == -E_TOO_LONG)
-			err = -E_KEY_LINE;
-	} else if (err == 0) {
-		err = file_read(path, &text);
-		if (err == -ENOENT)
-			return 0; /* enrolled long ago */
-	}
-	struct str whole = str_trim(buf_str(&text));
-	while (whole.len && (whole.ptr[whole.len - 1] == '\n' || whole.ptr[whole.len - 1] == '\r'))
-		whole.len--;
-	if (err == 0)
-		err = join_line_parse(whole, &line);
-	if (err == 0)
-		err = str_copy(whole, agent->join, sizeof agent->join);
-	if (err == 0 && agent->options.join_fd >= 0)
-		err = file_write(path, agent->join, strlen(agent->join), 0600);
-	buf_wipe(&text);
-	return err;
-}
-
-static void pending_forget(const struct agent *agent)
-{
-	char path[PATH_MAX];
-	if (pending_path(agent, path) == 0 && unlink(path) < 0 && errno != ENOENT)
-		log_warning("the join line could not be removed from %s", path);
 }
 
 /* Roles that start from now on are not told it any more. */
@@ -223,7 +178,7 @@ static void join_forget(struct agent *agent)
 {
 	memset(agent->settings + strlen("join="), ' ', strlen(agent->join));
 	mem_wipe(agent->join, sizeof agent->join);
-	pending_forget(agent);
+	join_pending_forget(agent->daemon.directory);
 }
 
 /* ---- a relay ---- */
@@ -372,7 +327,7 @@ static void on_refused(struct agent *agent, struct str text)
 	status_line(agent, "refused", code);
 	if (err == E_ENROLLED || err == E_WRONG_PIN || err == E_KEY_UNKNOWN || err == E_KEY_USED || err == E_KEY_EXPIRED ||
 	    err == E_KEY_PROOF || err == E_REJECTED)
-		pending_forget(agent); /* this line will never do */
+		join_pending_forget(agent->daemon.directory); /* this line will never do */
 	daemon_stop(&agent->daemon,
 	            daemon_fail(exit_code(agent, err), err ? err : E_INTERNAL, "this machine was not enrolled", why));
 }
@@ -496,7 +451,7 @@ static int prepare(struct agent *agent)
 		return code;
 	int err = split_finish(agent);
 	if (err == 0)
-		err = join_read(agent);
+		err = join_pending_read(agent->daemon.directory, agent->options.join_fd, agent->join);
 	if (err < 0)
 		return daemon_fail(DAEMON_DATA, err, "this machine was not enrolled", NULL);
 	if (name_choose(agent) < 0)

@@ -25,7 +25,7 @@ static void wait_again(struct net_role *net)
 static bool may_pass(int err)
 {
 	return err == -E_UNREACHABLE || err == -E_BUSY || err == -E_CLOSED || err == -E_TIMEOUT || err == -E_RELAY_OFFLINE ||
-	       err == -E_PROXY;
+	       err == -E_CORE_OFFLINE || err == -E_PROXY;
 }
 
 static void give_up(struct net_role *net, int err, const char *why)
@@ -45,7 +45,6 @@ static int keep_parent(const struct net_role *net)
 }
 
 static void dial(struct net_role *net);
-static int token_load(struct net_role *net);
 static void token_ask(struct net_role *net);
 
 /* ---- 4. the management part ---- */
@@ -75,17 +74,7 @@ static void on_manager_certificate(void *ctx, int err, const char *why, const vo
 static void request_certificate(struct net_role *net, murmesh_CertificateKind kind, struct str csr, rpc_unary_done done)
 {
 	static murmesh_CertificateRequest request;
-	uint8_t secret_key[HASH_SIZE], csr_hash[HASH_SIZE];
-	request = (murmesh_CertificateRequest){ .kind = kind };
-	memcpy(request.enrolment, net->token.enrolment, sizeof request.enrolment);
-	memcpy(request.csr.bytes, csr.ptr, csr.len);
-	request.csr.size = (pb_size_t)csr.len;
-	join_secret_key(net->line.secret, secret_key);
-	hash_sha256(csr.ptr, csr.len, csr_hash);
-	join_proof(secret_key, csr_hash, str_from(net->token.full_name), request.proof);
-	str_copy(str_from(net->host.os), request.os, sizeof request.os);
-	str_copy(str_from(net->host.architecture), request.arch, sizeof request.arch);
-	str_copy(STR(MURMESH_VERSION), request.version, sizeof request.version);
+	keep_request(&net->line, &net->token, &net->host, kind, csr, &request);
 	int err = rpc_unary(net->parent, &rpc_CertificationManager_RequestCertificate, &request, STEP_MS, done, net);
 	if (err < 0)
 		give_up(net, err, NULL);
@@ -101,7 +90,7 @@ static void on_manager_csr(void *ctx, int err, const char *why, const void *resp
 		return on_installed(net, 0, "", NULL);
 	if (!net->parent)
 		return dial(net);
-	if (token_load(net) < 0)
+	if (keep_token_load(&net->keep, &net->line.key, &net->token) < 0)
 		return give_up(net, -E_KEY_UNKNOWN,
 		               "the machine is enrolled, its management part is not, and the first join line is needed for it");
 	const struct str csr = { (const char *)reply->csr.bytes, reply->csr.size };
@@ -164,67 +153,17 @@ static void node_step(struct net_role *net)
 	request_certificate(net, murmesh_CertificateKind_NODE, buf_str(&net->csr), on_node_certificate);
 }
 
-/* ---- 2. key and CSR: kept, since a repeated request has to be the same one ---- */
-
-static int csr_prepare(struct net_role *net)
-{
-	char path[4096];
-	int err = keep_key(&net->keep);
-	if (err == 0)
-		err = keep_file(&net->keep, "node.csr", path);
-	if (err < 0)
-		return err;
-	buf_clear(&net->csr);
-	err = file_read(path, &net->csr);
-	if (err != -ENOENT)
-		return err;
-	err = certificate_request_write(net->keep.key, &net->csr);
-	return err < 0 ? err : file_write(path, buf_head(&net->csr), buf_len(&net->csr), 0600);
-}
-
-/* ---- 1. the token ---- */
-
-static int token_load(struct net_role *net)
-{
-	char path[4096];
-	struct buf bytes;
-	int err = keep_file(&net->keep, "token", path);
-	buf_init(&bytes, sizeof net->token + sizeof net->line.key);
-	if (err == 0)
-		err = file_read(path, &bytes);
-	struct reader r = { buf_head(&bytes), buf_len(&bytes) };
-	const uint8_t *key = NULL;
-	if (err == 0 && (reader_bytes(&r, sizeof net->line.key.bytes, &key) < 0 ||
-	                 memcmp(key, net->line.key.bytes, sizeof net->line.key.bytes) != 0))
-		err = -ENOENT; /* of another join key */
-	pb_istream_t in = pb_istream_from_buffer(r.ptr, r.len);
-	if (err == 0 && !pb_decode(&in, murmesh_Token_fields, &net->token))
-		err = -ENOENT;
-	buf_done(&bytes);
-	return err;
-}
-
-static int token_keep(struct net_role *net)
-{
-	uint8_t bytes[sizeof net->line.key.bytes + murmesh_Token_size];
-	char path[4096];
-	pb_ostream_t out = pb_ostream_from_buffer(bytes + sizeof net->line.key.bytes, murmesh_Token_size);
-	memcpy(bytes, net->line.key.bytes, sizeof net->line.key.bytes);
-	if (!pb_encode(&out, murmesh_Token_fields, &net->token))
-		return -E_INTERNAL;
-	int err = keep_file(&net->keep, "token", path);
-	return err < 0 ? err : file_write(path, bytes, sizeof net->line.key.bytes + out.bytes_written, 0600);
-}
+/* ---- 2. key and CSR; 1. the token ---- */
 
 static void on_token(void *ctx, int err, const char *why, const void *response)
 {
 	struct net_role *net = ctx;
 	if (err == 0) {
 		net->token = *(const murmesh_Token *)response;
-		err = token_keep(net);
+		err = keep_token(&net->keep, &net->line.key, &net->token);
 	}
 	if (err == 0)
-		err = csr_prepare(net);
+		err = keep_csr(&net->keep, &net->csr);
 	if (err < 0)
 		return give_up(net, err, why);
 	node_step(net);
@@ -243,10 +182,10 @@ static void token_ask(struct net_role *net)
 
 static void token_step(struct net_role *net)
 {
-	net->token_old = token_load(net) == 0;
+	net->token_old = keep_token_load(&net->keep, &net->line.key, &net->token) == 0;
 	if (!net->token_old)
 		return token_ask(net);
-	int err = csr_prepare(net);
+	int err = keep_csr(&net->keep, &net->csr);
 	if (err < 0)
 		return give_up(net, err, NULL);
 	node_step(net);

@@ -4,7 +4,8 @@
 #include "base/utf8.h"
 #include "store/store.h"
 
-#define COLUMNS "device, kind, token, name, number, group_name, os, arch, version, key_hash, address, asked, state"
+#define COLUMNS                                                                                                                    \
+	"device, kind, token, name, number, group_name, os, arch, version, key_hash, address, asked, state, components, reach"
 
 static const char *const states[] = {
 	[APPROVAL_WAITING] = "waiting", [APPROVAL_APPROVED] = "approved", [APPROVAL_REJECTED] = "rejected"
@@ -40,7 +41,7 @@ int ca_approval_add(struct store_tx *tx, const struct approval *approval)
 	if (err < 0)
 		return err;
 	struct store_query *query = store_query(tx, "INSERT INTO approvals (" COLUMNS
-	                                            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
+	                                            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)");
 	store_bind_id(query, 1, &approval->device);
 	store_bind_text(query, 2, str_from(kinds[approval->kind]));
 	store_bind_id(query, 3, &approval->token);
@@ -54,6 +55,8 @@ int ca_approval_add(struct store_tx *tx, const struct approval *approval)
 	store_bind_text(query, 11, str_from(approval->address));
 	store_bind_integer(query, 12, approval->asked);
 	store_bind_text(query, 13, str_from(states[approval->state]));
+	store_bind_integer(query, 14, approval->components);
+	bind_clean(query, 15, approval->reach);
 	return store_exec(query);
 }
 
@@ -81,6 +84,8 @@ static int approval_read(struct store_query *query, struct approval *ret)
 	store_text(query, 10, ret->address, sizeof ret->address);
 	ret->asked = store_integer(query, 11);
 	store_text(query, 12, state, sizeof state);
+	ret->components = (unsigned)store_integer(query, 13);
+	store_text(query, 14, ret->reach, sizeof ret->reach);
 	ret->kind = (enum approval_kind)name_index(kinds, sizeof kinds / sizeof *kinds, kind);
 	ret->state = (enum approval_state)name_index(states, sizeof states / sizeof *states, state);
 	return store_error(query);

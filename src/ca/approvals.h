@@ -26,6 +26,8 @@ struct approval {
 	char os[128], arch[32], version[32]; /* what the machine says of itself */
 	uint8_t key_hash[HASH_SIZE];         /* SHA-256 of its SubjectPublicKeyInfo: the fingerprint that it shows */
 	char address[64];                    /* that it asked from; "" = not known */
+	unsigned components; /* of a new one: it will be a component with these roles (ca/components.h); 0 = a device */
+	char reach[128];     /* of a component: host:port where others will find it */
 	int64_t asked;
 	enum approval_state state;
 };

@@ -7,7 +7,7 @@
 #include "store/store.h"
 
 #define KEY_KEPT_SECONDS ((int64_t)7 * 86400) /* so that a late comer reads "expired", not "unknown" */
-#define KEY_COLUMNS      "id, secret_key, created, expires, uses_left, group_name, created_by, approve, network"
+#define KEY_COLUMNS      "id, secret_key, created, expires, uses_left, group_name, created_by, approve, network, components"
 
 /* Join keys */
 
@@ -17,7 +17,7 @@ int ca_join_key_add(struct store_tx *tx, const struct join_key *key)
 	if (key->uses_left < 1 || key->uses_left > CA_USES_MAX)
 		return -E_LIMIT;
 	struct store_query *query =
-	        store_query(tx, "INSERT INTO join_keys (" KEY_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+	        store_query(tx, "INSERT INTO join_keys (" KEY_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
 	store_bind_id(query, 1, &key->id);
 	store_bind_blob(query, 2, key->secret_key, sizeof key->secret_key);
 	store_bind_integer(query, 3, key->created);
@@ -27,6 +27,7 @@ int ca_join_key_add(struct store_tx *tx, const struct join_key *key)
 	store_bind_id(query, 7, &key->created_by);
 	store_bind_integer(query, 8, key->approve);
 	store_bind_text(query, 9, str_from(key->network));
+	store_bind_integer(query, 10, key->components);
 	return store_exec(query);
 }
 
@@ -41,6 +42,7 @@ static int join_key_read(struct store_query *query, struct join_key *ret)
 	store_id(query, 6, &ret->created_by);
 	ret->approve = store_integer(query, 7) != 0;
 	store_text(query, 8, ret->network, sizeof ret->network);
+	ret->components = (unsigned)store_integer(query, 9);
 	return store_error(query);
 }
 

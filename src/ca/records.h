@@ -28,6 +28,7 @@ struct join_key {
 	struct id created_by;              /* user, or device: for a copy of it */
 	char network[NETWORK_RANGES_SIZE]; /* ranges that it works from (os/network.h); "" = everywhere */
 	bool approve;                      /* who comes with it waits until somebody approves (ca/approvals.h) */
+	unsigned components; /* bits (ca/components.h): it is for a component with these roles, not for a device; else 0 */
 };
 
 int ca_join_key_add(struct store_tx *tx, const struct join_key *key); /* -E_EXISTS, -E_LIMIT */

@@ -27,6 +27,7 @@
 	ROW(ca)                                                                                                                    \
 	ROW(ping)                                                                                                                  \
 	ROW(relay)                                                                                                                 \
+	ROW(component)                                                                                                             \
 	ROW(ior)                                                                                                                   \
 	ROW(help)                                                                                                                  \
 	ROW(version)                                                                                                               \

@@ -62,6 +62,8 @@ int certificate_request_write(const struct key *key, struct buf *out);
 int certificate_request_read(const uint8_t *der, size_t len, uint8_t ret_public[KEY_PUBLIC_MAX], size_t *ret_len);
 
 enum certificate_profile { CERTIFICATE_ROOT, CERTIFICATE_INTERMEDIATE, CERTIFICATE_LEAF };
+/* Of TLS, for leaves that are not to have what their kind has. */
+enum certificate_usage { CERTIFICATE_BY_KIND, CERTIFICATE_CLIENT, CERTIFICATE_SERVER };
 struct certificate_order {
 	enum certificate_profile profile;
 	struct identity identity; /* leaf */
@@ -69,8 +71,9 @@ struct certificate_order {
 	const struct str *names;  /* leaf: DNS names and IP literals for stock clients; each checked, else -E_NAME */
 	size_t n_names;           /* at most 16 */
 	int64_t not_before, not_after;
+	enum certificate_usage usage;
 };
-/* Usage of leaves: node and component: TLS server and client; manager: client (signing); user: client.  Root: path length 1, intermediate: 0.
+/* Usage of leaves by kind: node and component: TLS server and client; manager: client (signing); user: client.  Root: path length 1, intermediate: 0.
  * issuer is NULL for the root (self-signed).  -E_INTERNAL when issuer is none or issuer_key is not its key. */
 int certificate_issue(const struct certificate_order *order, const struct key *subject, const struct certificate *issuer,
                       const struct key *issuer_key, struct certificate **ret);

@@ -98,11 +98,15 @@ static bool key_usage_add(X509 *x509, bool leaf)
 	return added;
 }
 
-static bool extended_usage_add(X509 *x509, enum identity_kind kind)
+static bool extended_usage_add(X509 *x509, const struct certificate_order *order)
 {
-	bool server = kind == IDENTITY_NODE || kind == IDENTITY_COMPONENT || kind == IDENTITY_RELAY;
+	enum identity_kind kind = order->identity.kind;
+	bool client = order->usage != CERTIFICATE_SERVER,
+	     server = order->usage == CERTIFICATE_BY_KIND
+	                      ? kind == IDENTITY_NODE || kind == IDENTITY_COMPONENT || kind == IDENTITY_RELAY
+	                      : !client;
 	EXTENDED_KEY_USAGE *usage = EXTENDED_KEY_USAGE_new();
-	bool added = usage && sk_ASN1_OBJECT_push(usage, OBJ_nid2obj(NID_client_auth)) > 0 &&
+	bool added = usage && (!client || sk_ASN1_OBJECT_push(usage, OBJ_nid2obj(NID_client_auth)) > 0) &&
 	             (!server || sk_ASN1_OBJECT_push(usage, OBJ_nid2obj(NID_server_auth)) > 0) &&
 	             extension_add(x509, NID_ext_key_usage, usage, false);
 	EXTENDED_KEY_USAGE_free(usage);
@@ -185,7 +189,7 @@ static int extensions_add(X509 *x509, const struct certificate_order *order, con
 {
 	bool leaf = order->profile == CERTIFICATE_LEAF;
 	if (!constraints_add(x509, order->profile) || !key_usage_add(x509, leaf) || (!leaf && !subject_key_add(x509)) ||
-	    (issuer && !authority_key_add(x509, issuer->x509)) || (leaf && !extended_usage_add(x509, order->identity.kind)))
+	    (issuer && !authority_key_add(x509, issuer->x509)) || (leaf && !extended_usage_add(x509, order)))
 		return -E_NO_MEMORY;
 	return leaf ? names_add(x509, order) : 0;
 }

@@ -48,8 +48,8 @@ static int expired_verify(const struct issuers *issuers, const struct id *mesh, 
 {
 	int err = -E_BUSY; /* no issuers yet */
 	for (size_t i = 0; i < issuers->n_intermediates; i++) {
-		err = certificate_verify(leaf, issuers->intermediates[i], issuers->root, mesh, 1u << IDENTITY_NODE,
-		                         CERTIFICATE_ANY_TIME, ret);
+		err = certificate_verify(leaf, issuers->intermediates[i], issuers->root, mesh,
+		                         1u << IDENTITY_NODE | 1u << IDENTITY_COMPONENT, CERTIFICATE_ANY_TIME, ret);
 		if (err != -E_CERTIFICATE) /* that is: of another intermediate */
 			break;
 	}

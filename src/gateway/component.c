@@ -10,8 +10,8 @@
 #include "os/log.h"
 #include "rpc/rpc.h"
 
-#define RETRY_MS       50
-#define RELAY_RETRY_MS 2000 /* its server is far away */
+#define RETRY_MS     50
+#define FAR_RETRY_MS 2000 /* of one whose server is far away */
 
 struct component {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
@@ -22,7 +22,7 @@ struct component {
 	struct tls_context *tls;
 	struct issuers issuers;
 	struct id mesh;
-	bool relay;
+	enum gateway_place place;
 	void (*renewed)(void *ctx);
 	void *ctx;
 };
@@ -59,7 +59,7 @@ static int context_make(struct component *component, const murmesh_CertificateRe
 	issuers_free(&component->issuers);
 	component->issuers = issuers;
 	component->mesh = info.identity.mesh;
-	if (component->relay)
+	if (component->place == GATEWAY_IN_RELAY)
 		trusted_time_set(reply->server_time);
 	int64_t life_s = info.not_after - reply->server_time;
 	io_timer_start(component->renewal, life_s > 0 ? (uint64_t)life_s * 1000 / 3 * 2 : RETRY_MS, 0);
@@ -69,9 +69,9 @@ static int context_make(struct component *component, const murmesh_CertificateRe
 /* A device that is no relay has few calls, too. */
 static uint64_t pause_ms(const struct component *component, int err)
 {
-	if (!component->relay)
+	if (component->place == GATEWAY_AT_CORE)
 		return RETRY_MS;
-	return err == -E_DENIED || err == -E_LIMIT ? GATEWAY_DENIED_MS : RELAY_RETRY_MS;
+	return err == -E_DENIED || err == -E_LIMIT ? GATEWAY_DENIED_MS : FAR_RETRY_MS;
 }
 
 static void on_certificate(void *ctx, int err, const char *why, const void *response)
@@ -81,7 +81,7 @@ static void on_certificate(void *ctx, int err, const char *why, const void *resp
 		err = context_make(component, response);
 	if (err == 0)
 		return component->renewed(component->ctx);
-	if (err != -E_BUSY && err != -E_RELAY_OFFLINE) /* core waits for ca, net for the parent */
+	if (err != -E_BUSY && err != -E_RELAY_OFFLINE && err != -E_CORE_OFFLINE) /* core waits for ca, others for the server */
 		log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
 	io_timer_start(component->renewal, pause_ms(component, err), 0);
 }
@@ -99,14 +99,16 @@ static int server_ask(struct component *component)
 {
 	static murmesh_RenewRequest request;
 	struct buf csr;
-	request = (murmesh_RenewRequest){ .kind = murmesh_CertificateKind_RELAY };
+	bool relay = component->place == GATEWAY_IN_RELAY;
+	request = (murmesh_RenewRequest){ .kind = relay ? murmesh_CertificateKind_RELAY : murmesh_CertificateKind_COMPONENT };
 	buf_init(&csr, sizeof request.csr.bytes);
 	int err = certificate_request_write(component->key, &csr);
 	if (err == 0) {
 		memcpy(request.csr.bytes, buf_head(&csr), buf_len(&csr));
 		request.csr.size = (pb_size_t)buf_len(&csr);
-		err = rpc_unary(*component->core, &rpc_CertificationManager_RenewCertificate, &request, 20000, on_certificate,
-		                component);
+		err = rpc_unary(*component->core,
+		                relay ? &rpc_CertificationManager_RenewCertificate : &rpc_CertificationManager_CertifyServer,
+		                &request, 20000, on_certificate, component);
 	}
 	buf_done(&csr);
 	return err;
@@ -115,20 +117,20 @@ static int server_ask(struct component *component)
 static void ask(void *ctx)
 {
 	struct component *component = ctx;
-	int err = !*component->core ? -E_CLOSED : component->relay ? server_ask(component) : core_ask(component);
+	int err = !*component->core ? -E_CLOSED : component->place == GATEWAY_AT_CORE ? core_ask(component) : server_ask(component);
 	if (err < 0)
-		io_timer_start(component->renewal, component->relay ? RELAY_RETRY_MS : RETRY_MS, 0);
+		io_timer_start(component->renewal, pause_ms(component, err), 0);
 }
 
-struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, bool relay,
+struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, enum gateway_place place,
                                 const struct tls_settings *how, void (*renewed)(void *ctx), void *ctx)
 {
 	struct component *component = mem_alloc(sizeof *component);
 	if (!component)
 		return NULL;
-	*component = (struct component){ .core = core, .relay = relay, .how = *how, .renewed = renewed, .ctx = ctx };
+	*component = (struct component){ .core = core, .place = place, .how = *how, .renewed = renewed, .ctx = ctx };
 	component->how.server = component->how.send_root = true;
-	if (relay) /* its own clock may be wrong */
+	if (place == GATEWAY_IN_RELAY) /* its own clock may be wrong */
 		component->how.now = trusted_time_or_wall;
 	component->key = key_generate();
 	component->renewal = io_timer_new(loop, ask, component);

@@ -5,14 +5,15 @@
 #include "base/id.h"
 #include "crypto/tls.h"
 #include "gateway/certify.h"
+#include "gateway/gateway.h"
 
 struct component;
 struct io_loop;
 struct rpc_connection;
 
 /* core: where the role keeps its connection to core; borrowed, as is ctx.  how: verify, kinds and alpn of its context; copied, what it points to is
- * borrowed.  relay: of a relay, whose server asks for a signed request and gives a certificate of that kind.  renewed: there is another context; connections made under an older one keep that.  NULL when memory is short. */
-struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, bool relay,
+ * borrowed.  place: in a relay the server gives it a certificate of that kind; there and elsewhere it asks by a signed request.  renewed: there is another context; connections made under an older one keep that.  NULL when memory is short. */
+struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, enum gateway_place place,
                                 const struct tls_settings *how, void (*renewed)(void *ctx), void *ctx);
 struct component *component_free(struct component *component); /* after the connection */
 void component_revoked(struct component *component,

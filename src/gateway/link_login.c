@@ -65,7 +65,11 @@ static int ask(struct login *login, struct rpc_connection *core, const murmesh_L
 	checked.has_proof = true;
 	checked.proof = *proof;
 	checked.proof.csr.size = 0;
-	socket_address_format(peer, checked.address);
+	const struct rpc_origin *origin = rpc_call_origin(login->call);
+	if (origin)
+		str_copy(str_from(origin->address), checked.address, sizeof checked.address);
+	else
+		socket_address_format(peer, checked.address);
 	err = core ? rpc_unary(core, &rpc_Core_UserLogin, &checked, ASK_MS, on_answer, login) : -E_BUSY;
 	mem_wipe(&checked, sizeof checked);
 	return err;
@@ -91,7 +95,9 @@ void link_login(struct link_logins *logins, struct rpc_connection *core, struct 
 {
 	struct socket_address peer;
 	struct attempt *attempt;
-	int err = socket_peer(fd, &peer) < 0 ? -E_CLOSED : attempt_take(logins->attempts, fd, &attempt);
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	int err = origin ? socket_address_parse(str_from(origin->address), 0, &peer) : socket_peer(fd, &peer);
+	err = err < 0 ? -E_CLOSED : attempt_take_of(logins->attempts, &peer, &attempt);
 	if (err < 0)
 		return rpc_call_finish(call, err, err == -E_BUSY ? "too many people log in at the moment" : NULL);
 	login_begin(attempt, core, call, proof, &peer);

@@ -13,7 +13,7 @@ struct link_logins;
 struct link_logins *link_logins_new(struct io_loop *loop); /* NULL when memory is short */
 /* core's connection ended before: its calls have. */
 struct link_logins *link_logins_free(struct link_logins *logins);
-/* fd: the caller's socket.  core may be NULL: -E_BUSY. */
+/* fd: the caller's socket, unless a component says where he is.  core may be NULL: -E_BUSY. */
 void link_login(struct link_logins *logins, struct rpc_connection *core, struct rpc_call *call, const murmesh_LoginProof *proof,
                 int fd);
 #endif

@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "ca/components.h"
 #include "gateway/gateway.h"
 #include "io/io.h"
 #include "os/log.h"
@@ -16,7 +17,7 @@
 #define RETRY_MS   1000
 
 struct link_revoked {
-	struct map *keys, *relays;
+	struct map *keys, *relays, *components;
 	struct list order; /* the relays too */
 	bool listed;
 	struct io_timer *retry;
@@ -59,6 +60,15 @@ static void relay_end(struct link_revoked *revoked, struct relay *relay)
 		revoked->events->relay_ended(revoked->ctx, &id);
 }
 
+/* Its bits are the value. */
+static void component_told(struct link_revoked *revoked, const murmesh_Revocation *message)
+{
+	if (message->ended || !message->roles)
+		map_remove(revoked->components, message->component, sizeof message->component);
+	else if (map_put(revoked->components, message->component, sizeof message->component, (void *)(uintptr_t)message->roles) < 0)
+		log_limited(LOG_WARNING, "a component cannot be let in: %s", err_text(-E_NO_MEMORY));
+}
+
 static void relay_told(struct link_revoked *revoked, const murmesh_Revocation *message)
 {
 	struct id id;
@@ -88,6 +98,8 @@ static void on_message(void *ctx, const void *message)
 	static const uint8_t none[sizeof((murmesh_Revocation *)0)->relay];
 	struct link_revoked *revoked = ctx;
 	const murmesh_Revocation *revocation = message;
+	if (memcmp(revocation->component, none, sizeof none) != 0)
+		return component_told(revoked, revocation);
 	if (memcmp(revocation->relay, none, sizeof none) != 0)
 		return relay_told(revoked, revocation);
 	if (revocation->listed)
@@ -106,12 +118,24 @@ static void relays_doubt(struct link_revoked *revoked)
 		LIST_ENTRY(at, struct relay, node)->told = false;
 }
 
+static void components_forget(struct link_revoked *revoked)
+{
+	uint8_t seed[16];
+	random_bytes(seed, sizeof seed);
+	struct map *empty = map_new(seed, CA_COMPONENTS_MAX);
+	if (!empty)
+		return;
+	map_free(revoked->components);
+	revoked->components = empty;
+}
+
 static void on_closed(void *ctx, int err, const char *why)
 {
 	struct link_revoked *revoked = ctx;
 	(void)why;
 	revoked->call = NULL;
 	relays_doubt(revoked);
+	components_forget(revoked);
 	io_timer_start(revoked->retry, err == -E_DENIED ? GATEWAY_DENIED_MS : RETRY_MS, 0);
 }
 
@@ -144,11 +168,12 @@ struct link_revoked *link_revoked_new(struct io_loop *loop, struct rpc_connectio
 	random_bytes(seed, sizeof seed);
 	revoked->keys = map_new(seed, KEYS_MAX);
 	revoked->relays = map_new(seed, RELAYS_MAX);
+	revoked->components = map_new(seed, CA_COMPONENTS_MAX);
 	revoked->retry = io_timer_new(loop, on_retry, revoked);
 	revoked->core = core;
 	revoked->events = events;
 	revoked->ctx = ctx;
-	return revoked->keys && revoked->relays && revoked->retry ? revoked : link_revoked_free(revoked);
+	return revoked->keys && revoked->relays && revoked->components && revoked->retry ? revoked : link_revoked_free(revoked);
 }
 
 struct link_revoked *link_revoked_free(struct link_revoked *revoked)
@@ -160,6 +185,7 @@ struct link_revoked *link_revoked_free(struct link_revoked *revoked)
 	map_free(revoked->relays);
 	LIST_EACH(at, &revoked->order)
 		mem_free(LIST_ENTRY(at, struct relay, node));
+	map_free(revoked->components);
 	return mem_free(revoked);
 }
 
@@ -177,4 +203,9 @@ bool link_revoked_relay(const struct link_revoked *revoked, const struct id *dev
 {
 	const struct relay *relay = relay_find(revoked, device);
 	return relay && relay->told;
+}
+
+unsigned link_revoked_component(const struct link_revoked *revoked, const struct id *component)
+{
+	return (unsigned)(uintptr_t)map_get(revoked->components, component->bytes, sizeof component->bytes);
 }

@@ -1,5 +1,5 @@
-/* gateway/link_revoked.h: the keys whose certificates the link role refuses, and the devices that may speak for others, as core tells them
- * (Core.Revocations). */
+/* gateway/link_revoked.h: the keys whose certificates the link role refuses, and the devices and components that may speak for others, as core tells
+ * them (Core.Revocations). */
 #ifndef GATEWAY_LINK_REVOKED_H
 #define GATEWAY_LINK_REVOKED_H
 #include <stdbool.h>
@@ -19,8 +19,10 @@ struct link_revoked_events {
  * NULL when memory is short. */
 struct link_revoked *link_revoked_new(struct io_loop *loop, struct rpc_connection *const *core,
                                       const struct link_revoked_events *events, void *ctx);
-struct link_revoked *link_revoked_free(struct link_revoked *revoked);                 /* core's connection ended before */
-void link_revoked_follow(struct link_revoked *revoked);                               /* core has come (again) */
+struct link_revoked *link_revoked_free(struct link_revoked *revoked); /* core's connection ended before */
+void link_revoked_follow(struct link_revoked *revoked);               /* core has come (again) */
+/* What a component may (bits of ComponentRole); 0: it is none, or this is not the machine that they connect to. */
+unsigned link_revoked_component(const struct link_revoked *revoked, const struct id *component);
 bool link_revoked_relay(const struct link_revoked *revoked, const struct id *device); /* is it one? */
 bool link_revoked_listed(
         const struct link_revoked

@@ -1,6 +1,8 @@
 /* The front role: accepts on the front port and on TLSPort, looks at the first bytes, hands the descriptor to the role it is for.  In a relay it
  * gives its object reference out too. */
 #include "base/err.h"
+#include "ca/components.h"
+#include "enrol.pb.h"
 #include "front/front.h"
 #include "gateway/gateway.h"
 #include "gateway/reference.h"
@@ -14,17 +16,37 @@ struct front_role {
 	struct front *front;
 	struct front *tls; /* TLSPort: without h2 it is for orb; NULL: not open */
 	int listener, tls_listener, orb;
-	bool of_relay; /* it serves no browsers, and has no orb */
+	enum gateway_place place;
+	bool serves[FRONT_KINDS]; /* roles that are here: all, no browsers in a relay, elsewhere some */
 	struct io_watch *references;
 	int references_fd; /* listener of IORSenderPort; -1: not open */
 };
+
+static void serves_read(struct front_role *role, struct str settings)
+{
+	enum gateway_place place = role->place = gateway_place(settings);
+	uint32_t roles = murmesh_ComponentRole_COMPONENT_LINK | murmesh_ComponentRole_COMPONENT_RELAY;
+	if (place == GATEWAY_ELSEWHERE)
+		ca_component_roles_parse(str_setting(settings, "roles"), &roles);
+	role->serves[FRONT_LINK] = roles & murmesh_ComponentRole_COMPONENT_LINK;
+	role->serves[FRONT_RELAY] = roles != 0; /* with link it passes legs on */
+	role->serves[FRONT_WEB] = place == GATEWAY_AT_CORE;
+}
+
+static bool all_there(const struct front_role *role)
+{
+	bool there = role->listener >= 0;
+	for (size_t i = 0; i < FRONT_KINDS; i++)
+		there = there && (!role->serves[i] || role->settings.targets[i] >= 0);
+	return there;
+}
 
 /* There h2 is for link, and legs of who has linked there for relay, as on the front port; TLS without it for orb, and nothing else is served. */
 static void tls_begin(struct front_role *role)
 {
 	struct front_settings settings = front_settings_default;
-	if (role->tls || role->tls_listener < 0 || (role->orb < 0 && !role->of_relay) || role->settings.targets[FRONT_LINK] < 0 ||
-	    role->settings.targets[FRONT_RELAY] < 0)
+	if (role->tls || role->tls_listener < 0 || (role->orb < 0 && role->place != GATEWAY_IN_RELAY) ||
+	    role->settings.targets[FRONT_LINK] < 0 || role->settings.targets[FRONT_RELAY] < 0)
 		return;
 	settings.targets[FRONT_LINK] = role->settings.targets[FRONT_LINK];
 	settings.targets[FRONT_RELAY] = role->settings.targets[FRONT_RELAY];
@@ -73,8 +95,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	else
 		fd_close(fd);
 	tls_begin(role);
-	if (role->front || role->listener < 0 || role->settings.targets[FRONT_LINK] < 0 ||
-	    role->settings.targets[FRONT_RELAY] < 0 || (role->settings.targets[FRONT_WEB] < 0 && !role->of_relay))
+	if (role->front || !all_there(role))
 		return;
 	role->front = front_new(priv_child_loop(role->child), role->listener, &role->settings);
 	if (role->front)
@@ -92,7 +113,7 @@ int gateway_front_main(struct priv_child *child)
 		                   .tls_listener = -1,
 		                   .orb = -1,
 		                   .references_fd = -1 };
-	role.of_relay = str_is(str_setting(priv_child_configuration(child), "relay"), "yes");
+	serves_read(&role, priv_child_configuration(child));
 	fd_limit_raise();
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)

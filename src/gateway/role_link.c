@@ -1,5 +1,6 @@
 /* The link role: ends TLS and HTTP/2 of agents, relays and command lines, decides by certificate who may call what, and passes the calls
- * on to core.  It holds no state of the mesh and opens no database.  In a relay it serves agents and passes all they call on to net. */
+ * on to core.  It holds no state of the mesh and opens no database.  In a relay it serves agents and passes all they call on to net; on another machine
+ * of the server it serves users too, and passes all on to uplink. */
 #include <errno.h>
 
 #include "base/err.h"
@@ -38,7 +39,7 @@ struct link_role {
 	struct list leaving; /* clients whose certificate was revoked, the oldest first */
 	struct io_timer *leave;
 	int intake_fd;
-	bool of_relay;
+	enum gateway_place place;
 };
 
 struct client {
@@ -47,7 +48,7 @@ struct client {
 	struct rpc_connection *connection;
 	uint64_t until_ms; /* of a stranger; else 0 */
 	uint64_t leave_ms; /* its certificate was revoked: every call is refused until then; else 0 */
-	bool relay;        /* it has spoken for others */
+	bool relay;        /* it has spoken for others: a relay, or a component */
 };
 
 enum {
@@ -56,6 +57,8 @@ enum {
 	USERS = 4,
 	RELAYS = 8,
 	DIRECT = 16, /* anyone, without a relay between */
+	COMPONENTS = 32,
+	LINKS = 64, /* components that have the role link */
 };
 
 /* ---- who calls, and for whom ---- */
@@ -74,10 +77,13 @@ static bool is_relay(const struct link_role *role, const struct identity *peer)
 	return peer && peer->kind == IDENTITY_NODE && link_revoked_relay(role->revoked, &peer->id);
 }
 
-/* To who is no relay: it may be one that is not known of yet, and asks again soon. */
+/* To who is no relay or component: it may be one that is not known of yet, and asks again soon. */
 static int no_relay(const struct link_role *role)
 {
-	return link_revoked_listed(role->revoked) ? -E_DENIED : role->of_relay ? -E_RELAY_OFFLINE : -E_BUSY;
+	static const int unknown[] = {
+		[GATEWAY_AT_CORE] = -E_BUSY, [GATEWAY_IN_RELAY] = -E_RELAY_OFFLINE, [GATEWAY_ELSEWHERE] = -E_CORE_OFFLINE
+	};
+	return link_revoked_listed(role->revoked) ? -E_DENIED : unknown[role->place];
 }
 
 /* The client is the last of the relays that it names, all of them are relays, and they speak for nodes of this mesh alone. */
@@ -92,26 +98,43 @@ static int origin_check(const struct client *client, const struct identity *peer
 	return good ? 0 : no_relay(role);
 }
 
-/* What a relay says of those below it is believed; a relay itself says where its own clients come from. */
+/* Link on another machine of the server: it speaks for whom it has met itself, users too, and for nodes behind relays. */
+static int component_origin_check(const struct client *client, const struct identity *peer, const struct rpc_origin *origin)
+{
+	const struct link_role *role = client->role;
+	bool good = link_revoked_component(role->revoked, &peer->id) & murmesh_ComponentRole_COMPONENT_LINK;
+	for (size_t i = 0; good && i < origin->n_via; i++)
+		good = link_revoked_relay(role->revoked, &origin->via[i]);
+	if (good && origin->has_peer)
+		good = (origin->peer.kind == IDENTITY_NODE || (origin->peer.kind == IDENTITY_USER && !origin->n_via)) &&
+		       id_equal(&origin->peer.mesh, &peer->mesh);
+	return good ? 0 : no_relay(role);
+}
+
+/* What a relay or component says of its clients is believed, but not which component it is; on its own machine link says where they come from. */
 static int origin_settle(struct client *client, struct rpc_call *call)
 {
 	const struct rpc_origin *origin = rpc_call_origin(call);
 	const struct identity *peer = rpc_call_peer(call);
-	struct rpc_origin own = { .has_peer = peer != NULL };
-	if (!origin && !client->role->of_relay)
+	struct rpc_origin settled = { .has_peer = peer != NULL };
+	if (!origin && client->role->place == GATEWAY_AT_CORE)
 		return 0;
 	if (!origin) {
 		if (peer)
-			own.peer = *peer;
-		client_address(call, client, own.address);
-		return rpc_call_set_origin(call, &own);
+			settled.peer = *peer;
+		client_address(call, client, settled.address);
+		return rpc_call_set_origin(call, &settled);
 	}
-	int err = origin_check(client, peer, origin);
+	settled = *origin;
+	settled.has_component = peer && peer->kind == IDENTITY_COMPONENT;
+	if (settled.has_component)
+		settled.component = peer->id;
+	int err = settled.has_component ? component_origin_check(client, peer, origin) : origin_check(client, peer, origin);
 	if (err == 0 && !client->relay) {
 		client->relay = true;
 		rpc_connection_allow(client->connection, GATEWAY_RELAY_CALLS);
 	}
-	return err < 0 ? err : rpc_call_set_origin(call, origin);
+	return err < 0 ? err : rpc_call_set_origin(call, &settled);
 }
 
 /* ---- requests that carry a CSR: it is read here, core and ca get the bare public key ---- */
@@ -178,13 +201,26 @@ static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *m
 	int err = peer ? 0
 	               : certify_expired(request, component_issuers(client->role->component),
 	                                 component_mesh(client->role->component), &checked);
-	if (err == 0 && peer && peer->kind != IDENTITY_NODE)
+	if (err == 0 && peer && peer->kind != IDENTITY_NODE && peer->kind != IDENTITY_COMPONENT)
 		err = -E_DENIED;
 	if (err < 0)
 		return rpc_call_finish(call, err, NULL);
 	if (peer)
 		identity_format(peer, checked.peer);
 	checked.relayed = rpc_call_origin(call) != NULL;
+	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
+}
+
+static void on_certify_server(void *ctx, struct rpc_call *call, const void *message)
+{
+	static murmesh_CheckedRequest checked;
+	const murmesh_RenewRequest *request = message;
+	struct client *client = ctx;
+	checked = (murmesh_CheckedRequest)murmesh_CheckedRequest_init_zero;
+	checked.kind = murmesh_CertificateKind_COMPONENT;
+	checked.serves = true;
+	identity_format(rpc_call_peer(call), checked.peer);
+	client_address(call, client, checked.address);
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
@@ -206,11 +242,13 @@ static const struct rpc_service services[] = {
 	{ &rpc_CertificationManager_RequestCertificate, ANYONE, on_request_certificate, NULL },
 	{ &rpc_CertificationManager_RenewCertificate, ANYONE, on_renew_certificate, NULL },
 	{ &rpc_CertificationManager_Split, NODES, NULL, NULL },
+	{ &rpc_CertificationManager_CertifyServer, LINKS, on_certify_server, NULL },
+	{ &rpc_Components_Attach, COMPONENTS, NULL, NULL },
 	{ &rpc_Login_Password, DIRECT, on_login, NULL },
 	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
 	{ &rpc_Reports_Send, NODES, NULL, on_reports },
-	{ &rpc_Core_Revocations, RELAYS, NULL, NULL },
-	{ &rpc_Core_CaChanges, RELAYS, NULL, NULL },
+	{ &rpc_Core_Revocations, RELAYS | LINKS, NULL, NULL },
+	{ &rpc_Core_CaChanges, RELAYS | LINKS, NULL, NULL },
 	{ &rpc_Fleet_ListDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
 	{ &rpc_Fleet_Ping, USERS, NULL, NULL },
@@ -219,6 +257,8 @@ static const struct rpc_service services[] = {
 	{ &rpc_Fleet_GetReference, USERS, NULL, NULL },
 	{ &rpc_Fleet_ListApprovals, USERS, NULL, NULL },
 	{ &rpc_Fleet_DecideApproval, USERS, NULL, NULL },
+	{ &rpc_Fleet_ListComponents, USERS, NULL, NULL },
+	{ &rpc_Fleet_RevokeComponent, USERS, NULL, NULL },
 	{ &rpc_Messages_Send, USERS, NULL, NULL },
 	{ &rpc_Messages_ListQueues, USERS, NULL, NULL },
 	{ &rpc_People_ListUsers, USERS, NULL, NULL },
@@ -234,11 +274,16 @@ static const struct rpc_service services[] = {
 static unsigned class_of(const struct link_role *role, const struct rpc_call *call)
 {
 	const struct identity *peer = rpc_call_peer(call);
-	unsigned class = ANYONE;
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	unsigned class = ANYONE, component = 0;
 	if (peer && peer->kind == IDENTITY_NODE)
 		class |= is_relay(role, peer) ? NODES | RELAYS : NODES;
-	if (!rpc_call_origin(call)) /* users' way is to the server */
+	if (role->place != GATEWAY_IN_RELAY && (!origin || !origin->n_via)) /* users' way is to the server */
 		class |= peer && peer->kind == IDENTITY_USER ? DIRECT | USERS : DIRECT;
+	if (peer && peer->kind == IDENTITY_COMPONENT)
+		component = link_revoked_component(role->revoked, &peer->id);
+	if (component)
+		class |= component & murmesh_ComponentRole_COMPONENT_LINK ? COMPONENTS | LINKS : COMPONENTS;
 	return class;
 }
 
@@ -261,9 +306,9 @@ static int on_open(void *ctx, struct rpc_call *call)
 	unsigned class = class_of(client->role, call);
 	if (!(row->access & class))
 		return row->access & RELAYS && class & NODES ? no_relay(client->role) : -E_DENIED;
-	if (!(class & (USERS | RELAYS)) && !client->relay && rpc_connection_calls(client->connection) > CALLS_MAX)
+	if (!(class & (USERS | RELAYS | COMPONENTS)) && !client->relay && rpc_connection_calls(client->connection) > CALLS_MAX)
 		return -E_LIMIT;
-	if (client->role->of_relay)
+	if (client->role->place != GATEWAY_AT_CORE)
 		return call_pass(client->role, call);
 	return row->unary || row->open ? rpc_serve(row, call, client) : call_pass(client->role, call);
 }
@@ -476,15 +521,16 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	                                          collect = { NULL, NULL, on_collect_closed };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct link_role *role = ctx;
-	if (str_is(str_from(name), "rpc-to:core") || str_is(str_from(name), "rpc-to:net")) {
+	struct str what = str_from(name);
+	if (str_is(what, "rpc-to:core") || str_is(what, "rpc-to:net") || str_is(what, "rpc-to:uplink")) {
 		rpc_connection_drop(&role->core);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
 		link_revoked_follow(role->revoked);
 		component_follow(role->component);
-	} else if (str_is(str_from(name), "rpc-to:collect")) {
+	} else if (str_is(what, "rpc-to:collect")) {
 		rpc_connection_drop(&role->collect);
 		role->collect = rpc_connection_plain(role->loop, fd, &settings, &collect, role);
-	} else if (str_is(str_from(name), "pass-from:front")) {
+	} else if (str_is(what, "pass-from:front")) {
 		role->intake_fd = fd;
 		role->intake = io_watch_new(role->loop, fd, on_intake, role);
 		intake_update(role);
@@ -496,19 +542,21 @@ int gateway_link_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	static const char *const alpn[] = { "h2", NULL };
-	static const struct tls_settings how = { .verify = TLS_VERIFY_OPTIONAL,
-		                                 .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
-		                                 .alpn = alpn };
+	struct tls_settings how = { .verify = TLS_VERIFY_OPTIONAL,
+		                    .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
+		                    .alpn = alpn };
 	static const struct link_revoked_events revoked_events = { on_revoked, on_relay_ended };
 	struct link_role role = { .child = child, .loop = priv_child_loop(child), .intake_fd = -1 };
-	role.of_relay = str_is(str_setting(priv_child_configuration(child), "relay"), "yes");
+	role.place = gateway_place(priv_child_configuration(child));
+	if (role.place == GATEWAY_AT_CORE)
+		how.kinds |= 1u << IDENTITY_COMPONENT;
 	tls_warm_up();
 	list_init(&role.arriving);
 	list_init(&role.strangers);
 	list_init(&role.known);
 	list_init(&role.leaving);
 	fd_limit_raise();
-	role.component = component_new(role.loop, &role.core, role.of_relay, &how, on_renewed, &role);
+	role.component = component_new(role.loop, &role.core, role.place, &how, on_renewed, &role);
 	role.farewell = io_timer_new(role.loop, on_farewell, &role);
 	role.logins = link_logins_new(role.loop);
 	role.leave = io_timer_new(role.loop, on_leave, &role);

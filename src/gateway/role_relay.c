@@ -16,7 +16,7 @@
 struct relay_role {
 	struct priv_child *child;
 	struct relay *relay;
-	struct rpc_connection *core; /* in a relay: net */
+	struct rpc_connection *core; /* in a relay net; on another machine of the server uplink */
 	struct intake {
 		struct relay_role *role;
 		struct io_watch *watch;
@@ -52,7 +52,8 @@ static void on_forward(void *ctx, struct rpc_call *call, const void *message)
 {
 	struct relay_role *role = ctx;
 	const murmesh_Forwarding *forwarding = message;
-	struct relay_ticket ticket = { .side = RELAY_AGENT, .expiry_s = forwarding->lifetime_s };
+	struct relay_ticket ticket = { .side = forwarding->client ? RELAY_CLIENT : RELAY_AGENT,
+		                       .expiry_s = forwarding->lifetime_s };
 	murmesh_Announced reply = murmesh_Announced_init_zero;
 	struct socket_address to;
 	memcpy(ticket.hash, forwarding->agent_hash, sizeof ticket.hash);
@@ -125,12 +126,13 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 1000 };
 	struct relay_role *role = ctx;
 	struct io_loop *loop = priv_child_loop(role->child);
-	if (str_is(str_from(name), "rpc-from:core") || str_is(str_from(name), "rpc-from:net")) {
+	struct str what = str_from(name);
+	if (str_is(what, "rpc-from:core") || str_is(what, "rpc-from:net") || str_is(what, "rpc-from:uplink")) {
 		rpc_connection_drop(&role->core);
 		role->core = rpc_connection_plain(loop, fd, &settings, &events, role);
-	} else if (str_is(str_from(name), "pass-from:front"))
+	} else if (str_is(what, "pass-from:front"))
 		intake_open(role, &role->intakes[0], fd);
-	else if (str_is(str_from(name), "pass-from:web"))
+	else if (str_is(what, "pass-from:web"))
 		intake_open(role, &role->intakes[1], fd);
 	else
 		fd_close(fd);

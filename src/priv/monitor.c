@@ -276,8 +276,11 @@ static int member_greet(struct member *member)
 
 static pid_t member_spawn(const struct member *member, int control)
 {
-	char path[PATH_MAX], role[64];
+	char path[PATH_MAX], role[64], option[32];
+	const char *before = member->monitor->program->option;
 	int err = proc_self_path(path, sizeof path);
+	if (err == 0)
+		err = str_copy(str_from(before ? before : "--role"), option, sizeof option);
 	if (err == 0)
 		err = str_copy(str_from(member->role->name), role, sizeof role);
 	if (err < 0)
@@ -285,7 +288,7 @@ static pid_t member_spawn(const struct member *member, int control)
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
 		return -errno;
-	char option[] = "--role", *argv[] = { path, option, role, NULL };
+	char *argv[] = { path, option, role, NULL };
 	const struct proc_spawn spawn = {
 		.path = path,
 		.argv = argv,

@@ -1,7 +1,7 @@
 /* priv/priv.h: one program, several processes: a privileged monitor that parses no network bytes, and confined roles.
  *
  * The process model of a program is one table of roles, one of edges.  The monitor forks and executes its own binary once a role
- * ("PROGRAM --role NAME"), hands it descriptors over a control socket (fd 3, AF_UNIX SEQPACKET), starts it again when it
+ * ("PROGRAM --role NAME", or as its option says), hands it descriptors over a control socket (fd 3, AF_UNIX SEQPACKET), starts it again when it
  * dies (within 200 ms; after more than 5 deaths in 60 s with growing pauses up to 30 s), and ends all when it is told to.
  * A role leaves at once when its control socket reaches the end of file, i.e. when the monitor is gone. */
 #ifndef PRIV_PRIV_H
@@ -59,7 +59,8 @@ struct priv_program {
 	size_t n_roles;
 	const struct priv_edge *edges;
 	size_t n_edges;
-	uid_t first_uid; /* role i runs as first_uid + i when started as root */
+	uid_t first_uid;    /* role i runs as first_uid + i when started as root */
+	const char *option; /* what stands before the role's name in its arguments; NULL = "--role" */
 };
 
 /* ---- monitor ---- */
@@ -89,7 +90,7 @@ struct priv_child_events {
 	void (*message)(void *ctx, struct str text);             /* priv_monitor_tell() */
 	void (*stop)(void *ctx);                                 /* SIGTERM or the monitor is gone: leave soon (3 s) */
 };
-/* Called by main() when argv says --role: finds the role, runs its main, returns the exit code.  Of the program only its name and the roles are
+/* Called by main() when argv says so: finds the role, runs its main, returns the exit code.  Of the program only its name and the roles are
  * looked at; what else a role needs the monitor sends.  A main that returns 0 has freed what it had on the loop. */
 int priv_role_main(const struct priv_program *program, const char *role);
 

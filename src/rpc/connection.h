@@ -48,7 +48,7 @@ struct rpc_call {
 
 /* ---- origin.c ---- */
 struct origin_text {
-	char peer[IDENTITY_TEXT_SIZE], via[RPC_VIA_MAX * ID_TEXT_SIZE];
+	char peer[IDENTITY_TEXT_SIZE], via[RPC_VIA_MAX * ID_TEXT_SIZE], component[ID_TEXT_SIZE];
 };
 /* NULL when the head names none.  -E_PROTOCOL, -E_ID, -E_LIMIT, -E_CERTIFICATE_IDENTITY, -E_NO_MEMORY. */
 int origin_read(const struct h2_head *head, struct rpc_origin **ret);

@@ -1,4 +1,4 @@
-/* Where a call came from before the connection that brought it: metadata murmesh-peer, murmesh-address and murmesh-via. */
+/* Where a call came from before the connection that brought it: metadata murmesh-peer, murmesh-address, murmesh-via and murmesh-component. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "rpc/connection.h"
@@ -25,7 +25,7 @@ static int via_parse(struct str text, struct rpc_origin *ret)
 int origin_read(const struct h2_head *head, struct rpc_origin **ret)
 {
 	struct str peer = h2_head_get(head, "murmesh-peer"), address = h2_head_get(head, "murmesh-address"),
-	           via = h2_head_get(head, "murmesh-via");
+	           via = h2_head_get(head, "murmesh-via"), component = h2_head_get(head, "murmesh-component");
 	*ret = NULL;
 	if (!via.ptr && !address.ptr)
 		return 0;
@@ -38,6 +38,9 @@ int origin_read(const struct h2_head *head, struct rpc_origin **ret)
 		err = address_valid(address) ? str_copy(address, origin->address, sizeof origin->address) : -E_PROTOCOL;
 	if (err == 0)
 		err = via_parse(via, origin);
+	origin->has_component = component.ptr != NULL;
+	if (err == 0 && component.ptr)
+		err = id_parse(component, &origin->component);
 	if (err < 0)
 		mem_free(origin);
 	else
@@ -63,6 +66,10 @@ size_t origin_write(const struct rpc_call *call, struct origin_text *text, struc
 	}
 	if (len)
 		metadata[n++] = (struct rpc_metadata){ STR("murmesh-via"), { text->via, len } };
+	if (call->origin->has_component) {
+		id_format(&call->origin->component, text->component);
+		metadata[n++] = (struct rpc_metadata){ STR("murmesh-component"), str_from(text->component) };
+	}
 	return n;
 }
 

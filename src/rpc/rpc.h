@@ -82,7 +82,7 @@ struct str rpc_call_path(const struct rpc_call *call); /* inside `open` only */
 void rpc_call_accept(struct rpc_call *call, const struct rpc_method *method, const struct rpc_call_events *events, void *ctx);
 /* Who calls: from the TLS certificate, or as the link role says; NULL when nobody showed one. */
 const struct identity *rpc_call_peer(const struct rpc_call *call);
-/* Where a call has come from, when relays stand between: as the last of them says.  On a connection with trusted_metadata that was checked by whoever
+/* Where a call has come from, when relays or a component stand between: as the last of them says.  On a connection with trusted_metadata that was checked by whoever
  * passed it on; on others it is the owner's to believe or refuse, and rpc_call_peer() is the relay itself. */
 #define RPC_VIA_MAX 8
 struct rpc_origin {
@@ -91,6 +91,9 @@ struct rpc_origin {
 	char address[64];           /* his, as the first relay saw it; "" = not told */
 	struct id via[RPC_VIA_MAX]; /* relays, the one nearest to him first */
 	size_t n_via;
+	struct id
+	        component; /* another machine of the server that it came in at: never believed of who calls; set by whoever knows his certificate */
+	bool has_component;
 };
 const struct rpc_origin *rpc_call_origin(const struct rpc_call *call); /* NULL: it came directly */
 /* Believes it: its peer is who calls, and rpc_proxy() passes it on.  -E_NO_MEMORY. */

@@ -51,6 +51,7 @@ struct core {
 	unsigned bad_logins, bad_logins_unwritten; /* audit of this minute */
 	struct map *online;                        /* device id -> struct device_link */
 	struct map *relays;                        /* device id -> its name */
+	struct map *components;                    /* component id -> struct core_component */
 	murmesh_CertificateReply mesh; /* intermediate, root, policy, as ca described them; device_id holds the mesh id */
 	struct core_policy policy;     /* out of it */
 	uint8_t intermediate_hash[HASH_SIZE];
@@ -193,6 +194,8 @@ int core_link_send(struct core *core, const struct id *device, const murmesh_Fra
 int core_link_forward(struct core *core, const struct id *device, const murmesh_TunnelForward *forward);
 void core_link_relay(struct core *core, const struct id *device,
                      bool relay); /* tells it, when it is online, in the way that it understands */
+bool core_link_component(const struct core *core, const struct id *device,
+                         struct id *ret); /* that it comes in at; false: core's machine */
 size_t core_link_via(const struct core *core, const struct id *device,
                      struct id ret[RPC_VIA_MAX]); /* relays between, its parent first */
 void core_link_send_all(struct core *core, const murmesh_Frame *frame);
@@ -304,6 +307,18 @@ void core_tunnel_order(void *ctx, struct rpc_call *call, const void *request);
 void core_console_tunnel(void *ctx, struct rpc_call *call, const void *request);
 void core_console_order(void *ctx, struct rpc_call *call, const void *request);
 
+/* ---- core_meet.c: on the loop: relays are told of the legs that come ---- */
+struct core_meeting {
+	struct core *core;
+	struct id client, agent; /* components that the ends come in at; zero: core's machine */
+	struct id at;            /* chosen: where they meet; the same */
+	murmesh_Announcement announcement;
+	void (*done)(void *ctx, int err, const char *why); /* once, perhaps at once */
+	void *ctx;
+	unsigned step;
+};
+void core_meet(struct core_meeting *meeting); /* which stays until `done` */
+
 /* ---- core_pair.c: on the loop ---- */
 void core_pair_keep(struct core *core, const uint8_t name[16], const struct id *user, const struct id *device);
 /* Ends the tunnels of a user (NULL: of all), to a device (NULL: to any). */
@@ -409,12 +424,36 @@ void core_ended_tell(struct core *core);      /* after certificates were revoked
 void core_ended_described(struct core *core); /* ca described itself: its grant key may be another */
 void core_ended_retry(struct core *core);     /* every minute: when that was not possible */
 int core_ended_welcome(const struct core *core, struct rpc_call *link);
+/* ---- core_component.c: machines that run roles of the server elsewhere ---- */
+struct component_record;
+void core_component_name(const struct component_record *component, char ret[FLEET_FULL_NAME]); /* its full name */
+int core_components_open(struct core *core); /* before the database's thread begins */
+void core_components_free(struct core *core);
+/* On the loop: has it one of these roles (bits of ComponentRole)? */
+bool core_component_may(const struct core *core, const struct id *component, unsigned roles);
+/* In a job: one that comes with a join key for components, approved where that is asked for; on the loop, afterwards. */
+int core_component_join(struct store_tx *tx, const struct approval *approval, struct component_record *ret);
+void core_component_joined(struct core *core, const struct component_record *component);
+int core_component_attach(void *ctx, struct rpc_call *call); /* Components.Attach */
+/* The relay there, for others to connect to: it has to be attached, at the host that it enrolled with. */
+bool core_component_relay_reach(const struct core *core, const struct id *component, murmesh_Forwarding *ret);
+bool core_component_relay_find(const struct core *core, struct id *ret); /* any of these */
+/* A task for the relay there.  done comes once, unless it returns a code: -E_BUSY, it is not attached; NULL: nobody waits. */
+typedef void (*core_component_done)(void *ctx, int err, const char *why);
+int core_component_ask(struct core *core, const struct id *component, murmesh_ComponentTask *task, core_component_done done,
+                       void *ctx);
+void core_components_close_pair(struct core *core, const murmesh_PairName *pair); /* all of them */
+int core_components_run(struct store_tx *tx, struct core_request *request);
+bool core_component_row(const struct core_request *request, size_t *at, void *message);
+int core_component_revoke_run(struct store_tx *tx, struct core_request *request);
+void core_component_revoke_done(struct core_request *request);
 
 /* ---- core_revoke.c: what link refuses ---- */
 int core_revoke_follow(void *ctx, struct rpc_call *call); /* Core.Revocations */
 /* On the loop, after certificates of these were revoked: so that link hears of it. */
 void core_revoke_tell(struct core *core);
 void core_relay_tell(struct core *core, const struct id *device, bool relay);
+void core_component_tell(struct core *core, const struct id *component, unsigned roles); /* 0: it is none any more */
 /* For an agent's link.  In a job: the keys of all users that are revoked and would else be good; on the loop: the next frame of them. */
 int core_revoked_users(struct store_tx *tx, struct core_rows *rows);
 bool core_revoked_frame(const struct core_rows *rows, size_t *at, murmesh_Frame *ret);

@@ -2,6 +2,7 @@
 #include "base/encode.h"
 #include "base/err.h"
 #include "ca/approvals.h"
+#include "ca/components.h"
 #include "ca/continuity.h"
 #include "os/clock.h"
 #include "server/core.h"
@@ -73,12 +74,13 @@ void core_approval_fill(const struct approval *approval, murmesh_Approval *ret)
 	str_copy(str_from(approval->arch), ret->arch, sizeof ret->arch);
 	str_copy(str_from(approval->version), ret->version, sizeof ret->version);
 	str_copy(str_from(approval->address), ret->address, sizeof ret->address);
-	str_copy(str_from(ca_approval_kind_name(approval->kind)), ret->kind, sizeof ret->kind);
+	str_copy(str_from(approval->components ? "component" : ca_approval_kind_name(approval->kind)), ret->kind, sizeof ret->kind);
 }
 
 bool core_approval_seen(const struct approval *approval, const struct user *user)
 {
-	return account_may(user, ACCOUNT_KEY_NEW) && account_reaches(user, approval->group);
+	return account_may(user, approval->components ? ACCOUNT_COMPONENTS : ACCOUNT_KEY_NEW) &&
+	       account_reaches(user, approval->group);
 }
 
 struct walk {
@@ -159,24 +161,38 @@ static const char *action_of(const struct approval *approval, const struct decis
 	return decision->same ? "copy taken for the machine itself" : actions[approval->kind][decision->approve];
 }
 
-/* Leaves the approval in rows, and behind it the device when there is a new one. */
+static int device_join(struct store_tx *tx, const struct approval *approval, struct core_rows *rows)
+{
+	struct device device;
+	int err = core_approval_device(tx, approval, &device);
+	return err < 0 ? err : core_rows_device(rows, &device);
+}
+
+static int component_join(struct store_tx *tx, const struct approval *approval, struct core_rows *rows)
+{
+	struct component_record component;
+	int err = core_component_join(tx, approval, &component);
+	return err < 0 ? err : core_rows_add(rows, &component, sizeof component);
+}
+
+/* Leaves the approval in rows, and behind it the device or component when there is a new one. */
 static int decide(struct store_tx *tx, struct core_request *request, const struct user *user, struct approval *approval,
                   const struct decision *decision)
 {
 	char full_name[FLEET_FULL_NAME], detail[96];
-	struct device device;
 	bool joins = approval->kind == APPROVAL_NEW && decision->approve;
 	approval->state = decision->approve || decision->same ? APPROVAL_APPROVED : APPROVAL_REJECTED;
 	core_approval_fill(approval, request->reply);
 	int err = decision->same && approval->kind != APPROVAL_COPY ? -E_USAGE : 0;
+	if (err == 0 && joins && approval->components)
+		err = core_caller_proved(&request->caller);
 	if (err == 0)
 		err = ca_approval_decide(tx, &approval->device, approval->kind, approval->state);
 	if (err == 0)
 		err = core_rows_add(&request->rows, approval, sizeof *approval);
 	if (err == 0 && joins)
-		err = core_approval_device(tx, approval, &device);
-	if (err == 0 && joins)
-		err = core_rows_device(&request->rows, &device);
+		err = approval->components ? component_join(tx, approval, &request->rows)
+		                           : device_join(tx, approval, &request->rows);
 	if (err == 0 && approval->kind == APPROVAL_COPY)
 		err = ca_continuity_decide(tx, &approval->device, copy_of(decision));
 	full_name_of(approval, full_name);
@@ -219,11 +235,14 @@ int core_approval_by_id_run(struct store_tx *tx, struct core_request *request)
 void core_approval_done(struct core_request *request)
 {
 	struct approval approval;
+	struct component_record component;
 	struct device device;
 	size_t at = 0;
-	if (core_rows_next(&request->rows, &at, &approval, sizeof approval))
-		core_watch_approval(request->base.core, &approval);
-	if (core_rows_next(&request->rows, &at, &device, sizeof device))
+	core_rows_next(&request->rows, &at, &approval, sizeof approval);
+	core_watch_approval(request->base.core, &approval);
+	if (approval.components && core_rows_next(&request->rows, &at, &component, sizeof component))
+		core_component_joined(request->base.core, &component);
+	else if (core_rows_next(&request->rows, &at, &device, sizeof device))
 		core_watch_device(request->base.core, &device, NULL);
 	core_request_answer(request);
 }

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "ca/approvals.h"
 #include "ca/authority.h"
+#include "ca/components.h"
 #include "ca/join_line.h"
 #include "ca/records.h"
 #include "fleet/fleet.h"
@@ -13,10 +14,11 @@
 #include "os/random.h"
 #include "server/core.h"
 
-#define BACKDATE_S                 300  /* clocks of new machines are a little wrong */
-#define CERTIFICATES_PER_DAY       24   /* of one machine and kind: each is kept for months, and audited for ever */
-#define RELAY_CERTIFICATES_PER_DAY 200  /* it keeps none over a restart */
-#define USER_CERTIFICATES_PER_DAY  1000 /* of one user; `local` needs one for every command */
+#define BACKDATE_S                 300   /* clocks of new machines are a little wrong */
+#define SERVES_S                   86400 /* of link on another machine: who connects there does not hear when that was shut out */
+#define CERTIFICATES_PER_DAY       24    /* of one machine and kind: each is kept for months, and audited for ever */
+#define RELAY_CERTIFICATES_PER_DAY 200   /* it keeps none over a restart */
+#define USER_CERTIFICATES_PER_DAY  1000  /* of one user; `local` needs one for every command */
 
 /* ---- RequestToken ---- */
 
@@ -78,11 +80,12 @@ struct certificate_job {
 	murmesh_IssueRequest issue;
 	murmesh_Issued issued;
 	struct certificate_record record;
-	struct device added;   /* a new one; else its id is zero */
-	bool pending;          /* it waits for approval */
-	int refused;           /* after something was kept about it */
-	struct approval asked; /* now; else its id is zero */
-	const char *action;    /* for audit */
+	struct device added;            /* a new one; else its id is zero */
+	struct component_record joined; /* the same */
+	bool pending;                   /* it waits for approval */
+	int refused;                    /* after something was kept about it */
+	struct approval asked;          /* now; else its id is zero */
+	const char *action;             /* for audit */
 	char actor[128];
 };
 
@@ -163,11 +166,14 @@ static void decide_done(struct core_job *base)
 		return pending_done(job);
 	if (!id_is_zero(&job->added.id))
 		core_watch_device(base->core, &job->added, NULL);
+	if (!id_is_zero(&job->joined.id))
+		core_component_joined(base->core, &job->joined);
 	job->issue.key.size = job->request.key.size;
 	memcpy(job->issue.key.bytes, job->request.key.bytes, job->request.key.size);
 	job->issue.not_before = clock_wall_s() - BACKDATE_S;
-	job->issue.not_after =
-	        clock_wall_s() + (job->issue.kind == murmesh_CertificateKind_USER ? AUTHORITY_USER_S : AUTHORITY_LEAF_S);
+	job->issue.not_after = clock_wall_s() + (job->issue.kind == murmesh_CertificateKind_USER ? AUTHORITY_USER_S
+	                                         : job->request.serves                           ? SERVES_S
+	                                                                                         : AUTHORITY_LEAF_S);
 	int err = base->core->ca && base->core->described ? 0 : -E_BUSY;
 	if (err == 0)
 		err = rpc_unary(base->core->ca, &rpc_Ca_Issue, &job->issue, 10000, on_issued, job);
@@ -202,6 +208,8 @@ static void issue_for(struct certificate_job *job, murmesh_CertificateKind kind,
 	str_copy(str_from(common_name), job->issue.common_name, sizeof job->issue.common_name);
 	id_format(id, job->issue.names[0]); /* agents: DNS name = device id, for stock clients */
 	job->issue.names_count = kind == murmesh_CertificateKind_NODE || kind == murmesh_CertificateKind_RELAY;
+	if (kind == murmesh_CertificateKind_COMPONENT) /* with which it connects: nobody takes it for a server's */
+		job->issue.usage = CERTIFICATE_CLIENT;
 }
 
 static int proof_check(const struct join_key *key, const murmesh_CheckedRequest *request, const char *full_name)
@@ -237,6 +245,36 @@ static void new_fill(const struct certificate_job *job, const struct enrolment *
 	str_copy(str_from(request->version), ret->version, sizeof ret->version);
 	str_copy(str_from(job->request.address), ret->address, sizeof ret->address);
 	hash_sha256(job->request.key.bytes, job->request.key.size, ret->key_hash);
+	ret->components = key->components;
+	char host[JOIN_HOST_SIZE];
+	uint16_t port;
+	if (key->components && join_address_parse(str_from(request->address), host, &port) == 0)
+		str_copy(str_from(request->address), ret->reach, sizeof ret->reach);
+}
+
+/* May this component have another certificate? */
+static int component_check(struct store_tx *tx, const struct id *id, struct component_record *ret)
+{
+	int64_t recent;
+	int err = ca_component_get(tx, id, ret);
+	if (err == -E_NOT_FOUND || (err == 0 && ret->revoked))
+		return -E_REVOKED;
+	if (err == 0)
+		err = ca_certificate_count(tx, id, IDENTITY_COMPONENT, clock_wall_s() - 86400, &recent);
+	return err < 0 ? err : recent < RELAY_CERTIFICATES_PER_DAY ? 0 : -E_LIMIT;
+}
+
+/* It is there: as a device, or as what its key was made for. */
+static int let_in(struct store_tx *tx, struct certificate_job *job, const struct approval *new)
+{
+	return new->components ? core_component_join(tx, new, &job->joined) : core_approval_device(tx, new, &job->added);
+}
+
+static int let_in_again(struct store_tx *tx, const struct approval *new, const struct id *id)
+{
+	struct component_record component;
+	struct device device;
+	return new->components ? component_check(tx, id, &component) : device_check(tx, id, IDENTITY_NODE, &device);
 }
 
 /* It has asked before: how is it now?  One that nobody knows of any more does not get in. */
@@ -253,7 +291,6 @@ static int wait_check(struct store_tx *tx, struct certificate_job *job, const st
 static int node_decide(struct store_tx *tx, struct certificate_job *job, const struct join_key *key, struct enrolment *enrolment)
 {
 	struct approval new;
-	struct device device;
 	struct id id, token = enrolment->token;
 	bool again;
 	random_id(&id);
@@ -270,7 +307,7 @@ static int node_decide(struct store_tx *tx, struct certificate_job *job, const s
 	err = key->approve ? wait_check(tx, job, &enrolment->device) : 0;
 	if (err < 0 || job->pending)
 		return err;
-	return again ? device_check(tx, &enrolment->device, IDENTITY_NODE, &device) : core_approval_device(tx, &new, &job->added);
+	return again ? let_in_again(tx, &new, &enrolment->device) : let_in(tx, job, &new);
 }
 
 /* The management part's certificate comes after the machine's own. */
@@ -303,14 +340,15 @@ static int enrol_decide(struct store_tx *tx, struct certificate_job *job)
 	full_name_of(&enrolment, full_name);
 	err = proof_check(&key, &job->request, full_name);
 	mem_wipe(key.secret_key, sizeof key.secret_key);
-	if (err == 0 && request->kind == murmesh_CertificateKind_NODE)
+	if (err == 0 && request->kind == (key.components ? murmesh_CertificateKind_COMPONENT : murmesh_CertificateKind_NODE))
 		err = node_decide(tx, job, &key, &enrolment);
 	else if (err == 0)
-		err = request->kind == murmesh_CertificateKind_MANAGER ? manager_decide(tx, &enrolment) : -E_DENIED;
+		err = request->kind == murmesh_CertificateKind_MANAGER && !key.components ? manager_decide(tx, &enrolment)
+		                                                                          : -E_DENIED;
 	if (err < 0)
 		return err;
 	full_name_of(&enrolment, full_name);
-	snprintf(job->actor, sizeof job->actor, "device %s", full_name);
+	snprintf(job->actor, sizeof job->actor, "%s %s", key.components ? "component" : "device", full_name);
 	issue_for(job, request->kind, &enrolment.device, full_name);
 	return 0;
 }
@@ -370,10 +408,50 @@ static int expired_decide(struct store_tx *tx, struct certificate_job *job, cons
 	return err == 0 && clock_wall_s() - job->request.expired > CA_RENEWAL_SECONDS ? late_decide(tx, job, device) : err;
 }
 
+static void names_add(murmesh_IssueRequest *issue, struct str host)
+{
+	for (pb_size_t i = 0; i < issue->names_count; i++)
+		if (str_is(host, issue->names[i]))
+			return;
+	if (host.len && str_copy(host, issue->names[issue->names_count], sizeof issue->names[0]) == 0)
+		issue->names_count++;
+}
+
+/* Of host or host:port, [v6] or [v6]:port. */
+static struct str host_of(struct str address)
+{
+	struct str rest;
+	return str_starts(address, STR("[")) ? str_cut(str_skip(address, 1), ']', &rest) : str_cut(address, ':', &rest);
+}
+
+/* Of a component: its own, with which it connects; or one for its role link, with which that meets others. */
+static int component_renew(struct store_tx *tx, struct certificate_job *job)
+{
+	struct component_record component;
+	char full_name[FLEET_FULL_NAME];
+	int err = component_check(tx, &job->peer.id, &component);
+	if (err == 0 && job->request.serves && !(component.roles & murmesh_ComponentRole_COMPONENT_LINK))
+		err = -E_DENIED;
+	if (err == 0 && job->request.expired && clock_wall_s() - job->request.expired > CA_RENEWAL_SECONDS)
+		err = -E_CERTIFICATE_EXPIRED;
+	if (err < 0)
+		return err;
+	core_component_name(&component, full_name);
+	snprintf(job->actor, sizeof job->actor, "component %s", full_name);
+	issue_for(job, murmesh_CertificateKind_COMPONENT, &component.id, full_name);
+	if (job->request.serves) {
+		job->issue.usage = CERTIFICATE_SERVER;
+		names_add(&job->issue, host_of(str_from(component.address)));
+	}
+	return 0;
+}
+
 static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 {
 	struct device device;
 	char full_name[FLEET_FULL_NAME];
+	if (job->peer.kind == IDENTITY_COMPONENT)
+		return component_renew(tx, job);
 	int err = device_check(tx, &job->peer.id, (enum identity_kind)job->request.kind, &device);
 	if (err == 0 && job->request.expired)
 		err = expired_decide(tx, job, &device);
@@ -392,7 +470,12 @@ static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 
 static bool renewal_parse(struct certificate_job *job)
 {
-	return identity_parse(str_from(job->request.peer), &job->peer) == 0 && job->peer.kind == IDENTITY_NODE &&
+	if (identity_parse(str_from(job->request.peer), &job->peer) < 0)
+		return false;
+	if (job->peer.kind == IDENTITY_COMPONENT)
+		return job->request.kind == murmesh_CertificateKind_COMPONENT && !job->request.relayed &&
+		       !(job->request.serves && job->request.expired);
+	return job->peer.kind == IDENTITY_NODE && !job->request.serves &&
 	       (job->request.kind == murmesh_CertificateKind_NODE ||
 	        ((job->request.kind == murmesh_CertificateKind_MANAGER || job->request.kind == murmesh_CertificateKind_RELAY) &&
 	         !job->request.expired));
@@ -414,22 +497,6 @@ void core_enrol_certify(void *ctx, struct rpc_call *call, const void *message)
 
 /* ---- the server's own roles, and local users ---- */
 
-static void names_add(murmesh_IssueRequest *issue, struct str host)
-{
-	for (pb_size_t i = 0; i < issue->names_count; i++)
-		if (str_is(host, issue->names[i]))
-			return;
-	if (host.len && str_copy(host, issue->names[issue->names_count], sizeof issue->names[0]) == 0)
-		issue->names_count++;
-}
-
-/* Of host or host:port, [v6] or [v6]:port. */
-static struct str host_of(struct str address)
-{
-	struct str rest;
-	return str_starts(address, STR("[")) ? str_cut(str_skip(address, 1), ']', &rest) : str_cut(address, ':', &rest);
-}
-
 static int component_decide(struct store_tx *tx, struct certificate_job *job)
 {
 	struct id id;
@@ -437,6 +504,7 @@ static int component_decide(struct store_tx *tx, struct certificate_job *job)
 	random_id(&id);
 	str_copy(STR("server"), job->actor, sizeof job->actor);
 	issue_for(job, murmesh_CertificateKind_COMPONENT, &id, "murmesh-server");
+	job->issue.usage = CERTIFICATE_BY_KIND;
 	names_add(&job->issue, STR("localhost"));
 	names_add(&job->issue, STR("127.0.0.1"));
 	names_add(&job->issue, STR("::1"));

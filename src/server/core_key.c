@@ -1,6 +1,7 @@
 /* Join keys. */
 #include "base/err.h"
 #include "base/mem.h"
+#include "ca/components.h"
 #include "ca/join_line.h"
 #include "ca/records.h"
 #include "os/clock.h"
@@ -48,6 +49,7 @@ static int key_limits(struct core_request *request, struct join_key *key)
 	key->expires = key->created + (int64_t)lifetime_s;
 	key->uses_left = uses;
 	key->approve = message->approve;
+	key->components = message->components;
 	str_copy(str_from(message->network), key->network, sizeof key->network);
 	return key->network[0] ? network_ranges_check(str_from(key->network)) : 0;
 }
@@ -91,12 +93,33 @@ static int key_of_line(murmesh_JoinKey *reply, struct join_key *key)
 
 static int key_audit(struct store_tx *tx, const struct user *user, const struct join_key *key)
 {
-	char detail[512], id[ID_TEXT_SIZE];
+	char detail[512], id[ID_TEXT_SIZE], roles[CA_COMPONENT_ROLES_SIZE];
 	id_format(&key->id, id);
-	snprintf(detail, sizeof detail, "%lld uses, %lld s, group \"%s\"%s%s%s", (long long)key->uses_left,
+	snprintf(detail, sizeof detail, "%lld uses, %lld s, group \"%s\"%s%s%s%s%s", (long long)key->uses_left,
 	         (long long)(key->expires - key->created), key->group, key->approve ? ", to approve" : "",
-	         key->network[0] ? ", from " : "", key->network);
+	         key->network[0] ? ", from " : "", key->network, key->components ? ", for a component: " : "",
+	         ca_component_roles_format(key->components, roles));
 	return core_audit(tx, user->name, "join key made", id, detail);
+}
+
+/* Who joins with it speaks for all devices and users, or carries their tunnels. */
+static int components_check(struct core_request *request, const struct user *user)
+{
+	const murmesh_KeyRequest *message = request->message;
+	if (!message->components)
+		return 0;
+	if (message->components & ~CA_COMPONENT_ROLES_ALL)
+		return -E_COMPONENT_ROLE;
+	if (message->group[0]) {
+		snprintf(request->base.why, sizeof request->base.why, "a machine that runs roles of the server is in no group");
+		return -E_USAGE;
+	}
+	if (!account_may(user, ACCOUNT_COMPONENTS)) {
+		snprintf(request->base.why, sizeof request->base.why,
+		         "roles of the server serve all groups, and your role does not hold in all");
+		return -E_DENIED;
+	}
+	return core_caller_proved(&request->caller);
 }
 
 int core_key_run(struct store_tx *tx, struct core_request *request)
@@ -111,6 +134,8 @@ int core_key_run(struct store_tx *tx, struct core_request *request)
 	if (err == 0 && (key.uses_left > USES_UNPROVED || message->lifetime_s > LIFETIME_UNPROVED))
 		err = core_caller_proved(&request->caller);
 	if (err == 0)
+		err = components_check(request, &user);
+	if (err == 0)
 		err = fleet_group_parse(str_from(message->group), key.group);
 	if (err == 0 && !account_reaches(&user, key.group)) {
 		snprintf(request->base.why, sizeof request->base.why, "your role does not hold in that group");
@@ -121,6 +146,7 @@ int core_key_run(struct store_tx *tx, struct core_request *request)
 	key.created_by = user.id;
 	reply->expires = key.expires;
 	reply->approve = key.approve;
+	reply->components = key.components;
 	str_copy(str_from(key.network), reply->network, sizeof reply->network);
 	if (err == 0)
 		err = ca_join_key_add(tx, &key);

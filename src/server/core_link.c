@@ -17,6 +17,7 @@ struct device_link {
 	struct core_envelopes *envelopes;
 	struct id via[RPC_VIA_MAX]; /* relays between, the device's parent first */
 	size_t n_via;
+	struct id component; /* another machine of the server that it comes in at; zero: none */
 	bool registered, continued;
 	bool relay_signed; /* it takes no order to be a relay but a signed one */
 };
@@ -297,6 +298,8 @@ int core_link_open(void *ctx, struct rpc_call *call)
 	link->n_via = origin ? origin->n_via : 0;
 	if (origin)
 		memcpy(link->via, origin->via, sizeof link->via);
+	if (origin && origin->has_component)
+		link->component = origin->component;
 	rpc_call_accept(call, &rpc_MessageRouter_Link, &events, link);
 	return 0;
 }
@@ -339,6 +342,14 @@ size_t core_link_via(const struct core *core, const struct id *device, struct id
 	if (link)
 		memcpy(ret, link->via, sizeof link->via);
 	return link ? link->n_via : 0;
+}
+
+bool core_link_component(const struct core *core, const struct id *device, struct id *ret)
+{
+	const struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
+	if (link)
+		*ret = link->component;
+	return link && !id_is_zero(&link->component);
 }
 
 /* From the server down, so that each relay knows before the next. */

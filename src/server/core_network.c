@@ -3,9 +3,10 @@
 #include "server/core.h"
 
 enum {
-	LINK_ITSELF, /* the role on its own behalf, or for somebody whose request it has checked */
+	LINK_ITSELF, /* the role on its own behalf, or for somebody whose request it has checked; also that of a component */
 	NODE_PEER,   /* through it, with a node certificate */
 	USER_PEER,   /* through it, with a user certificate */
+	COMPONENT_PEER,
 };
 
 #define UNARY(name, access, function)                                                                                              \
@@ -31,6 +32,7 @@ static const struct core_method methods[] = {
 	UNARY(CertificationManager_Split, NODE_PEER, core_copy_split),
 	OPEN(Core_CaChanges, LINK_ITSELF, core_policy_follow),
 	OPEN(MessageRouter_Link, NODE_PEER, core_link_open),
+	OPEN(Components_Attach, COMPONENT_PEER, core_component_attach),
 	UNARY(Tunnels_Open, USER_PEER, core_tunnel_open),
 	UNARY(Tunnels_Order, USER_PEER, core_tunnel_order),
 	RUN(Fleet_ListDevices, ListRequest, core_devices_begin, core_devices_run, NULL, core_device_row),
@@ -41,6 +43,8 @@ static const struct core_method methods[] = {
 	RUN(Fleet_GetReference, DeviceName, core_reference_begin, core_reference_run, NULL, NULL),
 	RUN(Fleet_ListApprovals, ApprovalList, NULL, core_approvals_run, NULL, NULL),
 	RUN(Fleet_DecideApproval, ApprovalDecision, NULL, core_approval_run, core_approval_done, NULL),
+	RUN(Fleet_ListComponents, ComponentList, NULL, core_components_run, NULL, core_component_row),
+	RUN(Fleet_RevokeComponent, ComponentName, NULL, core_component_revoke_run, core_component_revoke_done, NULL),
 	OPEN(Messages_Send, USER_PEER, core_message_send),
 	RUN(Messages_ListQueues, QueueRequest, core_queues_begin, core_devices_run, NULL, core_queue_row),
 	RUN(People_ListUsers, UserListRequest, NULL, core_users_run, NULL, NULL),
@@ -51,11 +55,29 @@ static const struct core_method methods[] = {
 	RUN(People_VerifyAudit, AuditVerify, NULL, core_verify_run, core_verify_done, NULL),
 };
 
-static bool may_call(unsigned access, const struct identity *peer, const struct id *mesh)
+#define ANY_ROLE (~0u)
+
+/* A component calls for itself, or, when it has the role link, in the name of others. */
+static bool component_may_call(const struct core *core, unsigned access, const struct rpc_call *call)
 {
-	if (access == LINK_ITSELF)
-		return true;
-	return peer && id_equal(&peer->mesh, mesh) && peer->kind == (access == NODE_PEER ? IDENTITY_NODE : IDENTITY_USER);
+	const struct identity *peer = rpc_call_peer(call);
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	if (origin && origin->has_component)
+		return core_component_may(core, &origin->component, murmesh_ComponentRole_COMPONENT_LINK);
+	if (!peer || peer->kind != IDENTITY_COMPONENT)
+		return access != COMPONENT_PEER;
+	return core_component_may(core, &peer->id, access == COMPONENT_PEER ? ANY_ROLE : murmesh_ComponentRole_COMPONENT_LINK);
+}
+
+static bool may_call(const struct core *core, unsigned access, const struct rpc_call *call)
+{
+	static const enum identity_kind kinds[] = {
+		[NODE_PEER] = IDENTITY_NODE, [USER_PEER] = IDENTITY_USER, [COMPONENT_PEER] = IDENTITY_COMPONENT
+	};
+	const struct identity *peer = rpc_call_peer(call);
+	if (!component_may_call(core, access, call))
+		return false;
+	return access == LINK_ITSELF || (peer && id_equal(&peer->mesh, &core->mesh_id) && peer->kind == kinds[access]);
 }
 
 static int open_row(struct core *core, struct rpc_call *call, const struct core_method *rows, size_t n)
@@ -63,7 +85,7 @@ static int open_row(struct core *core, struct rpc_call *call, const struct core_
 	const struct core_method *row = core_method_find(rows, n, rpc_call_path(call));
 	if (!row)
 		return -E_UNSUPPORTED;
-	return may_call(row->service.access, rpc_call_peer(call), &core->mesh_id) ? core_serve(core, call, row, false) : -E_DENIED;
+	return may_call(core, row->service.access, call) ? core_serve(core, call, row, false) : -E_DENIED;
 }
 
 int core_network_open(void *ctx, struct rpc_call *call)

@@ -52,6 +52,7 @@ void core_pairs_close(struct core *core, const struct id *user, const struct id 
 		memcpy(request.pair, pair->name, sizeof request.pair);
 		if (rpc_unary(core->relay, &rpc_Relay_ClosePair, &request, CLOSE_MS, on_closed, NULL) < 0)
 			log_limited(LOG_WARNING, "a tunnel was not ended: the relay cannot be asked");
+		core_components_close_pair(core, &request);
 		pair->user = pair->device = gone;
 	}
 }

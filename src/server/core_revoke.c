@@ -1,7 +1,8 @@
-/* Revoked certificates and who is a relay, for the link role: it refuses whoever shows one of the former, and ends who has; those of users for all agents too, which do the same with
+/* Revoked certificates, and who is a relay or a component, for the link role: it refuses whoever shows one of the former, and ends who has; those of users for all agents too, which do the same with
  * the legs that they serve, whoever brought these. */
 #include "base/err.h"
 #include "base/mem.h"
+#include "ca/components.h"
 #include "ca/records.h"
 #include "os/clock.h"
 #include "os/log.h"
@@ -12,6 +13,7 @@ struct follower {
 	struct list node; /* in core->followers once its first rows are there */
 	struct core_rows rows;
 	size_t sent;
+	bool here; /* of core's machine, where components connect */
 };
 
 static int key_add(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
@@ -27,6 +29,13 @@ static int relay_add(void *ctx, const struct device *device)
 	murmesh_Revocation row = { 0 };
 	memcpy(row.relay, device->id.bytes, sizeof row.relay);
 	return core_rows_add(ctx, &row, sizeof row);
+}
+
+static int component_add(void *ctx, const struct component_record *component)
+{
+	murmesh_Revocation row = { .roles = component->roles };
+	memcpy(row.component, component->id.bytes, sizeof row.component);
+	return component->revoked ? 0 : core_rows_add(ctx, &row, sizeof row);
 }
 
 static int user_hash_add(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
@@ -57,6 +66,8 @@ static int follow_run(struct store_tx *tx, struct core_job *job)
 	int err = ca_certificate_each_revoked(tx, 0, clock_wall_s(), key_add, rows);
 	if (err == 0)
 		err = fleet_relay_list(tx, relay_add, rows);
+	if (err == 0 && ((struct follower *)job)->here)
+		err = ca_component_each(tx, component_add, rows);
 	return err < 0 ? err : core_rows_add(rows, &listed, sizeof listed);
 }
 
@@ -117,6 +128,7 @@ int core_revoke_follow(void *ctx, struct rpc_call *call)
 	if (!follower)
 		return 0;
 	list_init(&follower->node);
+	follower->here = !rpc_call_peer(call);
 	follower->base.run = follow_run;
 	follower->base.done = follow_done;
 	follower->base.ended = follow_ended;
@@ -148,13 +160,15 @@ static int tell_run(struct store_tx *tx, struct store_job *job)
 	return ca_certificate_each_revoked(tx, now - RECENT_S, now, recent_add, job);
 }
 
-static void rows_tell(struct core *core, const struct core_rows *rows)
+static void rows_tell(struct core *core, const struct core_rows *rows, bool here_only)
 {
 	LIST_EACH(at, &core->followers) {
 		struct follower *follower = LIST_ENTRY(at, struct follower, node);
 		murmesh_Revocation row;
 		size_t from = 0;
 		int err = 0;
+		if (here_only && !follower->here)
+			continue;
 		while (err == 0 && core_rows_next(rows, &from, &row, sizeof row))
 			err = core_rows_add(&follower->rows, &row, sizeof row);
 		if (err < 0)
@@ -170,7 +184,17 @@ void core_relay_tell(struct core *core, const struct id *device, bool relay)
 	struct core_rows rows = { 0 };
 	memcpy(row.relay, device->bytes, sizeof row.relay);
 	if (core_rows_add(&rows, &row, sizeof row) == 0)
-		rows_tell(core, &rows);
+		rows_tell(core, &rows, false);
+	core_rows_done(&rows);
+}
+
+void core_component_tell(struct core *core, const struct id *component, unsigned roles)
+{
+	murmesh_Revocation row = { .ended = !roles, .roles = roles };
+	struct core_rows rows = { 0 };
+	memcpy(row.component, component->bytes, sizeof row.component);
+	if (core_rows_add(&rows, &row, sizeof row) == 0)
+		rows_tell(core, &rows, true);
 	core_rows_done(&rows);
 }
 
@@ -187,7 +211,7 @@ static void tell_done(struct store_job *job, int err)
 	if (err < 0)
 		log_limited(LOG_WARNING, "revoked certificates could not be told of: %s %s", err_text(err), job->detail);
 	else {
-		rows_tell(tell->core, &tell->rows);
+		rows_tell(tell->core, &tell->rows, false);
 		users_tell(tell->core, &tell->users);
 	}
 	core_rows_done(&tell->rows);

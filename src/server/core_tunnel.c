@@ -12,7 +12,7 @@
 #define ORDER_TWO_S 3600 /* of an order that another approver has to see first */
 #define TICKET_S    30
 
-/* ---- Open: check (job), sign (ca), announce (relay), offer (device), answer ---- */
+/* ---- Open: check (job), sign (ca), announce (relays), offer (device), answer ---- */
 
 struct tunnel_job {
 	struct core_job base;
@@ -21,6 +21,7 @@ struct tunnel_job {
 	murmesh_TunnelRequest request;
 	murmesh_Tunnel reply;
 	uint8_t agent_ticket[HASH_SIZE];
+	struct core_meeting meeting;
 };
 
 static int tunnel_run(struct store_tx *tx, struct core_job *job)
@@ -50,11 +51,10 @@ static void tunnel_ended(struct core_job *job)
 	mem_wipe(tunnel->agent_ticket, sizeof tunnel->agent_ticket);
 }
 
-static void on_announced(void *ctx, int err, const char *why, const void *response)
+static void on_met(void *ctx, int err, const char *why)
 {
 	struct tunnel_job *tunnel = ctx;
 	murmesh_Frame frame = { .which_body = murmesh_Frame_offer_tag };
-	(void)response;
 	if (err < 0)
 		return core_job_fail(&tunnel->base, err, why);
 	memcpy(frame.body.offer.pair, tunnel->reply.pair, sizeof frame.body.offer.pair);
@@ -77,7 +77,8 @@ static void on_announced(void *ctx, int err, const char *why, const void *respon
 static void on_grant_signed(void *ctx, int err, const char *why, const void *response)
 {
 	struct tunnel_job *tunnel = ctx;
-	murmesh_Announcement announcement = { .lifetime_s = TICKET_S };
+	struct core_meeting *meeting = &tunnel->meeting;
+	murmesh_Announcement *announcement = &meeting->announcement;
 	if (err < 0)
 		return core_job_fail(&tunnel->base, err, why);
 	tunnel->reply.has_grant = true;
@@ -85,14 +86,15 @@ static void on_grant_signed(void *ctx, int err, const char *why, const void *res
 	random_bytes(tunnel->reply.pair, sizeof tunnel->reply.pair);
 	random_bytes(tunnel->reply.ticket, sizeof tunnel->reply.ticket);
 	random_bytes(tunnel->agent_ticket, sizeof tunnel->agent_ticket);
-	memcpy(announcement.pair, tunnel->reply.pair, sizeof announcement.pair);
-	hash_sha256(tunnel->reply.ticket, sizeof tunnel->reply.ticket, announcement.client_hash);
-	hash_sha256(tunnel->agent_ticket, sizeof tunnel->agent_ticket, announcement.agent_hash);
-	err = tunnel->base.core->relay
-	              ? rpc_unary(tunnel->base.core->relay, &rpc_Relay_Announce, &announcement, 5000, on_announced, tunnel)
-	              : -E_BUSY;
-	if (err < 0)
-		core_job_fail(&tunnel->base, err, NULL);
+	announcement->lifetime_s = TICKET_S;
+	memcpy(announcement->pair, tunnel->reply.pair, sizeof announcement->pair);
+	hash_sha256(tunnel->reply.ticket, sizeof tunnel->reply.ticket, announcement->client_hash);
+	hash_sha256(tunnel->agent_ticket, sizeof tunnel->agent_ticket, announcement->agent_hash);
+	meeting->core = tunnel->base.core;
+	meeting->done = on_met;
+	meeting->ctx = tunnel;
+	core_link_component(meeting->core, &tunnel->device, &meeting->agent);
+	core_meet(meeting);
 }
 
 static void tunnel_done(struct core_job *job)
@@ -126,6 +128,9 @@ static void tunnel_begin(struct core *core, struct rpc_call *call, const struct 
 	tunnel->base.ended = tunnel_ended;
 	tunnel->caller = *caller;
 	tunnel->request = *request;
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	if (origin && origin->has_component)
+		tunnel->meeting.client = origin->component;
 	memcpy(tunnel->device.bytes, tunnel->request.device, sizeof tunnel->device.bytes);
 	if (caller->by_session && core->policy.users_sign) /* his key is not in a browser */
 		return core_job_fail(&tunnel->base, -E_SIGNED_MODE, NULL);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "ca/components.h"
 #include "ca/succession.h"
 #include "conf/conf.h"
 #include "gateway/gateway.h"
@@ -15,8 +16,8 @@
 #include "os/proc.h"
 #include "os/socket.h"
 #include "os/user.h"
-#include "priv/daemon.h"
 #include "resolve/resolve.h"
+#include "server/main.h"
 #include "server/server.h"
 
 static const struct priv_role roles[] = {
@@ -58,32 +59,16 @@ static const struct conf_option conf_options[] = {
 	  "port of CORBA clients in clear, who can only enrol there (else not open); 0 takes a free one", 0, 0 },
 	{ "Server", "LogLevel", CONF_STRING, NULL, "error, warning, info or debug", 0, 0 },
 };
-static const struct conf_table conf_table = { "Server", conf_options, sizeof conf_options / sizeof *conf_options };
-
-struct options {
-	const char *directory, *address;
-	int port; /* -1 = as configured */
-	int status_fd;
-};
-
-struct server {
-	struct daemon daemon;
-	struct options options;
-	char address[300], settings[2048];
-	uint16_t port;
-	bool any_port; /* a free one was asked for: then also for what is not configured */
-	int front, core;
-	struct listener {
-		int fd; /* -1 = not open */
-		uint16_t port;
-	} ior, tls, iiop;
-	bool orb;
-};
+const struct conf_table server_conf_table = { "Server", conf_options, sizeof conf_options / sizeof *conf_options };
 
 static int usage(void)
 {
 	fprintf(stderr, "usage: murmesh-server --dir DIR [--port PORT] [--address HOST[:PORT]] [--status-fd N]\n"
-	                "Starts the server in the foreground.  `murmesh up` does it for you, with an agent for this machine.\n");
+	                "Starts the server in the foreground.  `murmesh up` does it for you, with an agent for this machine.\n"
+	                "       murmesh-server --role link|relay [--role ...] --core HOST:PORT [--join FILE|-] [--name NAME] --dir "
+	                "DIR ...\n"
+	                "Runs these roles of the server that answers at HOST:PORT on this machine.  FILE has the line that\n"
+	                "`murmesh key new --component link,relay` prints there; it is needed once.\n");
 	return 64;
 }
 
@@ -93,8 +78,13 @@ static int options_parse(int argc, char **argv, struct options *options)
 		                               { "port", required_argument, NULL, 'p' },
 		                               { "address", required_argument, NULL, 'a' },
 		                               { "status-fd", required_argument, NULL, 's' },
+		                               { "role", required_argument, NULL, 'r' },
+		                               { "core", required_argument, NULL, 'c' },
+		                               { "join", required_argument, NULL, 'j' },
+		                               { "name", required_argument, NULL, 'n' },
 		                               { 0 } };
 	uint64_t number;
+	uint32_t wanted;
 	*options = (struct options){ .port = -1, .status_fd = -1 };
 	for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
 		switch (c) {
@@ -114,10 +104,25 @@ static int options_parse(int argc, char **argv, struct options *options)
 				return -E_NUMBER;
 			options->status_fd = (int)number;
 			break;
+		case 'r':
+			if (ca_component_roles_parse(str_from(optarg), &wanted) < 0)
+				return -E_USAGE;
+			options->roles |= wanted;
+			break;
+		case 'c':
+			options->core = optarg;
+			break;
+		case 'j':
+			options->join = optarg;
+			break;
+		case 'n':
+			options->name = optarg;
+			break;
 		default:
 			return -E_USAGE;
 		}
-	return options->directory && optind == argc ? 0 : -E_USAGE;
+	bool elsewhere = options->core || options->join || options->name;
+	return options->directory && optind == argc && (options->roles ? options->core != NULL : !elsewhere) ? 0 : -E_USAGE;
 }
 
 /* Root's socket is for group murmesh too, an ordinary user's for that user alone. */
@@ -152,8 +157,7 @@ static void address_text(const struct conf *conf, const char *section, const cha
 		snprintf(out + len, 300 - (size_t)len, ":%u", configured.port);
 }
 
-/* The address for other machines: as given on the command line or configured, with our port where it names none. */
-static void address_make(struct server *server)
+void server_address_make(struct server *server)
 {
 	struct str text = str_from(server->options.address), port;
 	char host[300];
@@ -174,7 +178,7 @@ static void settings_make(struct server *server)
 {
 	struct stat status;
 	char domain[300], machine[300];
-	address_make(server);
+	server_address_make(server);
 	if (host_address(machine, sizeof machine) < 0)
 		machine[0] = 0;
 	address_text(server->daemon.conf, "Web", "AppDomain", domain);
@@ -240,22 +244,27 @@ static int prepare_orb(struct server *server)
 	return server->orb && !code ? listen_orb(server, "IORPort", 8192, &server->ior) : code;
 }
 
-static int prepare(struct server *server)
+int server_front_open(struct server *server)
 {
-	int code = daemon_prepare(&server->daemon, "murmesh-server", server->options.directory, &conf_table);
-	if (code == 0)
-		code = check_ca(server);
-	if (code)
-		return code;
 	uint16_t port =
 	        server->options.port >= 0 ? (uint16_t)server->options.port : conf_port(server->daemon.conf, "Server", "Port");
 	char what[64];
 	snprintf(what, sizeof what, "the server's port %u cannot be opened", port);
 	server->any_port = port == 0;
 	server->front = socket_listen_port(port, &server->port);
-	if (server->front < 0)
-		return daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL);
-	code = prepare_orb(server);
+	return server->front < 0 ? daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL) : 0;
+}
+
+static int prepare(struct server *server)
+{
+	int code = daemon_prepare(&server->daemon, "murmesh-server", server->options.directory, &server_conf_table);
+	if (code == 0)
+		code = check_ca(server);
+	if (code)
+		return code;
+	code = server_front_open(server);
+	if (code == 0)
+		code = prepare_orb(server);
 	if (code)
 		return code;
 	server->core = listen_core(server->daemon.directory);
@@ -278,13 +287,17 @@ int main(int argc, char **argv)
 	fd_standard_open();
 	proc_title_init(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
-	if (argc > 2 && str_is(str_from(argv[1]), "--role"))
+	if (argc == 3 && str_is(str_from(argv[1]), "--role")) /* without --dir it is no machine's */
 		return priv_role_main(&program, argv[2]);
+	if (argc == 3 && str_is(str_from(argv[1]), "--component-role"))
+		return component_role_main(argv[2]);
 	log_init("murmesh-server");
 	if (options_parse(argc, argv, &server.options) < 0)
 		return usage();
 	proc_harden();
 	fd_limit_raise();
+	if (server.options.roles)
+		return component_main(&server);
 	int code = prepare(&server);
 	if (code)
 		return code;

@@ -52,8 +52,9 @@ static int issue(const struct ca_role *role, const murmesh_IssueRequest *request
 		                           .names = names,
 		                           .n_names = request->names_count,
 		                           .not_before = request->not_before,
-		                           .not_after = request->not_after };
-	if (request->kind > murmesh_CertificateKind_RELAY || !utf8_valid(order.common_name))
+		                           .not_after = request->not_after,
+		                           .usage = (enum certificate_usage)request->usage };
+	if (request->kind > murmesh_CertificateKind_RELAY || request->usage > CERTIFICATE_SERVER || !utf8_valid(order.common_name))
 		return -E_MESSAGE;
 	memcpy(order.identity.id.bytes, request->id, sizeof request->id);
 	int err = authority_issue(role->authority, &order, request->key.bytes, request->key.size, &leaf);

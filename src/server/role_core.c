@@ -428,6 +428,8 @@ static int start_inside(void *ctx)
 	if (err < 0)
 		return err;
 	err = core_relays_open(core);
+	if (err == 0)
+		err = core_components_open(core);
 	if (err < 0)
 		return err;
 	core_router_open(core, priv_child_directory(core->child));
@@ -495,6 +497,7 @@ int server_core_main(struct priv_child *child)
 	fd_close(core.local_fd);
 	map_free(core.online);
 	core_relays_free(&core);
+	core_components_free(&core);
 	mem_free(core.pairs);
 	return code;
 }

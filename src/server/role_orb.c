@@ -129,7 +129,7 @@ static int role_init(struct orb_role *role)
 	uint8_t seed[16];
 	list_init(&role->connections);
 	random_bytes(seed, sizeof seed);
-	role->component = component_new(role->loop, &role->core, false, &how, on_renewed, role);
+	role->component = component_new(role->loop, &role->core, GATEWAY_AT_CORE, &how, on_renewed, role);
 	role->sweep = io_timer_new(role->loop, orb_connections_sweep, role);
 	role->revoked = link_revoked_new(role->loop, &role->core, &revoked_events, role);
 	role->sources = sources_new(seed, SOURCES_MAX, (struct sources_limits){ .each = EACH_MAX, .loopback = LOOPBACK_MAX });

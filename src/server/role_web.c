@@ -120,7 +120,7 @@ int server_web_main(struct priv_child *child)
 	tls_warm_up();
 	fd_limit_raise();
 	role.web = web_make(&role);
-	role.component = component_new(role.loop, &role.core, false, &how, on_renewed, &role);
+	role.component = component_new(role.loop, &role.core, GATEWAY_AT_CORE, &how, on_renewed, &role);
 	if (!role.web || !role.component)
 		return 75;
 	priv_child_listen(child, &events, &role);

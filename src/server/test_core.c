@@ -159,6 +159,7 @@ int test_core_setup(void **state)
 	assert_int_equal(test_run(&f->files, first_run, f), 0);
 	f->core.store = f->files.store;
 	assert_int_equal(core_relays_open(&f->core), 0);
+	assert_int_equal(core_components_open(&f->core), 0);
 	assert_int_equal(store_start_worker(f->core.store, f->core.loop), 0);
 	connect_pair(f, &console, &f->core, &f->core.web, &f->web);
 	connect_pair(f, &network, &f->core, &f->core.link, &f->link);
@@ -193,6 +194,7 @@ int test_core_teardown(void **state)
 	core_jobs_done(&f->core);
 	map_free(f->core.online);
 	core_relays_free(&f->core);
+	core_components_free(&f->core);
 	mem_free(f->core.pairs);
 	io_loop_free(f->core.loop);
 	free(f);

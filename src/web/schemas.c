@@ -114,7 +114,7 @@ static const struct field approval_fields[] = {
 	FIELD("os", FIELD_TEXT, murmesh_Approval, os),
 	FIELD("arch", FIELD_TEXT, murmesh_Approval, arch),
 	FIELD("version", FIELD_TEXT, murmesh_Approval, version),
-	FIELD("kind", FIELD_TEXT, murmesh_Approval, kind, .choices = "new renewal copy"),
+	FIELD("kind", FIELD_TEXT, murmesh_Approval, kind, .choices = "new renewal copy component"),
 	FIELD("fingerprint", FIELD_TEXT, murmesh_Approval, fingerprint),
 	FIELD("address", FIELD_TEXT, murmesh_Approval, address),
 	FIELD("asked", FIELD_I64, murmesh_Approval, asked),

@@ -137,7 +137,7 @@ export interface Approval {
 	os: string;
 	arch: string;
 	version: string;
-	kind: 'new' | 'renewal' | 'copy';
+	kind: 'new' | 'renewal' | 'copy' | 'component';
 	fingerprint: string;
 	address: string;
 	asked: number;

@@ -234,6 +234,21 @@ static const char *const migrations[] = {
 
 	/* Each hello asks for the revoked ones: without it, it looked at every certificate of the fleet. */
 	"CREATE INDEX certificates_revoked ON certificates (revoked_at) WHERE revoked_at > 0;",
+
+	/* src/ca/components.h.  roles: bits. */
+	"CREATE TABLE components ("
+	" id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),"
+	" name TEXT NOT NULL,"
+	" number INTEGER NOT NULL,"
+	" roles INTEGER NOT NULL,"
+	" address TEXT NOT NULL,"
+	" created INTEGER NOT NULL,"
+	" last_seen INTEGER NOT NULL,"
+	" revoked INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"ALTER TABLE join_keys ADD COLUMN components INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE approvals ADD COLUMN components INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE approvals ADD COLUMN reach TEXT NOT NULL DEFAULT '';",
 };
 
 const struct store_schema store_schema_server = {

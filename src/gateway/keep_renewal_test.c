@@ -1,6 +1,6 @@
-#include "agent/agent.h"
 #include "base/err.h"
 #include "base/test.h"
+#include "gateway/keep.h"
 #include "os/clock.h"
 #include "tunnel/test_grant.h"
 

@@ -2,11 +2,14 @@
 #include <pb_decode.h>
 #include <pb_encode.h>
 
-#include "agent/agent.h"
+#include "gateway/keep.h"
+
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "tunnel/grant.h"
 
 #define FILE_MAX ((size_t)64 << 10)
 

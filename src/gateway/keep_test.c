@@ -1,10 +1,11 @@
 /* What a role keeps of its identity, with certificates of a real certification manager. */
 #include <errno.h>
 
-#include "agent/agent.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/test.h"
 #include "ca/authority.h"
+#include "gateway/keep.h"
 #include "os/clock.h"
 #include "os/file.h"
 

@@ -1,0 +1,504 @@
+"""Roles of the server on other machines: link and relay, by a component certificate."""
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from types import SimpleNamespace
+
+import grpc
+import pytest
+
+from component import Component, InsideMesh, Network
+from harness import IS_ROOT, PROGRAMS, Agent, Echo, Program, Target, gone, murmesh, refused, until
+from people import Elsewhere, password_give
+from test_messages import bodies, send
+from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, internal, openssl, pem, refusal, router
+
+DENIED = (grpc.StatusCode.PERMISSION_DENIED, "E1019")
+
+
+# ---- three networks: core's, that of link and relay, and one that sees the latter alone ----
+
+class Apart:
+    """core - edge - far: who is in far reaches core's machine through link and relay of edge only."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.core, self.edge, self.far = Network(), Network(), Network()
+        self.core.connect(self.edge, "10.91.1.1/30", "10.91.1.2/30")
+        self.edge.connect(self.far, "10.91.2.1/30", "10.91.2.2/30")
+        self.mesh = InsideMesh(self.core, folder / "server", port=8443, address="10.91.1.1")
+        self.component = self.component_start(self.mesh.json("key", "new", "--component", "link,relay")["join"])
+        self.component.ready()
+        line = self.mesh.json("key", "new", "--relay", "10.91.2.1:8443")["join"]
+        self.leaf = Agent(line, folder / "leaf", "leaf", before=self.far.before).online()
+        assert self.mesh.cli("user", "add", "anna", "--role", "administrator").returncode == 0
+        self.core.call(password_give, self.mesh, "anna")
+        self.anna = Elsewhere(folder / "anna", before=self.far.before)
+        result = self.anna.login(self.front(), "anna", host="10.91.2.1")
+        assert result.returncode == 0, result.stderr
+        self.vm = next(device["name"] for device in self.mesh.json("ls") if device["name"] != "leaf")
+
+    def front(self):
+        return SimpleNamespace(port=8443, info=self.mesh.info)
+
+    def component_start(self, line=None):
+        return Component(self.folder / "edge", "10.91.1.1:8443", "link", "relay", line=line, name="edge", address="10.91.2.1", port=8443,
+                         before=self.edge.before)
+
+    def works(self, device="leaf", network=None):
+        """ls, run and a map, all through the edge; the map's target is on the device's machine."""
+        network = network or self.far
+        if device not in self.anna.cli("ls").stdout or self.anna.cli("run", device, "--", "true").returncode:
+            return False
+        echo = network.call(Echo)
+        log = self.folder / f"map-{time.monotonic_ns()}.log"
+        command = [PROGRAMS / "murmesh", "map", f"TCP:0:{device}:HTTP:{echo.port}", "--json"]
+        with echo, Program(command, log, before=self.far.before, env=self.anna.env) as mapped:
+            line = mapped.process.stdout.readline()
+            assert line, mapped.log()
+            return self.far.call(self.echoes, json.loads(line)["local_port"])
+
+    @staticmethod
+    def echoes(port):
+        with socket.create_connection(("127.0.0.1", port), 20) as connection:
+            try:
+                connection.sendall(b"hello")
+                return connection.recv(100) == b"hello"
+            except ConnectionError:
+                return False
+
+    def online(self):
+        return any(device["name"] == "leaf" and device["online"] for device in self.mesh.json("ls"))
+
+    def stop(self):
+        self.leaf.stop()
+        self.component.stop()
+        self.mesh.stop()
+        for network in (self.core, self.edge, self.far):
+            network.close()
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory):
+    if not IS_ROOT or subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
+        pytest.skip("only root makes networks of its own")
+    all = Apart(tmp_path_factory.mktemp("apart"))
+    yield all
+    all.stop()
+
+
+def test_far_sees_no_core(apart):
+    """What follows would else show nothing."""
+    with pytest.raises(OSError):
+        apart.far.call(socket.create_connection, ("10.91.1.1", 8443), 2)
+
+
+def test_all_works_through_link_and_relay_elsewhere(apart):
+    assert apart.works("leaf")
+
+
+def test_the_ends_of_a_tunnel_come_in_at_different_machines(apart):
+    """A user at the edge and a device of core's machine, and the other way round."""
+    assert apart.works(apart.vm, apart.core)
+    result = apart.mesh.run("leaf", "--", "echo", "hello")
+    assert (result.returncode, "hello" in result.stdout) == (0, True), result.stderr
+
+
+def test_messages_and_inventories_come_through(apart):
+    send(apart.mesh, "leaf", "to the far end", "--wait")
+    assert "to the far end" in bodies(apart.leaf.directory)
+    until(lambda: apart.mesh.json("show", "leaf")["inventory"], "the inventory is there")
+    assert apart.mesh.json("show", "leaf")["signs"]
+
+
+def test_roles_of_the_other_machine(apart):
+    """No database, no certification manager, no core; one connection to core's machine."""
+    assert set(apart.component.monitor.roles()) == {"uplink", "resolve", "front", "link", "relay"}
+    assert not [path for path in ("db", "ca", "run/core.sock") if (apart.component.directory / path).exists()]
+    shown = subprocess.run(["ss", "-tnH", "state", "established", "dst", "10.91.1.1"], capture_output=True, text=True, preexec_fn=apart.edge.enter).stdout
+    assert len(shown.splitlines()) == 1, shown
+
+
+def test_the_other_machine_starts_again(apart):
+    """Its monitor is killed: all its roles go.  Started again, without a line, the device and the user are there by themselves."""
+    below = list(apart.component.monitor.roles().values())
+    os.kill(apart.component.pid, signal.SIGKILL)
+    gone(below)
+    until(lambda: not apart.online(), "the device is offline", 20)
+    apart.component.stop()
+    apart.component = apart.component_start().ready()
+    until(apart.online, "the device is back", 40)
+    assert apart.works()
+
+
+@pytest.mark.parametrize("role", ["uplink", "link", "relay"])
+def test_a_role_there_dies(apart, role):
+    os.kill(apart.component.monitor.roles()[role], signal.SIGKILL)
+    until(lambda: apart.online() and apart.mesh.json("component")[0]["attached"], "it is back", 40)
+    until(apart.works, "all works", 40)
+
+
+@pytest.mark.parametrize("role", ["core", "link"])
+def test_a_role_of_core_s_machine_dies(apart, role):
+    before = apart.leaf.log().count("online as ")
+    os.kill(apart.mesh.server.roles()[role], signal.SIGKILL)
+    until(lambda: apart.leaf.log().count("online as ") > before and apart.online(), "the device is back", 40)
+    until(apart.works, "all works", 40)
+
+
+def test_the_server_starts_again(apart):
+    apart.mesh.stop()
+    apart.mesh = InsideMesh(apart.core, apart.folder / "server", port=8443, address="10.91.1.1")
+    until(lambda: apart.online() and apart.mesh.json("component")[0]["attached"], "the device is back", 60)
+    until(apart.works, "all works", 40)
+
+
+def test_a_user_who_is_shut_out(apart):
+    """Also who is connected elsewhere."""
+    assert apart.mesh.cli("user", "disable", "anna").returncode == 0
+    result = apart.anna.cli("ls")
+    assert result.returncode != 0 and ("E1206" in result.stderr or "E1019" in result.stderr), result.stderr
+
+
+def test_revoked(apart):
+    """At once nothing goes through it, and it stops."""
+    apart.mesh.json("component", "revoke", "edge")
+    until(lambda: not apart.online(), "the device is offline", 2)  # half a second is for who is shut out to hear why
+    apart.component.wait()
+    assert "E1206" in apart.component.log()
+    again = apart.component_start()
+    assert again.status() == ["refused", "E1206"]
+    again.wait()
+    again.stop()
+
+
+# ---- link on two machines, relay on a third ----
+
+@pytest.fixture
+def places(mesh, tmp_path):
+    """Makes machines with roles of the shared mesh's server."""
+    with contextlib.ExitStack() as stack:
+        def make(name, *roles, address="127.0.0.1"):
+            line = mesh.key("--component", ",".join(roles))
+            place = stack.enter_context(Component(tmp_path / name, f"127.0.0.1:{mesh.port}", *roles, line=line, name=name, address=address))
+            stack.callback(lambda: mesh.cli("component", "revoke", name))
+            return place.ready()
+        yield make
+
+
+def connections(place):
+    """Of its relay: those that are open now."""
+    pid = place.monitor.roles()["relay"]
+    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    tcp = {line.split()[9] for path in ("/proc/net/tcp", "/proc/net/tcp6") for line in open(path).read().splitlines()[1:]}
+    return sum(link.startswith("socket:[") and link[8:-1] in tcp for link in links)
+
+
+def test_links_and_a_relay_apart(mesh, places, tmp_path):
+    """A tunnel goes through wherever its ends come in; they meet at the relay of a third machine, when there is one, else at core's."""
+    here, there = places("part11", "link"), places("part12", "link")
+    agent = mesh.join("part13", line=mesh.key("--relay", f"127.0.0.1:{here.port}"))
+    assert mesh.cli("user", "add", "partuser", "--role", "operator").returncode == 0
+    password_give(mesh, "partuser")
+    homes = {}
+    for place in (here, there):
+        homes[place] = Elsewhere(tmp_path / f"home{place.port}")
+        result = homes[place].login(SimpleNamespace(port=place.port, info=mesh.info), "partuser")
+        assert result.returncode == 0, result.stderr
+
+    def works(home):
+        with Echo() as echo, Program([PROGRAMS / "murmesh", "map", f"TCP:0:part13:HTTP:{echo.port}", "--json"], tmp_path / "map.log", env=home.env) as mapped:
+            port = json.loads(mapped.process.stdout.readline())["local_port"]
+            with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                connection.sendall(b"hello")
+                assert connection.recv(100) == b"hello"
+                return [connections(place) for place in (here, there, *third)]
+    third = []
+    assert works(homes[here]) == [2, 0]  # both legs meet where they come in
+    assert works(homes[there]) == [2, 2]  # each goes on to core's machine
+    # a name instead of an address: looked up by the machine that passes the leg on
+    third.append(places("part14", "relay", address="localhost"))
+    assert works(homes[there]) == [2, 2, 2]
+    assert mesh.run("part13", "--", "true").returncode == 0
+    agent.stop()
+
+
+# ---- what a component may: a machine that is none of ours, by stock gRPC ----
+
+class Rogue(Device):
+    """Enrols as a component."""
+
+    def __init__(self, mesh, folder, name, roles):
+        super().__init__(mesh, folder, name, line=mesh.key("--component", roles))
+
+    def request(self, token, **fields):
+        return super().request(token, **{"kind": enrol.COMPONENT, "address": "edge.example.org:8443", **fields})
+
+    def call(self, path, message, reply=enrol.CertificateReply, metadata=()):
+        """The first answer."""
+        call = self.peer.channel.stream_stream(f"/murmesh.{path}", lambda m: m.SerializeToString(), reply.FromString)
+        return next(call(iter([message]), timeout=20, metadata=metadata))
+
+    @contextlib.contextmanager
+    def attached(self, roles):
+        """Answers; a welcome comes first, when it is let in."""
+        ended = threading.Event()
+
+        def reports():
+            yield internal.ComponentReport(hello=internal.ComponentHello(version="0", roles=roles, address="192.0.2.1:1"))
+            ended.wait()
+        call = self.peer.stream("Components/Attach", reports(), internal.ComponentTask)
+        try:
+            yield call
+        finally:
+            ended.set()
+            call.cancel()
+
+
+def identity(mesh, kind, id):
+    return f"murmesh://{(mesh.directory / 'ca' / 'mesh').read_text().strip()}/{kind}/{id}"
+
+
+def named(peer=None, address="192.0.2.1", **more):
+    """Metadata by which a machine says for whom it calls."""
+    return [("murmesh-address", address)] + ([("murmesh-peer", peer)] if peer else []) + [(f"murmesh-{name}", value) for name, value in more.items()]
+
+
+@pytest.fixture(scope="module")
+def rogues(mesh, tmp_path_factory):
+    """One that may be a relay, and one that may be a link."""
+    folder = tmp_path_factory.mktemp("rogues")
+    both = SimpleNamespace(relay=Rogue(mesh, folder, "part01", "relay").enrol(), link=Rogue(mesh, folder, "part02", "link").enrol(),
+                           user=User(mesh, folder), key=Key(folder, "other"))
+    both.local = identity(mesh, "user", openssl_identity(both.user.certificates.leaf))
+    yield both
+    for name in ("part01", "part02"):
+        assert mesh.cli("component", "revoke", name).returncode == 0
+
+
+def openssl_identity(der):
+    shown = openssl("x509", "-inform", "DER", "-noout", "-ext", "subjectAltName", input=der).decode()
+    return shown.split("URI:murmesh://")[1].split("/")[2].split(",")[0].strip()
+
+
+def test_a_relay_does_nothing_that_a_link_does(mesh, rogues):
+    """It speaks for nobody, neither users nor devices nor strangers, follows nothing, and gets no certificate that others take for a server's."""
+    relay, web02 = rogues.relay, mesh.device("web02")["id"]
+    for metadata in ((), named(), named(rogues.local), named(identity(mesh, "node", web02)), named(rogues.local, component=relay.id), named(rogues.local, via=relay.id)):
+        assert refusal(lambda: relay.call("Fleet/ListDevices", fleet.ListRequest(), fleet.Device, metadata)) == DENIED, metadata
+    hello = router.Frame(hello=router.Hello(version="0"))
+    for metadata in ((), named(identity(mesh, "node", web02))):
+        assert refusal(lambda: relay.call("MessageRouter/Link", hello, router.Frame, metadata)) == DENIED, metadata
+    asked = enrol.RenewRequest(csr=rogues.key.request())
+    assert refusal(lambda: relay.call("CertificationManager/CertifyServer", asked)) == DENIED
+    assert refusal(lambda: relay.call("CertificationManager/RenewCertificate", asked, metadata=named(identity(mesh, "node", web02)))) == DENIED
+    assert refusal(lambda: relay.call("CertificationManager/RenewCertificate", asked)) == DENIED  # kind NODE
+    for path in ("Core/Revocations", "Core/CaChanges"):
+        assert refusal(lambda: relay.call(path, internal.RevocationsRequest(), internal.Revocation)) == DENIED
+    assert mesh.device("web02")["online"]
+
+
+@pytest.mark.parametrize("path", ["Core/Certify", "Core/UserLogin", "Core/ComponentCertificate", "Core/Submit", "Core/Receive", "Relay/Announce", "Ca/Sign", "Ca/Issue",
+                                  "Console/Setup", "Local/Login", "Viz/Announce"])
+def test_what_roles_of_one_machine_say_to_each_other(mesh, rogues, path):
+    """Is said by nobody on a network."""
+    for rogue in (rogues.relay, rogues.link):
+        for metadata in ((), named(rogues.local)):
+            assert refusal(lambda: rogue.call(path, internal.PublicKey(key=rogues.key.public()), metadata=metadata))[0] == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_link_speaks_for_whom_it_has_met(mesh, rogues):
+    """Users, devices and strangers of this mesh, and nobody else."""
+    link, web02 = rogues.link, mesh.device("web02")["id"]
+    assert link.call("Fleet/ListDevices", fleet.ListRequest(selector="web02"), fleet.Device, named(rogues.local)).name == "web02"
+    assert refusal(lambda: link.call("CertificationManager/RequestToken", enrol.TokenRequest(key_id=bytes(16), name="x"), enrol.Token, named()))[1] == "E1210"
+    other = "murmesh://" + "9" * 32
+    for metadata in ((), named(), named(identity(mesh, "node", web02)), named(identity(mesh, "component", link.id)), named(identity(mesh, "manager", web02)),
+                     named(f"{other}/user/{link.id}"), named(rogues.local, via=web02), named(rogues.local, via=link.id), named(rogues.local, component=rogues.relay.id, via="7" * 32)):
+        assert refusal(lambda: link.call("Fleet/ListDevices", fleet.ListRequest(), fleet.Device, metadata)) == DENIED, metadata
+    # which component it is says its certificate alone
+    assert link.call("Fleet/ListDevices", fleet.ListRequest(selector="web02"), fleet.Device, named(rogues.local, component=rogues.relay.id)).name == "web02"
+    login = fleet.LoginProof(name="a", password="b", csr=rogues.key.request())
+    assert refusal(lambda: link.call("Login/Password", login, metadata=named()))[1] == "E1221"
+    assert refusal(lambda: link.call("Login/Password", login, metadata=named(address="nowhere")))[0] != grpc.StatusCode.OK
+
+
+def test_a_link_gets_no_certificate_of_a_device(mesh, rogues, tmp_path):
+    """With a key of its own: it could answer users in the device's name."""
+    device = Device(mesh, tmp_path, "part03").enrol()
+    renewed = rogues.link.call("CertificationManager/RenewCertificate", enrol.RenewRequest(csr=device.key.request()), metadata=named(identity(mesh, "node", device.id)))
+    assert renewed.device_id.hex() == device.id
+    for kind in (enrol.NODE, enrol.COMPONENT, enrol.RELAY, enrol.USER):
+        asked = enrol.RenewRequest(csr=rogues.key.request(), kind=kind)
+        assert refusal(lambda: rogues.link.call("CertificationManager/RenewCertificate", asked, metadata=named(identity(mesh, "node", device.id)))) == DENIED, kind
+    assert mesh.cli("delete", "part03", "--yes").returncode == 0
+
+
+def usages(der):
+    return openssl("x509", "-inform", "DER", "-noout", "-ext", "extendedKeyUsage", input=der).decode()
+
+
+def test_its_own_certificate_is_no_server_s(mesh, rogues, tmp_path):
+    """Nobody who logs in or joins takes it for one, even when he is led there."""
+    assert "Client" in usages(rogues.link.certificates.leaf) and "Server" not in usages(rogues.link.certificates.leaf)
+    (tmp_path / "chain.crt").write_text("".join(pem(der) for der in (rogues.link.certificates.leaf, rogues.link.certificates.intermediate, rogues.link.certificates.root)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "chain.crt", rogues.link.key.path)
+    context.set_alpn_protocols(["h2"])
+    with Target(lambda connection: context.wrap_socket(connection, server_side=True).recv(1)) as server:
+        port, fingerprint = server.port, mesh.info["fingerprint"]
+        refused(murmesh("login", f"127.0.0.1:{port}#{fingerprint}", "--user", "anna", "--password-file", "-", input="x\n", directory=tmp_path / "user"), what="E1205")
+        line = f"127.0.0.1:{port}#" + mesh.key().split("#")[1]
+        refused(murmesh("join", "-", directory=tmp_path / "agent", input=line + "\n"), what="E1205")
+
+
+def test_the_certificate_of_its_link(mesh, rogues):
+    """For those who connect, by the name that it enrolled with; nobody connects with it."""
+    reply = rogues.link.call("CertificationManager/CertifyServer", enrol.RenewRequest(csr=rogues.key.request()))
+    assert "Server" in usages(reply.leaf) and "Client" not in usages(reply.leaf)
+    names = openssl("x509", "-inform", "DER", "-noout", "-ext", "subjectAltName", input=reply.leaf).decode()
+    assert identity(mesh, "component", rogues.link.id) in names and "DNS:edge.example.org" in names and names.count(",") == 1, names
+    with Peer(f"localhost:{mesh.port}", rogues.key, reply) as peer:
+        code, _ = refusal(lambda: peer.unary("CertificationManager/RequestToken", enrol.TokenRequest(), enrol.Token))
+        assert code == grpc.StatusCode.UNAVAILABLE
+
+
+def test_attached(mesh, rogues):
+    """With roles of its key; the newest connection counts."""
+    for rogue, roles in ((rogues.relay, enrol.COMPONENT_LINK), (rogues.relay, 3), (rogues.link, enrol.COMPONENT_RELAY), (rogues.link, 0), (rogues.link, 0x80000001)):
+        with rogue.attached(roles) as call:
+            assert refusal(lambda: next(call)) == DENIED
+    device = Device.__new__(Device)
+    device.__dict__ = dict(rogues.relay.__dict__, peer=rogues.user.peer)
+    with Rogue.attached(device, enrol.COMPONENT_RELAY) as call:
+        assert refusal(lambda: next(call)) == DENIED
+    with rogues.relay.attached(enrol.COMPONENT_RELAY) as first:
+        assert next(first).HasField("welcome")
+        row = next(row for row in mesh.json("component") if row["name"] == "part01")
+        assert (row["attached"], row["roles"], row["address"], row["version"]) == (True, "relay", "192.0.2.1:1", "0")
+        with rogues.relay.attached(enrol.COMPONENT_RELAY) as second:
+            assert next(second).HasField("welcome")
+            assert refusal(lambda: next(first))[1] == "E1018"
+    until(lambda: not next(row for row in mesh.json("component") if row["name"] == "part01")["attached"], "it is not attached any more")
+
+
+def test_a_key_is_for_one_of_both(mesh, rogues, tmp_path):
+    """A component's joins no device, a device's no component."""
+    one = Rogue(mesh, tmp_path, "part04", "link")
+    token = one.token()
+    for kind in (enrol.NODE, enrol.MANAGER, enrol.USER, enrol.RELAY):
+        assert refusal(lambda: one.certify(one.request(token, kind=kind))) == DENIED
+    other = Device(mesh, tmp_path, "part05")
+    token = other.token()
+    for kind in (enrol.COMPONENT, enrol.USER, enrol.RELAY):
+        assert refusal(lambda: other.certify(other.request(token, kind=kind))) == DENIED
+    refused(murmesh("join", "-", directory=tmp_path / "agent", input=one.line + "\n"), what="E1019")
+
+
+def test_renewed(mesh, rogues, tmp_path):
+    """In time, and by itself for 90 days after it has expired; its key cannot become another's."""
+    link = rogues.link
+    for key in (link.key, rogues.key):
+        asked = enrol.RenewRequest(csr=key.request(), kind=enrol.COMPONENT)
+        assert link.call("CertificationManager/RenewCertificate", asked).device_id.hex() == link.id
+    for days, error in ((3, None), (89, None), (91, "E1202")):
+        certificate_make(mesh, tmp_path / str(days), kind="component", id=link.id, key=link.key.path, usage="clientAuth", from_day=-days - 7, to_day=-days)
+        expired = openssl("x509", "-in", tmp_path / str(days) / "leaf.crt", "-outform", "DER")
+
+        def ask(key, call="RenewCertificate"):
+            return link.stranger.unary(f"CertificationManager/{call}", enrol.RenewRequest(csr=key.request(), kind=enrol.COMPONENT, leaf=expired), enrol.CertificateReply)
+        if error:
+            assert refusal(lambda: ask(link.key))[1] == error
+        else:
+            assert ask(link.key).device_id.hex() == link.id
+        assert refusal(lambda: ask(rogues.key))[1] == "E1201"
+        assert refusal(lambda: ask(link.key, "CertifyServer")) == DENIED
+
+
+def test_revoked_while_it_speaks(mesh, tmp_path):
+    """All that it has open ends, and nothing new begins; its key does not come back."""
+    rogue = Rogue(mesh, tmp_path, "part06", "link").enrol()
+    expired = rogue.certificates.leaf
+    victim = Device(mesh, tmp_path, "part07").enrol()
+    ended = threading.Event()
+
+    def frames():
+        yield router.Frame(hello=router.Hello(version="0"))
+        ended.wait()
+    link = rogue.peer.channel.stream_stream("/murmesh.MessageRouter/Link", router.Frame.SerializeToString, router.Frame.FromString)
+    call = link(frames(), metadata=named(identity(mesh, "node", victim.id)))
+    assert next(call).HasField("welcome") and mesh.device("part07")["online"]
+    assert mesh.cli("component", "revoke", "part06").returncode == 0
+    assert refusal(lambda: list(call))[0] != grpc.StatusCode.OK
+    ended.set()
+    until(lambda: not mesh.device("part07")["online"], "whom it spoke for is offline", 2)
+    code, error = refusal(lambda: rogue.call("Core/Revocations", internal.RevocationsRequest(), internal.Revocation))
+    assert error in ("E1206", "") and code != grpc.StatusCode.OK
+    asked = enrol.RenewRequest(csr=rogue.key.request(), kind=enrol.COMPONENT, leaf=expired)
+    assert refusal(lambda: rogue.stranger.unary("CertificationManager/RenewCertificate", asked, enrol.CertificateReply))[1] == "E1206"
+    assert mesh.cli("delete", "part07", "--yes").returncode == 0
+    refused(mesh.cli("component", "revoke", "part06"), 3)
+    assert next(row for row in mesh.json("component", "--all") if row["name"] == "part06")["revoked"]
+
+
+# ---- people ----
+
+def test_who_may(mesh, tmp_path):
+    """Administrators of all groups."""
+    for name, words in (("partoperator", ["--role", "operator"]), ("partlocal", ["--role", "administrator", "--groups", "partgroup"])):
+        assert mesh.cli("user", "add", name, *words).returncode == 0
+        password_give(mesh, name)
+        home = Elsewhere(tmp_path / name)
+        assert home.login(mesh, name).returncode == 0
+        for command in (["key", "new", "--component", "link"], ["component"], ["component", "revoke", "part01"]):
+            refused(home.cli(*command), 4, what="E1019")
+
+
+def test_approved(mesh, tmp_path):
+    """It waits, is shown as what it is, and is in once somebody of all groups has said so."""
+    line = mesh.key("--component", "link,relay", "--approve")
+    with Component(tmp_path / "edge", f"127.0.0.1:{mesh.port}", "link", line=line, name="part08") as component:
+        assert component.status() == ["waiting", "part08-1"]
+        row = next(row for row in mesh.json("approve") if row["name"] == "part08")
+        assert row["kind"] == "component" and row["fingerprint"] in component.log()
+        assert not [row for row in mesh.json("component") if row["name"] == "part08"]
+        assert mesh.cli("approve", "part08").returncode == 0
+        component.ready()
+        assert not mesh.device("part08")
+        assert mesh.cli("component", "revoke", "part08").returncode == 0
+        component.wait()
+
+
+def test_rejected(mesh, tmp_path):
+    with Component(tmp_path / "edge", f"127.0.0.1:{mesh.port}", "relay", line=mesh.key("--component", "relay", "--approve"), name="part09") as component:
+        assert component.status() == ["waiting", "part09-1"]
+        assert mesh.cli("reject", "part09").returncode == 0
+        assert component.status() == ["refused", "E1228"]
+        component.wait()
+
+
+def test_roles_that_its_key_does_not_have(mesh, tmp_path):
+    with Component(tmp_path / "edge", f"127.0.0.1:{mesh.port}", "link", "relay", line=mesh.key("--component", "relay"), name="part10") as component:
+        until(lambda: "the key of this machine was made for relay" in component.log(), "it says why")
+        assert mesh.cli("component", "revoke", "part10").returncode == 0
+        component.wait()
+        assert "E1206" in component.log()
+
+
+def test_command_line(mesh, tmp_path):
+    refused(mesh.cli("key", "new", "--component", "core"), what="E1724")
+    refused(mesh.cli("key", "new", "--component", "link", "--group", "shop"), 2)
+    refused(mesh.cli("component", "revoke"), 2)
+    refused(mesh.cli("component", "revoke", "nobody"), 3)
+    program = PROGRAMS / "murmesh-server"
+    core = ["--core", "127.0.0.1:1"]
+    for words, code in ((["--role", "core", *core], 64), (["--role", "link"], 64), (core, 64), (["--role", "link", "--core", "nowhere"], 64), (["--role", "link", *core, "--join", tmp_path / "no"], 65),
+                        (["--role", "link", *core], 77)):
+        result = subprocess.run([program, "--dir", tmp_path / "edge", "--port", "0", *words], capture_output=True, text=True, timeout=20)
+        assert result.returncode == code, (words, result.stderr)
