@@ -1,24 +1,21 @@
 /* What the link role follows of core, with a core of the test's own. */
 #include "base/test.h"
 
-#include <sys/socket.h>
-
 #include "base/err.h"
 #include "gateway/ca_changes.h"
 #include "gateway/link_revoked.h"
 #include "io/io.h"
+#include "os/fd.h"
 #include "rpc/rpc.h"
 #include "services.h"
 
 struct core {
 	struct io_loop *loop;
 	struct rpc_connection *server, *client;
-	struct rpc_call *call; /* that is open */
-	int answer;            /* to all calls; 0: they stay open */
-	unsigned asked;
-	bool until_asked;
-	unsigned wanted;
-	unsigned n_ended, n_keys;
+	struct rpc_call *call;  /* that is open */
+	int answer;             /* to all calls; 0: they stay open */
+	unsigned asked, wanted; /* the loop stops when it was asked so often */
+	unsigned n_ended;
 	struct id ended;
 };
 
@@ -61,7 +58,7 @@ static void core_begin(struct core *core, struct io_loop *loop)
 	static const struct rpc_connection_events server = { on_open, NULL, on_gone }, client = { NULL, NULL, on_gone };
 	int ends[2];
 	*core = (struct core){ .loop = loop, .wanted = 1 };
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+	assert_int_equal(fd_pair_stream(ends), 0);
 	core->server = rpc_connection_plain(loop, ends[0], &(struct rpc_connection_settings){ .server = true }, &server, core);
 	core->client = rpc_connection_plain(loop, ends[1], &(struct rpc_connection_settings){ .server = false }, &client, core);
 	assert_true(core->server && core->client);
@@ -77,7 +74,6 @@ static void on_key(void *ctx, const uint8_t key_hash[HASH_SIZE])
 {
 	struct core *core = ctx;
 	(void)key_hash;
-	core->n_keys++;
 	io_loop_stop(core->loop);
 }
 
