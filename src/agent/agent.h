@@ -3,8 +3,10 @@
  * Settings that the monitor hands to the roles, one "name=value" line each (base/str.h, str_setting()):
  * join          the join line, while this machine is not enrolled
  * name          what this machine calls itself
- * relay         "yes": it has the roles front, link and relay too
+ * relay         "yes": it has the roles front, link and relay too; "waits": it will, when its port is free
  * relay_address host:port where other agents find it then
+ * reference     its object reference
+ * ior_port      of parents that give theirs out; 0 = none does
  * parents       host:port, several with commas: instead of the one that it joined at
  * return_ms     about so long after it has taken another parent it asks a better one
  * proxy         of an HTTP proxy on the way to all parents the host; "" = none; proxy_port; proxy_authorization: what it is told
@@ -31,6 +33,6 @@ int agent_probe_main(struct priv_child *child);
 
 /* ---- way.c ---- */
 struct conf;
-/* parents, return_ms, proxy...; -E_CONFIG: a parent is not host:port, -E_TOO_LONG.  Wipe out. */
+/* parents, ior_port, return_ms, proxy...; -E_CONFIG: a parent is not host:port, -E_TOO_LONG.  Wipe out. */
 int way_settings(const struct conf *conf, bool relay, char *out, size_t size);
 #endif

@@ -6,20 +6,23 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/relay_ports.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "ca/join_pending.h"
 #include "conf/conf.h"
 #include "gateway/gateway.h"
+#include "io/io.h"
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/host.h"
 #include "os/log.h"
 #include "os/proc.h"
-#include "os/socket.h"
 #include "priv/daemon.h"
 #include "resolve/resolve.h"
+
+#define LOOK_MS 5000 /* whether the port that a relay waits for is free */
 
 static const struct conf_option conf_options[] = {
 	{ "Agent", "Name", CONF_STRING, NULL, "what this machine calls itself when it enrols (else its host name)", 1, 53 },
@@ -29,6 +32,14 @@ static const struct conf_option conf_options[] = {
 	{ "Router", "ParentAddress", CONF_LIST, NULL,
 	  "parents (relays, or the server) in the order in which they are tried, host:port each (else where it joined)", 1, 8 },
 	{ "Router", "MRParentAddress", CONF_LIST, NULL, "the same of a relay (else ParentAddress)", 1, 8 },
+	{ "Router", "IORPort", CONF_PORT, "8192",
+	  "a parent with this port gives its object reference out there, which says where to link; 0: none does", 0, 0 },
+	{ "Router", "IORSenderPort", CONF_PORT, NULL,
+	  "of a relay: port that gives out its object reference (else 8192, when it is free); 0 takes a free one", 0, 0 },
+	{ "Router", "TLSPort", CONF_PORT, NULL,
+	  "of a relay: second port for other agents, which its object reference names (else 8194, when it is free); 0 takes a free "
+	  "one",
+	  0, 0 },
 	{ "Router", "ReturnAfter", CONF_DURATION, "5m",
 	  "a parent further on in the list is left about so long after, when a better one answers", 1000, 0 },
 	{ "Router", "Proxy", CONF_ADDRESS, NULL, "host:port of the HTTP proxy that leads to the parents", 0, 0 },
@@ -74,9 +85,10 @@ struct options {
 struct agent {
 	struct daemon daemon;
 	struct options options;
-	bool again; /* from the beginning */
-	bool relay;
-	int front; /* of a relay; -1 = not open */
+	bool again;              /* from the beginning */
+	bool relay, relay_waits; /* it waits for its port */
+	struct relay_ports ports;
+	bool was_free; /* the port, when that was looked at last */
 	char join[JOIN_LINE_SIZE], name[64], settings[8192];
 };
 
@@ -135,8 +147,9 @@ static int split_path(const struct agent *agent, char path[PATH_MAX])
 
 static int identity_discard(const struct agent *agent)
 {
-	static const char *const files[] = { "net/node.crt", "net/node.key", "net/node.csr",     "net/token",       "net/link",
-		                             "net/move",     "net/policy",   "exec/manager.crt", "exec/manager.key" };
+	static const char *const files[] = { "net/node.crt", "net/node.key",     "net/node.csr",    "net/token",
+		                             "net/link",     "net/move",         "net/relay",       "net/ended",
+		                             "net/policy",   "exec/manager.crt", "exec/manager.key" };
 	char path[PATH_MAX];
 	int err = 0;
 	for (size_t i = 0; err == 0 && i < sizeof files / sizeof *files; i++) {
@@ -192,9 +205,6 @@ static void on_relay(struct agent *agent, bool on)
 	if (relay_configured(agent, &configured))
 		return log_info("the server wants this machine to be %s; its configuration says otherwise",
 		                on ? "a relay" : "no relay");
-	if (on && err == 0 && file_exists(path))
-		return log_warning(
-		        "the server wants this machine to be a relay; it is none until it starts again and its port is free");
 	if (err == 0 && on)
 		err = file_write(path, "", 0, 0600);
 	else if (err == 0 && unlink(path) < 0 && errno != ENOENT)
@@ -206,36 +216,64 @@ static void on_relay(struct agent *agent, bool on)
 	daemon_stop(&agent->daemon, DAEMON_AGAIN);
 }
 
-static void relay_address(const struct agent *agent, uint16_t port, char out[256])
+static int relay_prepare(struct agent *agent, char address[256], struct buf *reference)
 {
-	struct conf_address configured;
-	char host[200];
-	struct str name = str_from("127.0.0.1");
-	if (conf_address(agent->daemon.conf, "Relay", "Address", &configured)) {
-		name = configured.host;
-		port = configured.has_port ? configured.port : port;
-	} else if (host_address(host, sizeof host) == 0)
-		name = str_from(host);
-	target_format(name, port, out, 256);
-}
-
-static void relay_prepare(struct agent *agent, char address[256])
-{
+	const struct conf *conf = agent->daemon.conf;
+	struct relay_ports *ports = &agent->ports;
 	char path[PATH_MAX];
-	uint16_t port = conf_port(agent->daemon.conf, "Relay", "Port");
-	agent->front = -1;
 	address[0] = 0;
 	if (!relay_configured(agent, &agent->relay))
 		agent->relay = relay_path(agent, path) == 0 && file_exists(path);
 	if (!agent->relay)
+		return 0;
+	agent->relay_waits = relay_ports_open(conf, ports) < 0;
+	agent->relay = !agent->relay_waits;
+	if (agent->relay_waits) {
+		log_error("this machine is a relay as soon as its port %u is free: it cannot be opened (%s in murmesh-agent.ini)",
+		          ports->at, ports->taken);
+		return 0;
+	}
+	int err = relay_address(conf, ports, address);
+	if (err == 0)
+		err = relay_reference(conf, ports, reference);
+	if (err == 0)
+		log_info("a relay: other agents reach this machine as %s", address);
+	if (ports->ior.fd >= 0)
+		log_info("its object reference is at port %u", ports->ior.port);
+	if (ports->ior.fd < 0 || ports->tls.fd < 0)
+		log_warning("the usual port of its %s cannot be opened: this relay does without it",
+		            ports->ior.fd >= 0  ? "TLSPort"
+		            : ports->tls.fd < 0 ? "TLSPort, and that of its IORSenderPort,"
+		                                : "IORSenderPort");
+	return err;
+}
+
+/* Who had the port may only have started again: it has to be free twice. */
+static void on_look(void *ctx)
+{
+	struct agent *agent = ctx;
+	struct relay_ports ports;
+	bool free = relay_ports_open(agent->daemon.conf, &ports) == 0;
+	if (free)
+		relay_ports_close(&ports);
+	if (free && agent->was_free) {
+		log_info("the port is free now: this machine becomes a relay");
+		agent->again = true;
+		daemon_stop(&agent->daemon, DAEMON_AGAIN);
+	}
+	agent->was_free = free;
+}
+
+static void on_ready(void *ctx)
+{
+	struct agent *agent = ctx;
+	if (!agent->relay_waits)
 		return;
-	agent->front = socket_listen_port(port, &port);
-	agent->relay = agent->front >= 0;
-	if (!agent->relay)
-		return log_error("this machine is no relay now: its port %u cannot be opened ([Relay] Port in murmesh-agent.ini)",
-		                 port);
-	relay_address(agent, port, address);
-	log_info("a relay: other agents reach this machine as %s", address);
+	agent->daemon.timer = io_timer_new(agent->daemon.loop, on_look, agent);
+	if (agent->daemon.timer)
+		io_timer_start(agent->daemon.timer, LOOK_MS, LOOK_MS);
+	else
+		log_error("this machine is a relay at its next start only: %s", err_text(-E_NO_MEMORY));
 }
 
 /* ---- reports of net ---- */
@@ -419,17 +457,24 @@ static int prepare(struct agent *agent)
 	if (name_choose(agent) < 0)
 		return daemon_fail(DAEMON_USAGE, -E_NAME, "the machine's name cannot be used", NULL);
 	char address[256], way[4096];
-	relay_prepare(agent, address);
+	struct buf reference;
+	buf_init(&reference, 2048);
+	if (relay_prepare(agent, address, &reference) < 0)
+		return daemon_fail(DAEMON_CONFIG, -E_CONFIG, "the address of this relay cannot be used", NULL);
 	if (way_settings(agent->daemon.conf, agent->relay, way, sizeof way) < 0)
 		return daemon_fail(DAEMON_CONFIG, -E_CONFIG, "the parents in murmesh-agent.ini cannot be used",
 		                   "ParentAddress and MRParentAddress are host:port, several with commas");
 	int len = snprintf(agent->settings, sizeof agent->settings,
-	                   "join=%s\nname=%s\nparent=%s\nrelay=%s\nrelay_address=%s\n%s"
+	                   "join=%s\nname=%s\nparent=%s\nrelay=%s\nrelay_address=%s\nreference=%.*s\n%s"
 	                   "probe=%s\nprobe_network=%s\nprobe_packets=%s\nprobe_arguments=%s\n",
 	                   agent->join, agent->name, agent->options.parent ? agent->options.parent : "",
-	                   agent->relay ? "yes" : "no", address, way, probe_option(agent, "Enabled"),
+	                   agent->relay         ? "yes"
+	                   : agent->relay_waits ? "waits"
+	                                        : "no",
+	                   address, STR_ARG(buf_str(&reference)), way, probe_option(agent, "Enabled"),
 	                   probe_option(agent, "Network"), probe_option(agent, "Packets"), probe_option(agent, "Arguments"));
 	mem_wipe(way, sizeof way);
+	buf_done(&reference);
 	if (len >= (int)sizeof agent->settings)
 		return daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the parent's address cannot be used", NULL);
 	return 0;
@@ -437,7 +482,7 @@ static int prepare(struct agent *agent)
 
 int main(int argc, char **argv)
 {
-	static const struct priv_monitor_events events = { NULL, on_report, NULL };
+	static const struct priv_monitor_events events = { on_ready, on_report, NULL };
 	static struct agent agent;
 	struct priv_program program = { .name = "murmesh-agent",
 		                        .directory = agent.daemon.directory,
@@ -459,11 +504,16 @@ int main(int argc, char **argv)
 	if (code)
 		return code;
 	program.first_uid = (uid_t)conf_unsigned(agent.daemon.conf, "Agent", "RoleUid");
-	const struct priv_descriptor front = { "front", "front", agent.front };
+	struct priv_descriptor descriptors[3] = { { "front", "front", agent.ports.front.fd } };
+	size_t n_descriptors = agent.relay ? 1 : 0;
+	if (agent.relay && agent.ports.tls.fd >= 0)
+		descriptors[n_descriptors++] = (struct priv_descriptor){ "tls", "front", agent.ports.tls.fd };
+	if (agent.relay && agent.ports.ior.fd >= 0)
+		descriptors[n_descriptors++] = (struct priv_descriptor){ "ior", "front", agent.ports.ior.fd };
 	if (!agent.relay) {
 		program.n_roles -= RELAY_ROLES;
 		program.n_edges -= RELAY_EDGES;
 	}
-	code = daemon_run(&agent.daemon, &program, str_from(agent.settings), &front, agent.relay ? 1 : 0, &events, &agent);
+	code = daemon_run(&agent.daemon, &program, str_from(agent.settings), descriptors, n_descriptors, &events, &agent);
 	return agent.again && code == DAEMON_AGAIN ? begin_again(&agent, argv) : code;
 }

@@ -26,6 +26,7 @@ struct net_parents {
 	struct net_parent all[NET_PARENTS]; /* the one liked best first */
 	size_t n, at;                       /* at: that is linked, or tried */
 	size_t tried;                       /* of this round, in vain */
+	unsigned turn;                      /* which address of an object reference is tried */
 	struct io_timer *back;              /* to a better one; NULL until the first welcome */
 	size_t asked;                       /* so often was a better one asked */
 	struct way_back *way;               /* is asked now; else NULL */
@@ -53,9 +54,13 @@ struct net_role {
 	/* the parent */
 	struct net_parents parents;
 	struct net_move move;
+	murmesh_RelaysEnded ended; /* as it was told last */
+	int64_t duty_ms; /* created_ms of the last signed order to be a relay, or none, that was taken; 0: there was none */
 	char parent_address[SOCKET_ADDRESS_TEXT]; /* of the one that is linked, or of the proxy */
 	struct list reaching;                     /* connections through a proxy that are not made yet */
-	struct net_parent dialed;                 /* last; where it is linked, when it is */
+	struct list locating;                     /* parents whose object reference is asked for */
+	struct net_parent dialed;                 /* last, as the list has it; where it is linked, when it is */
+	struct net_parent reached;                /* the same, as its object reference has it */
 	struct dial *dial;                        /* that is not connected yet; NULL = none */
 	struct rpc_connection *parent;
 	struct rpc_call *link; /* NULL = not open */
@@ -96,6 +101,14 @@ typedef void (*net_reached)(void *ctx, int fd); /* connected or connecting, to b
 /* done comes exactly once, perhaps before it returns. */
 void net_reach(struct net_role *net, struct str host, uint16_t port, net_reached done, void *ctx);
 void net_reaches_end(struct net_role *net); /* those that are not done, with -E_CANCELLED */
+
+/* ---- net_locate.c ---- */
+/* at: where that parent is; valid inside the call. */
+typedef void (*net_located)(void *ctx, int err, const struct net_parent *at);
+/* What is named by the port of its object reference is asked there; all others are where they say.  done comes exactly once, perhaps before it
+ * returns; -E_IOR: that was none to link to. */
+void net_locate(struct net_role *net, const struct net_parent *parent, net_located done, void *ctx);
+void net_locates_end(struct net_role *net); /* those that are not done, with -E_CANCELLED */
 
 /* ---- net_parent.c ---- */
 int net_parents_load(struct net_role *net);                                 /* out of configuration, what is kept, and the policy */
@@ -144,11 +157,18 @@ void net_policy_welcome(struct net_role *net, const murmesh_Welcome *welcome);
 void net_policy_take(struct net_role *net, const murmesh_SignedDocument *policy); /* of the parent */
 void net_policy_tell(struct net_role *net);                                       /* exec: which one is kept */
 /* ---- net_relay.c ---- */
-bool net_relay_descriptor(struct net_role *net, const char *name, int fd);   /* one of the roles of a relay; false: another */
-void net_relay_order(struct net_role *net, const murmesh_RelayOrder *order); /* of the server */
+bool net_relay_descriptor(struct net_role *net, const char *name, int fd);         /* one of the roles of a relay; false: another */
+int net_relay_load(struct net_role *net);                                          /* what is kept */
+void net_relay_order(struct net_role *net, const murmesh_RelayOrder *order);       /* of an older server, which does not sign */
+void net_relay_duty(struct net_role *net, const murmesh_SignedDocument *document); /* of the server: a RelayDuty */
 void net_relay_hello(const struct net_role *net, murmesh_Hello *hello);
 void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message);
 void net_relay_free(struct net_role *net);
+/* ---- net_ended.c: relays that are none any more ---- */
+#define NET_ENDED "the parent is no relay any more"
+int net_ended_load(struct net_role *net);                                               /* what is kept; trust is there */
+void net_ended_take(struct net_role *net, const murmesh_SignedDocument *document);      /* of the parent: a RelaysEnded */
+bool net_ended_parent(const struct net_role *net, const struct rpc_connection *parent); /* is it one?  TLS is done */
 /* ---- net_inventory.c ---- */
 /* The parent is there: tells it now, and again when it has changed. */
 int net_inventory_begin(struct net_role *net, const murmesh_Welcome *welcome);

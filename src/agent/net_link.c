@@ -54,7 +54,7 @@ static void on_offer(struct net_role *net, const murmesh_TunnelOffer *message)
 	offer->net = net;
 	memcpy(offer->pair, message->pair, sizeof offer->pair);
 	relay_preamble_write(RELAY_AGENT, message->ticket, offer->preamble);
-	net_reach(net, str_from(net->dialed.host), net->dialed.port, on_offer_reached, offer);
+	net_reach(net, str_from(net->reached.host), net->reached.port, on_offer_reached, offer);
 }
 
 struct rpc_leg {
@@ -315,6 +315,12 @@ static void on_frame(void *ctx, const void *message)
 	case murmesh_Frame_relay_tag:
 		net_relay_order(net, &frame->body.relay);
 		break;
+	case murmesh_Frame_relays_ended_tag:
+		net_ended_take(net, &frame->body.relays_ended);
+		break;
+	case murmesh_Frame_duty_tag:
+		net_relay_duty(net, &frame->body.duty);
+		break;
 	case murmesh_Frame_forward_tag:
 		net_relay_forward(net, &frame->body.forward);
 		break;
@@ -360,6 +366,8 @@ static void on_connected(struct net_role *net, int err)
 	net->doubtful = err == -E_TLS || err == -E_CERTIFICATE_EXPIRED;
 	if (err < 0)
 		return net_link_later(net, err, NULL);
+	if (net_ended_parent(net, net->parent))
+		return net_link_later(net, -E_REVOKED, NET_ENDED);
 	if (net->copied)
 		return net_split(net);
 	murmesh_Hello *hello = &frame.body.hello;

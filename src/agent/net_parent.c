@@ -113,6 +113,7 @@ struct dial {
 	struct net_role *net;
 	struct tls_context *tls;
 	void (*connected)(struct net_role *net, int err);
+	struct net_parent at;
 };
 
 static void (*parent_connected)(struct net_role *net, int err); /* of the handshake under way; NULL when it has been told */
@@ -121,6 +122,8 @@ static void tell(struct net_role *net, int err)
 {
 	void (*connected)(struct net_role * net, int err) = parent_connected;
 	parent_connected = NULL;
+	if (err < 0)
+		net->parents.turn++;
 	if (connected)
 		connected(net, err);
 }
@@ -167,12 +170,22 @@ static void on_reached(void *ctx, int fd)
 		return;
 	}
 	net->dial = NULL;
+	net->reached = dial->at;
 	parent_connected = dial->connected;
 	struct stream *stream = fd < 0 ? NULL : stream_on(net, fd, dial->tls);
 	mem_free(dial);
 	net->parent = stream ? rpc_connection_new(net->loop, stream, &rpc, &events, net) : NULL;
 	if (!net->parent)
-		tell(net, fd == -E_PROXY || fd == -E_PROXY_LOGIN ? fd : -E_UNREACHABLE);
+		tell(net, fd == -E_PROXY || fd == -E_PROXY_LOGIN || fd == -E_IOR ? fd : -E_UNREACHABLE);
+}
+
+static void on_located(void *ctx, int err, const struct net_parent *at)
+{
+	struct dial *dial = ctx;
+	if (err < 0)
+		return on_reached(dial, err);
+	dial->at = *at;
+	net_reach(dial->net, str_from(dial->at.host), dial->at.port, on_reached, dial);
 }
 
 void net_dial(struct net_role *net, struct tls_context *tls, void (*connected)(struct net_role *net, int err))
@@ -180,10 +193,10 @@ void net_dial(struct net_role *net, struct tls_context *tls, void (*connected)(s
 	struct dial *dial = mem_alloc(sizeof *dial);
 	if (!dial)
 		return connected(net, -E_NO_MEMORY);
-	*dial = (struct dial){ net, tls, connected };
+	*dial = (struct dial){ .net = net, .tls = tls, .connected = connected };
 	net->dial = dial;
 	net->dialed = *net_parent(net);
-	net_reach(net, str_from(net->dialed.host), net->dialed.port, on_reached, dial);
+	net_locate(net, &net->dialed, on_located, dial);
 }
 
 void net_hang_up(struct net_role *net)
@@ -254,6 +267,8 @@ static void on_asked(void *ctx, int err, const char *why, const void *response)
 static void on_way_ready(void *ctx)
 {
 	struct way_back *way = ctx;
+	if (net_ended_parent(way->net, way->connection))
+		return way_end(way->net, false);
 	const murmesh_TokenRequest request = murmesh_TokenRequest_init_zero; /* the server refuses it: no such join key */
 	int err = rpc_unary(way->connection, &rpc_CertificationManager_RequestToken, &request, RETURN_ASKS, on_asked, way);
 	if (err < 0)
@@ -277,6 +292,14 @@ static void on_way_reached(void *ctx, int fd)
 		way_end(way->net, false);
 }
 
+static void on_way_located(void *ctx, int err, const struct net_parent *at)
+{
+	struct way_back *way = ctx;
+	if (err < 0)
+		return way_end(way->net, false);
+	net_reach(way->net, str_from(at->host), at->port, on_way_reached, way);
+}
+
 static void on_back(void *ctx)
 {
 	struct net_role *net = ctx;
@@ -288,7 +311,7 @@ static void on_back(void *ctx)
 		return return_later(net);
 	way->net = net;
 	way->to = parents->asked++ % parents->at;
-	net_reach(net, str_from(parents->all[way->to].host), parents->all[way->to].port, on_way_reached, way);
+	net_locate(net, &parents->all[way->to], on_way_located, way);
 }
 
 void net_parents_better(struct net_role *net)

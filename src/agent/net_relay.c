@@ -1,9 +1,14 @@
 /* An agent that is a relay: what other agents call comes from link, and goes on to the parent in their name. */
+#include <errno.h>
+#include <inttypes.h>
+
 #include "agent/net.h"
 #include "base/err.h"
+#include "gateway/gateway.h"
+#include "os/file.h"
 #include "os/log.h"
 
-#define CALLS_MAX 50000
+#define FILE_MAX 64
 
 /* What link and relay ask for themselves. */
 static bool is_own(struct str path)
@@ -54,7 +59,9 @@ bool net_relay_descriptor(struct net_role *net, const char *name, int fd)
 {
 	static const struct rpc_connection_events link_events = { on_open, NULL, on_link_gone },
 	                                          relay_events = { NULL, NULL, on_relay_gone };
-	static const struct rpc_connection_settings link = { .server = true, .trusted_metadata = true, .max_streams = CALLS_MAX },
+	static const struct rpc_connection_settings link = { .server = true,
+		                                             .trusted_metadata = true,
+		                                             .max_streams = GATEWAY_RELAY_CALLS },
 	                                            relay = { .server = false };
 	if (str_is(str_from(name), "rpc-from:link")) {
 		rpc_connection_drop(&net->below);
@@ -73,20 +80,74 @@ void net_relay_free(struct net_role *net)
 	rpc_connection_drop(&net->relay);
 }
 
+/* Or will be, when its port is free. */
 static bool is_relay(const struct net_role *net)
 {
-	return str_is(str_setting(priv_child_configuration(net->child), "relay"), "yes");
+	return !str_is(str_setting(priv_child_configuration(net->child), "relay"), "no");
 }
 
 /* The monitor begins again with more roles, or fewer, unless its configuration says otherwise. */
+static void order_take(struct net_role *net, bool enabled)
+{
+	if (enabled != is_relay(net))
+		net_report(net, "relay %s", enabled ? "on" : "off");
+}
+
+int net_relay_load(struct net_role *net)
+{
+	char path[4096];
+	struct buf text;
+	uint64_t number = 0;
+	buf_init(&text, FILE_MAX);
+	int err = keep_file(&net->keep, "relay", path);
+	if (err == 0)
+		err = file_read(path, &text);
+	if (err == 0)
+		err = str_to_u64(str_setting(buf_str(&text), "created_ms"), INT64_MAX, &number);
+	net->duty_ms = err == 0 ? (int64_t)number : err == -ENOENT ? 0 : 1; /* one that cannot be read says that there was one */
+	buf_done(&text);
+	return err == -ENOENT ? 0 : err;
+}
+
+static int duty_keep(const struct net_role *net)
+{
+	char path[4096], text[FILE_MAX];
+	int len = snprintf(text, sizeof text, "created_ms=%" PRId64 "\n", net->duty_ms);
+	int err = keep_file(&net->keep, "relay", path);
+	return err < 0 ? err : file_write(path, text, (size_t)len, 0600);
+}
+
 void net_relay_order(struct net_role *net, const murmesh_RelayOrder *order)
 {
-	if (order->enabled != is_relay(net))
-		net_report(net, "relay %s", order->enabled ? "on" : "off");
+	if (net->duty_ms)
+		log_limited(LOG_WARNING,
+		            "an order %s a relay was not taken: the server of this mesh signs them, and this one is not",
+		            order->enabled ? "to be" : "not to be");
+	else
+		order_take(net, order->enabled);
+}
+
+void net_relay_duty(struct net_role *net, const murmesh_SignedDocument *document)
+{
+	murmesh_RelayDuty duty;
+	int err = duty_check(net->trust, document, &duty);
+	if (err == 0 && duty.created_ms <= net->duty_ms)
+		err = -E_POLICY_OLD;
+	if (err < 0) {
+		log_limited(LOG_WARNING, "an order about being a relay was not taken: %s", err_text(err));
+		return;
+	}
+	net->duty_ms = duty.created_ms;
+	err = duty_keep(net);
+	if (err < 0)
+		log_warning("that the server signs orders about being a relay could not be kept: %s", err_text(err));
+	order_take(net, duty.enabled);
 }
 
 void net_relay_hello(const struct net_role *net, murmesh_Hello *hello)
 {
+	hello->relay_signed = true;
+	hello->relay = is_relay(net);
 	if (is_relay(net))
 		str_copy(str_setting(priv_child_configuration(net->child), "relay_address"), hello->relay_address,
 		         sizeof hello->relay_address);
@@ -102,7 +163,7 @@ static void on_expected(void *ctx, int err, const char *why, const void *respons
 
 void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message)
 {
-	murmesh_Forwarding forwarding = { .lifetime_s = message->lifetime_s, .port = net->dialed.port };
+	murmesh_Forwarding forwarding = { .lifetime_s = message->lifetime_s, .port = net->reached.port };
 	memcpy(forwarding.pair, message->pair, sizeof forwarding.pair);
 	memcpy(forwarding.agent_hash, message->agent_hash, sizeof forwarding.agent_hash);
 	str_copy(str_from(net->parent_address), forwarding.address, sizeof forwarding.address);

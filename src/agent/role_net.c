@@ -74,10 +74,14 @@ static int load_identity(struct net_role *net)
 		err = -E_ENROLLED;
 	if (err == 0 && net_move_load(net) < 0)
 		log_warning("whether this machine was moved to another parent cannot be read: it links where it joined");
+	if (err == 0 && net_relay_load(net) < 0)
+		log_warning("which orders to be a relay were taken cannot be read: only signed ones are from now on");
 	if (err == 0 && !net->has_line) /* kept when the enrolment is complete; until then the line names it */
 		err = net_parents_load(net);
 	if (err == 0)
 		err = net_enter_enrolled(net);
+	if (err == 0 && net_ended_load(net) < 0)
+		log_warning("which relays have ended is not known until the next link: what is kept cannot be used");
 	return err;
 }
 
@@ -144,6 +148,7 @@ int agent_net_main(struct priv_child *child)
 	net = (struct net_role){ .child = child, .loop = priv_child_loop(child) };
 	list_init(&net.rpc_legs);
 	list_init(&net.reaching);
+	list_init(&net.locating);
 	net.keep = (struct keep){ .directory = priv_child_directory(child), .name = "node" };
 	net.has_line = join_line_parse(str_setting(settings, "join"), &net.line) == 0;
 	str_copy(str_setting(settings, "name"), net.name, sizeof net.name);
@@ -159,6 +164,7 @@ int agent_net_main(struct priv_child *child)
 	net.link = NULL;
 	rpc_connection_drop(&net.resolve);
 	net_reaches_end(&net);
+	net_locates_end(&net);
 	net_parents_free(&net);
 	net_hang_up(&net);
 	net_rpc_legs_free(&net);

@@ -52,9 +52,11 @@ int way_settings(const struct conf *conf, bool relay, char *out, size_t size)
 		err = authorization_write(conf, authorization, sizeof authorization);
 	if (err == 0) {
 		conf_address(conf, "Router", "Proxy", &proxy);
-		int len = snprintf(out, size, "parents=%s\nreturn_ms=%llu\nproxy=%.*s\nproxy_port=%u\nproxy_authorization=%s\n",
-		                   parents, (unsigned long long)conf_duration_ms(conf, "Router", "ReturnAfter"),
-		                   STR_ARG(proxy.host), proxy.has_port ? proxy.port : PROXY_PORT, authorization);
+		int len = snprintf(out, size,
+		                   "parents=%s\nior_port=%u\nreturn_ms=%llu\nproxy=%.*s\nproxy_port=%u\nproxy_authorization=%s\n",
+		                   parents, conf_port(conf, "Router", "IORPort"),
+		                   (unsigned long long)conf_duration_ms(conf, "Router", "ReturnAfter"), STR_ARG(proxy.host),
+		                   proxy.has_port ? proxy.port : PROXY_PORT, authorization);
 		err = len < (int)size ? 0 : -E_TOO_LONG;
 	}
 	mem_wipe(authorization, sizeof authorization);

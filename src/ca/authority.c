@@ -202,6 +202,10 @@ int authority_sign(const struct authority *authority, enum authority_purpose pur
 		return key_sign(authority->grant_key, CONTEXT_TIME, bytes, len, out, ret_len);
 	case AUTHORITY_MOVE:
 		return key_sign(authority->grant_key, CONTEXT_MOVE, bytes, len, out, ret_len);
+	case AUTHORITY_RELAY:
+		return key_sign(authority->grant_key, CONTEXT_RELAY, bytes, len, out, ret_len);
+	case AUTHORITY_RELAYS_ENDED:
+		return key_sign(authority->grant_key, CONTEXT_ENDED, bytes, len, out, ret_len);
 	}
 	return -E_DENIED;
 }

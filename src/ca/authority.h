@@ -29,7 +29,14 @@ int authority_issue(const struct authority *authority, const struct certificate_
                     struct certificate **ret);
 
 /* Signs a grant, an order or the time by the grant key. */
-enum authority_purpose { AUTHORITY_GRANT = 1, AUTHORITY_ORDER = 2, AUTHORITY_TIME = 3, AUTHORITY_MOVE = 4 };
+enum authority_purpose {
+	AUTHORITY_GRANT = 1,
+	AUTHORITY_ORDER = 2,
+	AUTHORITY_TIME = 3,
+	AUTHORITY_MOVE = 4,
+	AUTHORITY_RELAY = 5,
+	AUTHORITY_RELAYS_ENDED = 6
+};
 int authority_sign(const struct authority *authority, enum authority_purpose purpose, const void *bytes, size_t len,
                    uint8_t out[KEY_SIGNATURE_MAX], size_t *ret_len);
 #endif

@@ -89,7 +89,7 @@ static void test_sign(void **state)
 	assert_int_equal(authority_sign(authority, AUTHORITY_GRANT, "x", 1, signature, &len), 0);
 	assert_int_equal(authority_sign(authority, AUTHORITY_ORDER, "x", 1, signature, &len), 0);
 	assert_int_equal(authority_sign(authority, 0, "x", 1, signature, &len), -E_DENIED);
-	assert_int_equal(authority_sign(authority, 5, "x", 1, signature, &len), -E_DENIED);
+	assert_int_equal(authority_sign(authority, 7, "x", 1, signature, &len), -E_DENIED);
 }
 
 /* The same mesh again, also without the root's key; what is damaged is never made anew. */

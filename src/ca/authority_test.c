@@ -97,7 +97,13 @@ static void assert_works(const struct authority *authority)
 	assert_int_equal(authority_sign(authority, AUTHORITY_MOVE, "move", 4, signature, &len), 0);
 	assert_int_equal(key_verify(grant_key, CONTEXT_MOVE, "move", 4, signature, len), 0);
 	assert_int_equal(key_verify(grant_key, CONTEXT_GRANT, "move", 4, signature, len), -E_SIGNATURE);
-	assert_int_equal(authority_sign(authority, (enum authority_purpose)5, "other", 5, signature, &len), -E_DENIED);
+	assert_int_equal(authority_sign(authority, AUTHORITY_RELAY, "duty", 4, signature, &len), 0);
+	assert_int_equal(key_verify(grant_key, CONTEXT_RELAY, "duty", 4, signature, len), 0);
+	assert_int_equal(key_verify(grant_key, CONTEXT_MOVE, "duty", 4, signature, len), -E_SIGNATURE);
+	assert_int_equal(authority_sign(authority, AUTHORITY_RELAYS_ENDED, "ended", 5, signature, &len), 0);
+	assert_int_equal(key_verify(grant_key, CONTEXT_ENDED, "ended", 5, signature, len), 0);
+	assert_int_equal(key_verify(grant_key, CONTEXT_RELAY, "ended", 5, signature, len), -E_SIGNATURE);
+	assert_int_equal(authority_sign(authority, (enum authority_purpose)7, "other", 5, signature, &len), -E_DENIED);
 	/* leaves, by the chain */
 	struct certificate_order order = { .profile = CERTIFICATE_LEAF,
 		                           .identity = { *mesh, IDENTITY_USER, { { 1, 2, 3 } } },

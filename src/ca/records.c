@@ -300,6 +300,17 @@ int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t
 	return err < 0 ? err : store_changed(tx) ? 0 : -E_NOT_FOUND;
 }
 
+int ca_certificate_revoke_kind(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t now)
+{
+	struct store_query *query =
+	        store_query(tx, "UPDATE certificates SET revoked_at = $1 WHERE subject = $2 AND kind = $3 AND revoked_at = 0");
+	store_bind_integer(query, 1, now);
+	store_bind_id(query, 2, subject);
+	store_bind_text(query, 3, str_from(identity_kind_name(kind)));
+	int err = store_exec(query);
+	return err < 0 ? err : store_changed(tx) ? 0 : -E_NOT_FOUND;
+}
+
 int ca_certificate_expires(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t *ret_expires)
 {
 	struct store_query *query = store_query(tx, "SELECT coalesce(max(not_after), 0) FROM certificates"

@@ -91,6 +91,8 @@ int ca_certificate_has_key(struct store_tx *tx, const struct certificate_record 
 int ca_certificate_count(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t after, int64_t *ret_count);
 /* All certificates of a device or user that are not yet revoked.  -E_NOT_FOUND when there is none. */
 int ca_certificate_revoke(struct store_tx *tx, const struct id *subject, int64_t now);
+/* Those of one kind alone. */
+int ca_certificate_revoke_kind(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t now);
 /* When the last of its certificates of that kind that is not revoked expires; 0 = there is none. */
 int ca_certificate_expires(struct store_tx *tx, const struct id *subject, enum identity_kind kind, int64_t *ret_expires);
 /* The key hashes of revoked certificates that would still be good, of those revoked at or after that time. */

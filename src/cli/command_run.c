@@ -130,7 +130,7 @@ static void exit_take(struct target *target, const murmesh_RunExit *exit)
 		                     .exit = exit,
 		                     .streams = &target->streams };
 	target->exited = true;
-	target->code = leg_exit_code(exit);
+	target->code = result_exit_code(exit);
 	target->unverified = leg_verify(&run->session, &end, &target->is_signed) != CLI_OK;
 }
 

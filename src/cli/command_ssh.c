@@ -350,7 +350,7 @@ static int exit_code(const struct ssh *ssh)
 		               .streams = &ssh->streams };
 	memcpy(end.device.bytes, ssh->device.id, sizeof end.device.bytes);
 	int unverified = leg_verify(&ssh->session, &end, &is_signed);
-	return unverified ? unverified : leg_exit_code(&ssh->exit);
+	return unverified ? unverified : result_exit_code(&ssh->exit);
 }
 
 static int result(struct ssh *ssh)

@@ -137,6 +137,18 @@ static int change_print(const struct cli *cli, const struct devices_change *chan
 	return CLI_OK;
 }
 
+static int relay_is(void *ctx, const murmesh_Device *device)
+{
+	return device->relay == *(const bool *)ctx ? 0 : -E_UNSUPPORTED;
+}
+
+/* An older server takes a change that it does not know for none, and says that all is well. */
+static int relay_check(struct session *session, const murmesh_DeviceChange *message)
+{
+	bool wanted = message->relay;
+	return message->set_relay ? devices_each(session, str_from(message->selector), relay_is, &wanted) : 0;
+}
+
 static int change_make(struct session *session, const struct cli *cli, struct str selector, struct devices_change *change)
 {
 	murmesh_DevicesChanged reply;
@@ -157,6 +169,11 @@ static int change_make(struct session *session, const struct cli *cli, struct st
 		err = session_unary(session, &rpc_Fleet_ChangeDevices, &change->message, &reply, sizeof reply);
 	if (err < 0)
 		return session_fail(session, err, "nothing was changed");
+	err = relay_check(session, &change->message);
+	if (err == -E_UNSUPPORTED)
+		return cli_fail_because(err, "this server is too old for relays", "update the server", "nothing was changed");
+	if (err < 0)
+		return session_fail(session, err, "it is not known whether that was done");
 	return change_print(cli, change, reply.count, devices);
 }
 

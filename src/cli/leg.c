@@ -80,14 +80,6 @@ void leg_open(struct session *session, const struct leg_target *target, client_e
 		finish(leg, NULL, err, "");
 }
 
-/* The device's word: 256 must not become our 0. */
-int leg_exit_code(const murmesh_RunExit *exit)
-{
-	if (exit->signal)
-		return exit->signal < 128 ? 128 + (int)exit->signal : 255;
-	return exit->code < 256 ? (int)exit->code : 255;
-}
-
 int leg_verify(const struct session *session, const struct leg_end *end, bool *ret_signed)
 {
 	const struct result_expected expected = { session->login.root, session->login.info.identity.mesh, end->device, end->order,

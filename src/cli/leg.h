@@ -13,8 +13,6 @@ struct leg_target {
 };
 /* opened as in tunnel/client_end.h: exactly once, maybe from inside leg_open(). */
 void leg_open(struct session *session, const struct leg_target *target, client_end_opened opened, void *ctx);
-/* Of a command that ran on a device, as a shell has it. */
-int leg_exit_code(const murmesh_RunExit *exit);
 /* How an order ended on a device. */
 struct leg_end {
 	const char *name; /* of the device, for people */

@@ -49,12 +49,14 @@ void hash_sha1(const void *bytes, size_t len, uint8_t ret_hash[HASH_SHA1_SIZE]);
 bool hash_equal(const uint8_t a[HASH_SIZE], const uint8_t b[HASH_SIZE]);         /* in constant time */
 
 /* The contexts in use. */
-#define CONTEXT_POLICY     STR("murmesh policy 1")     /* by the mesh root key */
-#define CONTEXT_GRANT      STR("murmesh grant 1")      /* by the grant key */
-#define CONTEXT_ORDER      STR("murmesh order 1")      /* by the grant key */
-#define CONTEXT_TIME       STR("murmesh time 1")       /* by the grant key */
-#define CONTEXT_MOVE       STR("murmesh move 1")       /* by the grant key */
-#define CONTEXT_USER_GRANT STR("murmesh user grant 1") /* the same document, by an approver's key */
+#define CONTEXT_POLICY     STR("murmesh policy 1")       /* by the mesh root key */
+#define CONTEXT_GRANT      STR("murmesh grant 1")        /* by the grant key */
+#define CONTEXT_ORDER      STR("murmesh order 1")        /* by the grant key */
+#define CONTEXT_TIME       STR("murmesh time 1")         /* by the grant key */
+#define CONTEXT_MOVE       STR("murmesh move 1")         /* by the grant key */
+#define CONTEXT_RELAY      STR("murmesh relay 1")        /* by the grant key */
+#define CONTEXT_ENDED      STR("murmesh relays ended 1") /* by the grant key */
+#define CONTEXT_USER_GRANT STR("murmesh user grant 1")   /* the same document, by an approver's key */
 #define CONTEXT_USER_ORDER STR("murmesh user order 1")
 #define CONTEXT_INVENTORY  STR("murmesh inventory 1") /* by a device's manager key */
 #define CONTEXT_RESULT     STR("murmesh result 1")    /* by a device's manager key */

@@ -93,6 +93,12 @@ int fleet_device_get(struct store_tx *tx, const struct id *id, struct device *re
 	return rows > 0 ? device_read(query, ret) : rows < 0 ? rows : -E_NOT_FOUND;
 }
 
+int fleet_device_live(struct store_tx *tx, const struct id *id, struct device *ret)
+{
+	int err = fleet_device_get(tx, id, ret);
+	return err == -E_NOT_FOUND || (err == 0 && ret->retired) ? -E_REVOKED : err;
+}
+
 int fleet_device_list(struct store_tx *tx, fleet_each each, void *ctx)
 {
 	size_t found = 0;

@@ -351,8 +351,10 @@ static int retire(struct store_tx *tx, void *ctx)
 	char id[ID_TEXT_SIZE];
 	struct device device = add(tx, "web01"), got;
 	add(tx, "web01");
+	assert_int_equal(fleet_device_live(tx, &device.id, &got), 0);
 	assert_int_equal(fleet_device_retire(tx, &device.id, 6000), 0);
 	assert_int_equal(fleet_device_retire(tx, &device.id, 7000), -E_NOT_FOUND);
+	assert_int_equal(fleet_device_live(tx, &device.id, &got), -E_REVOKED);
 	assert_int_equal(fleet_device_get(tx, &device.id, &got), 0);
 	assert_int_equal(got.retired, 6000);
 	lists(tx, "web01-2 ");
@@ -362,6 +364,7 @@ static int retire(struct store_tx *tx, void *ctx)
 	finds(tx, id, "");
 	/* Its number does not come back, also when the row goes. */
 	assert_int_equal(store_exec(store_query(tx, "DELETE FROM devices")), 0);
+	assert_int_equal(fleet_device_live(tx, &device.id, &got), -E_REVOKED);
 	assert_int_equal(add(tx, "web01").token, 3);
 	return 0;
 }

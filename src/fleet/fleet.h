@@ -51,6 +51,8 @@ int fleet_token_next(struct store_tx *tx, struct str name, int64_t *ret_token);
 /* With its id, name, token, parent, created, group and tags; the rest is empty at first.  -E_EXISTS, -E_NAME, -E_TOO_LONG. */
 int fleet_device_add(struct store_tx *tx, const struct device *device);
 int fleet_device_get(struct store_tx *tx, const struct id *id, struct device *ret); /* retired ones too; -E_NOT_FOUND */
+/* For a device that comes by itself: -E_REVOKED when it is retired, or nobody knows of it. */
+int fleet_device_live(struct store_tx *tx, const struct id *id, struct device *ret);
 
 /* Called for each device; a negative answer ends the walk and is its result. */
 typedef int (*fleet_each)(void *ctx, const struct device *device);

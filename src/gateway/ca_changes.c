@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "gateway/gateway.h"
 #include "io/io.h"
 #include "rpc/rpc.h"
 #include "services.h"
@@ -26,10 +27,9 @@ static void on_message(void *ctx, const void *message)
 static void on_closed(void *ctx, int err, const char *why)
 {
 	struct ca_changes *changes = ctx;
-	(void)err;
 	(void)why;
 	changes->call = NULL;
-	io_timer_start(changes->retry, RETRY_MS, 0);
+	io_timer_start(changes->retry, err == -E_DENIED ? GATEWAY_DENIED_MS : RETRY_MS, 0);
 }
 
 static void on_retry(void *ctx)

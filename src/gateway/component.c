@@ -5,13 +5,13 @@
 #include "base/mem.h"
 #include "ca/trusted_time.h"
 #include "gateway/ca_changes.h"
+#include "gateway/gateway.h"
 #include "io/io.h"
 #include "os/log.h"
 #include "rpc/rpc.h"
 
 #define RETRY_MS     50
-#define FAR_RETRY_MS 2000  /* of one whose server is far away */
-#define DENIED_MS    60000 /* it says that this is no relay, and tells when that has changed */
+#define FAR_RETRY_MS 2000 /* of one whose server is far away */
 
 struct component {
 	struct io_timer *renewal; /* asks for the next certificate, or again after a failure */
@@ -66,9 +66,12 @@ static int context_make(struct component *component, const murmesh_CertificateRe
 	return 0;
 }
 
-static unsigned retry_ms(const struct component *component)
+/* A device that is no relay has few calls, too. */
+static uint64_t pause_ms(const struct component *component, int err)
 {
-	return component->place == GATEWAY_AT_CORE ? RETRY_MS : FAR_RETRY_MS;
+	if (component->place == GATEWAY_AT_CORE)
+		return RETRY_MS;
+	return err == -E_DENIED || err == -E_LIMIT ? GATEWAY_DENIED_MS : FAR_RETRY_MS;
 }
 
 static void on_certificate(void *ctx, int err, const char *why, const void *response)
@@ -80,7 +83,7 @@ static void on_certificate(void *ctx, int err, const char *why, const void *resp
 		return component->renewed(component->ctx);
 	if (err != -E_BUSY && err != -E_RELAY_OFFLINE && err != -E_CORE_OFFLINE) /* core waits for ca, others for the server */
 		log_limited(LOG_WARNING, "no certificate for this role yet: %s %s", err_text(err), why);
-	io_timer_start(component->renewal, err == -E_DENIED ? DENIED_MS : retry_ms(component), 0);
+	io_timer_start(component->renewal, pause_ms(component, err), 0);
 }
 
 static int core_ask(struct component *component)
@@ -116,7 +119,7 @@ static void ask(void *ctx)
 	struct component *component = ctx;
 	int err = !*component->core ? -E_CLOSED : component->place == GATEWAY_AT_CORE ? core_ask(component) : server_ask(component);
 	if (err < 0)
-		io_timer_start(component->renewal, retry_ms(component), 0);
+		io_timer_start(component->renewal, pause_ms(component, err), 0);
 }
 
 struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, enum gateway_place place,
@@ -152,6 +155,19 @@ void component_follow(struct component *component)
 	ca_changes_follow(component->changes);
 	if (!component->tls)
 		ask(component);
+}
+
+void component_revoked(struct component *component, const uint8_t key_hash[HASH_SIZE])
+{
+	uint8_t own[HASH_SIZE];
+	struct key *key = NULL;
+	if (key_public_hash(component->key, own) == 0 && hash_equal(own, key_hash))
+		key = key_generate();
+	if (!key)
+		return;
+	key_free(component->key);
+	component->key = key;
+	ask(component);
 }
 
 struct tls_context *component_tls(const struct component *component)

@@ -16,7 +16,9 @@ struct rpc_connection;
 struct component *component_new(struct io_loop *loop, struct rpc_connection *const *core, enum gateway_place place,
                                 const struct tls_settings *how, void (*renewed)(void *ctx), void *ctx);
 struct component *component_free(struct component *component); /* after the connection */
-void component_follow(struct component *component);            /* core is connected */
+void component_revoked(struct component *component,
+                       const uint8_t key_hash[HASH_SIZE]); /* if that key is its own, it gets another */
+void component_follow(struct component *component);        /* core is connected */
 /* Until the first certificate: NULL; nobody's; zero. */
 struct tls_context *component_tls(const struct component *component);
 const struct issuers *component_issuers(const struct component *component);

@@ -13,7 +13,7 @@ struct link_revoked;
 
 struct link_revoked_events {
 	void (*key)(void *ctx, const uint8_t key_hash[HASH_SIZE]); /* one more is revoked */
-	void (*relay_ended)(void *ctx, const struct id *device);   /* it is no relay any more; may be NULL */
+	void (*relay_ended)(void *ctx, const struct id *device);   /* it is no relay any more, perhaps since a while; may be NULL */
 };
 /* core: where the connection to core stands, NULL there when there is none; looked at whenever it is needed.
  * NULL when memory is short. */
@@ -24,5 +24,8 @@ void link_revoked_follow(struct link_revoked *revoked);               /* core ha
 /* What a component may (bits of ComponentRole); 0: it is none, or this is not the machine that they connect to. */
 unsigned link_revoked_component(const struct link_revoked *revoked, const struct id *component);
 bool link_revoked_relay(const struct link_revoked *revoked, const struct id *device); /* is it one? */
+bool link_revoked_listed(
+        const struct link_revoked
+                *revoked); /* have all been told of?  Until then who is no relay may be one (always, where core is older) */
 bool link_revoked_has(const struct link_revoked *revoked, const uint8_t key_hash[HASH_SIZE]);
 #endif

@@ -23,9 +23,7 @@
 #define STRANGERS_MAX 500    /* of these through their handshake without a certificate */
 #define STRANGER_MS   120000 /* for an enrolment */
 #define CALLS_MAX     4      /* at once, of all but users and relays */
-#define RELAY_CALLS   50000  /* at once, of one relay or component */
-#define RETRY_MS      50
-#define LEAVE_MS      500 /* in which who is shut out hears why */
+#define LEAVE_MS      500    /* in which who is shut out hears why */
 
 struct link_role {
 	struct priv_child *child;
@@ -79,6 +77,15 @@ static bool is_relay(const struct link_role *role, const struct identity *peer)
 	return peer && peer->kind == IDENTITY_NODE && link_revoked_relay(role->revoked, &peer->id);
 }
 
+/* To who is no relay or component: it may be one that is not known of yet, and asks again soon. */
+static int no_relay(const struct link_role *role)
+{
+	static const int unknown[] = {
+		[GATEWAY_AT_CORE] = -E_BUSY, [GATEWAY_IN_RELAY] = -E_RELAY_OFFLINE, [GATEWAY_ELSEWHERE] = -E_CORE_OFFLINE
+	};
+	return link_revoked_listed(role->revoked) ? -E_DENIED : unknown[role->place];
+}
+
 /* The client is the last of the relays that it names, all of them are relays, and they speak for nodes of this mesh alone. */
 static int origin_check(const struct client *client, const struct identity *peer, const struct rpc_origin *origin)
 {
@@ -88,7 +95,7 @@ static int origin_check(const struct client *client, const struct identity *peer
 		good = link_revoked_relay(role->revoked, &origin->via[i]);
 	if (good && origin->has_peer)
 		good = origin->peer.kind == IDENTITY_NODE && id_equal(&origin->peer.mesh, &peer->mesh);
-	return good ? 0 : -E_DENIED;
+	return good ? 0 : no_relay(role);
 }
 
 /* Link on another machine of the server: it speaks for users too; not for those behind relays, as class_of() has it. */
@@ -101,7 +108,7 @@ static int component_origin_check(const struct client *client, const struct iden
 	if (good && origin->has_peer)
 		good = (origin->peer.kind == IDENTITY_NODE || origin->peer.kind == IDENTITY_USER) &&
 		       id_equal(&origin->peer.mesh, &peer->mesh);
-	return good ? 0 : -E_DENIED;
+	return good ? 0 : no_relay(role);
 }
 
 /* What a relay or component says of its clients is believed, but not which component it is; on its own machine link says where they come from. */
@@ -125,7 +132,7 @@ static int origin_settle(struct client *client, struct rpc_call *call)
 	int err = settled.has_component ? component_origin_check(client, peer, origin) : origin_check(client, peer, origin);
 	if (err == 0 && !client->relay) {
 		client->relay = true;
-		rpc_connection_allow(client->connection, RELAY_CALLS);
+		rpc_connection_allow(client->connection, GATEWAY_RELAY_CALLS);
 	}
 	return err < 0 ? err : rpc_call_set_origin(call, &settled);
 }
@@ -298,7 +305,7 @@ static int on_open(void *ctx, struct rpc_call *call)
 		return err;
 	unsigned class = class_of(client->role, call);
 	if (!(row->access & class))
-		return -E_DENIED;
+		return row->access & RELAYS && class & NODES ? no_relay(client->role) : -E_DENIED;
 	if (!(class & (USERS | RELAYS | COMPONENTS)) && !client->relay && rpc_connection_calls(client->connection) > CALLS_MAX)
 		return -E_LIMIT;
 	if (client->role->place != GATEWAY_AT_CORE)
@@ -390,6 +397,7 @@ static const struct certificate_info *client_peer(const struct client *client)
 static void on_revoked(void *ctx, const uint8_t key_hash[HASH_SIZE])
 {
 	struct link_role *role = ctx;
+	component_revoked(role->component, key_hash); /* of a relay that was ended, and is one again */
 	LIST_EACH(at, &role->known) {
 		struct client *client = LIST_ENTRY(at, struct client, node);
 		if (memcmp(client_peer(client)->key_hash, key_hash, HASH_SIZE) == 0)

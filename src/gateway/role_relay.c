@@ -9,6 +9,10 @@
 #include "rpc/rpc.h"
 #include "services.h"
 
+/* In a relay below another: legs that have come before what is said of them. */
+#define HELD_MAX 256
+#define HELD_MS  2000
+
 struct relay_role {
 	struct priv_child *child;
 	struct relay *relay;
@@ -146,8 +150,13 @@ int gateway_relay_main(struct priv_child *child)
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	static const struct relay_events relay_events = { on_ended };
 	struct relay_role role = { .child = child, .intakes = { { .fd = -1 }, { .fd = -1 } } };
+	struct relay_settings settings = relay_settings_default;
+	if (str_is(str_setting(priv_child_configuration(child), "relay"), "yes")) {
+		settings.max_held = HELD_MAX;
+		settings.held_ms = HELD_MS;
+	}
 	fd_limit_raise();
-	role.relay = relay_new(priv_child_loop(child), &relay_settings_default, &relay_events, &role);
+	role.relay = relay_new(priv_child_loop(child), &settings, &relay_events, &role);
 	if (!role.relay)
 		return 75;
 	priv_child_listen(child, &events, &role);

@@ -151,6 +151,7 @@ int daemon_run(struct daemon *daemon, const struct priv_program *program, struct
 	daemon->monitor = priv_monitor_free(daemon->monitor);
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
 		io_signal_free(signals[i]);
+	daemon->timer = io_timer_free(daemon->timer);
 	daemon->loop = io_loop_free(daemon->loop);
 	daemon->conf = conf_free(daemon->conf);
 	return daemon->code;

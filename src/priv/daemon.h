@@ -30,6 +30,7 @@ struct daemon {
 	char file[PATH_MAX];      /* its configuration */
 	int code;
 	bool stopping;
+	struct io_timer *timer; /* of the program, made on the loop once the roles are ready; freed with it.  NULL = none */
 };
 
 /* "error: what", "why: ...", "try: ..."; why NULL or "" = err's text; returns code. */

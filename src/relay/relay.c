@@ -19,15 +19,17 @@
 #include "relay/flow.h"
 #include "relay/pipe_pool.h"
 
-/* A leg whose preamble is not yet whole. */
+/* A leg whose preamble is not yet whole, or whose ticket is not known yet. */
 struct arrival {
-	struct list node; /* in relay->arrivals; in none while it is read for the first time */
+	struct list node; /* in relay->arrivals or relay->held; in none while it is read for the first time */
 	struct relay *relay;
 	struct io_watch *watch;
 	uint64_t deadline_ms;
 	int fd;
 	size_t have;
 	uint8_t preamble[RELAY_PREAMBLE];
+	uint8_t hash[HASH_SIZE]; /* of its ticket, while it is held */
+	bool held;               /* in relay->held: its ticket is not announced yet */
 };
 
 struct ticket {
@@ -66,9 +68,10 @@ struct relay {
 	const struct relay_events *events;
 	void *ctx;
 	struct relay_counters counters;
-	struct list arrivals, forming; /* in the order of their deadlines */
+	struct list arrivals, held, forming; /* in the order of their deadlines */
 	struct list spliced;
 	struct map *pairs, *tickets; /* by id; unused ones by hash */
+	struct map *held_tickets;    /* hash -> arrival; NULL: none is held */
 	struct io_timer *timer;
 	struct pipe_pool pipes;
 };
@@ -112,6 +115,10 @@ static uint64_t relay_next_deadline(const struct relay *relay)
 	uint64_t next = UINT64_MAX;
 	if (!list_empty(&relay->arrivals))
 		next = LIST_ENTRY(relay->arrivals.next, struct arrival, node)->deadline_ms;
+	if (!list_empty(&relay->held)) {
+		uint64_t held = LIST_ENTRY(relay->held.next, struct arrival, node)->deadline_ms;
+		next = held < next ? held : next;
+	}
 	if (!list_empty(&relay->forming)) {
 		uint64_t forming = LIST_ENTRY(relay->forming.next, struct pair, node)->deadline_ms;
 		next = forming < next ? forming : next;
@@ -293,7 +300,7 @@ static int pair_announce(struct pair *pair, const struct relay_ticket *announced
 	return 0;
 }
 
-int relay_announce(struct relay *relay, const struct relay_ticket *ticket)
+static int ticket_announce(struct relay *relay, const struct relay_ticket *ticket)
 {
 	if ((unsigned)ticket->side > RELAY_AGENT || ticket->expiry_s < 1 || ticket->expiry_s > RELAY_EXPIRY_MAX)
 		return -E_NUMBER;
@@ -315,19 +322,38 @@ int relay_announce(struct relay *relay, const struct relay_ticket *ticket)
 	return err;
 }
 
+static void arrival_complete(struct arrival *arrival);
+
+/* The leg that came before its announcement. */
+static void held_complete(struct relay *relay, const uint8_t hash[HASH_SIZE])
+{
+	struct arrival *arrival = relay->held_tickets ? map_get(relay->held_tickets, hash, HASH_SIZE) : NULL;
+	if (arrival)
+		arrival_complete(arrival);
+}
+
+int relay_announce(struct relay *relay, const struct relay_ticket *ticket)
+{
+	int err = ticket_announce(relay, ticket);
+	if (err == 0)
+		held_complete(relay, ticket->hash);
+	return err;
+}
+
 int relay_forward(struct relay *relay, const struct relay_ticket *ticket, const struct socket_address *to)
 {
 	struct onward *onward = mem_alloc(sizeof *onward);
 	if (!onward)
 		return -E_NO_MEMORY;
 	onward->to = *to;
-	int err = map_get(relay->pairs, ticket->pair.bytes, sizeof ticket->pair.bytes) ? -E_EXISTS : relay_announce(relay, ticket);
+	int err = map_get(relay->pairs, ticket->pair.bytes, sizeof ticket->pair.bytes) ? -E_EXISTS : ticket_announce(relay, ticket);
 	if (err < 0) {
 		mem_free(onward);
 		return err;
 	}
 	struct pair *pair = map_get(relay->pairs, ticket->pair.bytes, sizeof ticket->pair.bytes);
 	pair->onward = onward;
+	held_complete(relay, ticket->hash);
 	return 0;
 }
 
@@ -381,8 +407,12 @@ static void pair_go_on(struct pair *pair, enum relay_side side)
 /* fd -1: it has become a pair's leg. */
 static void arrival_end(struct arrival *arrival)
 {
-	if (!list_empty(&arrival->node))
-		arrival->relay->counters.arriving--;
+	struct relay *relay = arrival->relay;
+	if (arrival->held) {
+		map_remove(relay->held_tickets, arrival->hash, HASH_SIZE);
+		relay->counters.held--;
+	} else if (!list_empty(&arrival->node))
+		relay->counters.arriving--;
 	list_remove(&arrival->node);
 	io_watch_free(arrival->watch);
 	fd_close(arrival->fd);
@@ -395,21 +425,49 @@ static void arrival_refuse(struct arrival *arrival, uint64_t *counter)
 	arrival_end(arrival);
 }
 
-/* Finds the ticket and uses it up, whatever else is wrong. */
-static struct ticket *ticket_take(struct relay *relay, const uint8_t preamble[RELAY_PREAMBLE])
+/* Finds the ticket and uses it up, whatever else is wrong.  -E_NOT_FOUND: an agent's, not announced. */
+static int ticket_take(struct relay *relay, const uint8_t preamble[RELAY_PREAMBLE], uint8_t hash[HASH_SIZE], struct ticket **ret)
 {
-	uint8_t hash[HASH_SIZE];
 	enum relay_side side;
-	if (preamble_read(preamble, &side, hash) < 0)
-		return NULL;
-	struct ticket *ticket = map_remove(relay->tickets, hash, sizeof hash);
-	return ticket && ticket->side == side && ticket->expires_ms > io_loop_now_ms(relay->loop) ? ticket : NULL;
+	int err = preamble_read(preamble, &side, hash);
+	if (err < 0)
+		return err;
+	struct ticket *ticket = map_remove(relay->tickets, hash, HASH_SIZE);
+	if (!ticket)
+		return side == RELAY_AGENT ? -E_NOT_FOUND : -E_PROTOCOL;
+	*ret = ticket;
+	return ticket->side == side && ticket->expires_ms > io_loop_now_ms(relay->loop) ? 0 : -E_PROTOCOL;
+}
+
+/* In a relay below another the announcement and the leg come on two ways. */
+static int arrival_hold(struct arrival *arrival)
+{
+	struct relay *relay = arrival->relay;
+	if (!relay->held_tickets || arrival->held || map_get(relay->held_tickets, arrival->hash, HASH_SIZE))
+		return -E_NOT_FOUND;
+	if (relay->counters.held >= relay->settings.max_held)
+		arrival_refuse(LIST_ENTRY(relay->held.next, struct arrival, node), &relay->counters.evicted);
+	int err = map_put(relay->held_tickets, arrival->hash, HASH_SIZE, arrival);
+	if (err < 0)
+		return err;
+	arrival->watch = io_watch_free(arrival->watch);
+	relay->counters.arriving -= !list_empty(&arrival->node);
+	list_remove(&arrival->node);
+	list_append(&relay->held, &arrival->node);
+	arrival->held = true;
+	relay->counters.held++;
+	arrival->deadline_ms = io_loop_now_ms(relay->loop) + relay->settings.held_ms;
+	relay_timer_set(relay);
+	return 0;
 }
 
 static void arrival_complete(struct arrival *arrival)
 {
-	struct ticket *ticket = ticket_take(arrival->relay, arrival->preamble);
-	if (!ticket) {
+	struct ticket *ticket = NULL;
+	int err = ticket_take(arrival->relay, arrival->preamble, arrival->hash, &ticket);
+	if (err == -E_NOT_FOUND && arrival_hold(arrival) == 0)
+		return;
+	if (err < 0) {
 		arrival_refuse(arrival, &arrival->relay->counters.refused);
 		return;
 	}
@@ -489,9 +547,12 @@ static void on_deadline(void *ctx)
 	struct relay *relay = ctx;
 	while (relay_next_deadline(relay) <= io_loop_now_ms(relay->loop)) {
 		uint64_t now = io_loop_now_ms(relay->loop);
-		struct arrival *arrival = LIST_ENTRY(relay->arrivals.next, struct arrival, node);
+		struct arrival *arrival = LIST_ENTRY(relay->arrivals.next, struct arrival, node),
+		               *held = LIST_ENTRY(relay->held.next, struct arrival, node);
 		if (!list_empty(&relay->arrivals) && arrival->deadline_ms <= now)
 			arrival_refuse(arrival, &relay->counters.late);
+		else if (!list_empty(&relay->held) && held->deadline_ms <= now)
+			arrival_refuse(held, &relay->counters.refused);
 		else
 			pair_end(LIST_ENTRY(relay->forming.next, struct pair, node), -E_PEER_GONE);
 	}
@@ -512,14 +573,17 @@ struct relay *relay_new(struct io_loop *loop, const struct relay_settings *setti
 	relay->events = events;
 	relay->ctx = ctx;
 	list_init(&relay->arrivals);
+	list_init(&relay->held);
 	list_init(&relay->forming);
 	list_init(&relay->spliced);
 	pipe_pool_init(&relay->pipes, settings->pipes_large, settings->pipes_small);
 	random_bytes(seed, sizeof seed);
 	relay->pairs = map_new(seed, settings->max_pairs);
 	relay->tickets = map_new(seed, 2 * settings->max_pairs);
+	relay->held_tickets = settings->max_held ? map_new(seed, settings->max_held) : NULL;
 	relay->timer = io_timer_new(loop, on_deadline, relay);
-	return relay->pairs && relay->tickets && relay->timer ? relay : relay_free(relay);
+	bool whole = relay->pairs && relay->tickets && relay->timer && (relay->held_tickets || !settings->max_held);
+	return whole ? relay : relay_free(relay);
 }
 
 static void on_ended_unheard(void *ctx, const struct relay_report *report)
@@ -535,6 +599,8 @@ struct relay *relay_free(struct relay *relay)
 	relay->events = &unheard;
 	LIST_EACH(node, &relay->arrivals)
 		arrival_end(LIST_ENTRY(node, struct arrival, node));
+	LIST_EACH(node, &relay->held)
+		arrival_end(LIST_ENTRY(node, struct arrival, node));
 	LIST_EACH(node, &relay->forming)
 		pair_end(LIST_ENTRY(node, struct pair, node), -E_CANCELLED);
 	LIST_EACH(node, &relay->spliced)
@@ -542,6 +608,7 @@ struct relay *relay_free(struct relay *relay)
 	pipe_pool_done(&relay->pipes);
 	map_free(relay->pairs);
 	map_free(relay->tickets);
+	map_free(relay->held_tickets);
 	io_timer_free(relay->timer);
 	return mem_free(relay);
 }

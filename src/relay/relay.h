@@ -34,8 +34,10 @@ struct relay_settings {
 	size_t pipes_large;  /* of 1 MiB; for all processes of one uid together the kernel gives 64 (pipe-user-pages-soft) */
 	size_t pipes_small;  /* of 64 KiB, when the large ones are in use; then a buffer of the loop serves */
 	uint64_t arrival_ms; /* for a leg to send its preamble */
+	size_t max_held;     /* agents' legs with a ticket that is not announced yet; beyond, the oldest is reset.  0: none waits */
+	uint64_t held_ms;    /* for the announcement */
 };
-/* 8192, 4096, 48, 256, 10 s. */
+/* 8192, 4096, 48, 256, 10 s; 0. */
 extern const struct relay_settings relay_settings_default;
 
 struct relay_ticket {
@@ -60,14 +62,14 @@ struct relay_events {
 };
 
 struct relay_counters {
-	uint64_t legs, refused;     /* handed in; reset for their preamble or ticket */
-	uint64_t late, evicted;     /* no preamble in time; max_arriving */
-	uint64_t paired, finished;  /* both legs came; both directions ended cleanly */
-	uint64_t broken, cancelled; /* a leg failed; relay_close_pair() */
-	uint64_t alone, unused;     /* one leg came in time; none did */
-	uint64_t bytes;             /* sent on */
-	size_t arriving, pairs;     /* now */
-	size_t pipes;               /* now, free ones included */
+	uint64_t legs, refused;       /* handed in; reset for their preamble or ticket */
+	uint64_t late, evicted;       /* no preamble in time; max_arriving */
+	uint64_t paired, finished;    /* both legs came; both directions ended cleanly */
+	uint64_t broken, cancelled;   /* a leg failed; relay_close_pair() */
+	uint64_t alone, unused;       /* one leg came in time; none did */
+	uint64_t bytes;               /* sent on */
+	size_t arriving, held, pairs; /* now */
+	size_t pipes;                 /* now, free ones included */
 };
 
 /* events and ctx are kept by reference.  NULL when memory is short. */
@@ -75,7 +77,8 @@ struct relay *relay_new(struct io_loop *loop, const struct relay_settings *setti
 /* Resets all legs, without events.  Accepts NULL, returns NULL. */
 struct relay *relay_free(struct relay *relay);
 
-/* Expects a leg: once for each side of a pair, in any order, before both have come.  -E_EXISTS: this side or ticket was announced
+/* Expects a leg: once for each side of a pair, in any order, before both have come.  It may be held already: then `ended` may come before
+ * it returns.  -E_EXISTS: this side or ticket was announced
  * before; -E_FULL: max_pairs; -E_NUMBER: side or expiry; -E_NO_MEMORY. */
 int relay_announce(struct relay *relay, const struct relay_ticket *ticket);
 /* The same for one leg alone: the other one this relay opens itself, to a relay further on, with the same preamble.  `to` is copied. */

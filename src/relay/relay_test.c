@@ -336,6 +336,103 @@ static void tickets_are_checked(void **state)
 	ends_close(&m);
 }
 
+/* ---- before the announcement ---- */
+
+static void hold(struct place *place, size_t most, uint64_t ms)
+{
+	place->settings.max_held = most;
+	place->settings.held_ms = ms;
+	start(place);
+}
+
+static int held_leg(struct place *place, const struct meeting *m)
+{
+	size_t before = counters(place)->held;
+	int end = leg_new(place, RELAY_AGENT, m->tickets[RELAY_AGENT]);
+	while (counters(place)->held == before)
+		run_once(place);
+	return end;
+}
+
+static void legs_before_the_announcement(void **state)
+{
+	struct place *place = *state;
+	struct meeting m;
+	hold(place, 2, 60000);
+	meeting_init(&m);
+	m.ends[RELAY_AGENT] = held_leg(place, &m);
+	say(m.ends[RELAY_AGENT], "early");
+	int again = leg_new(place, RELAY_AGENT, m.tickets[RELAY_AGENT]); /* the same ticket */
+	expect_reset(place, again);
+	fd_close(again);
+	int client = leg_new(place, RELAY_CLIENT, m.tickets[RELAY_CLIENT]); /* who opens a tunnel comes when all is said */
+	expect_reset(place, client);
+	fd_close(client);
+	assert_int_equal(counters(place)->arriving, 0);
+	for (int side = 0; side < 2; side++)
+		assert_int_equal(announce(place, &m, (enum relay_side)side, 30), 0);
+	assert_int_equal(counters(place)->held, 0);
+	m.ends[RELAY_CLIENT] = leg_new(place, RELAY_CLIENT, m.tickets[RELAY_CLIENT]);
+	expect(place, m.ends[RELAY_CLIENT], "early");
+	ends_close(&m);
+	run_until(place, &place->reports, 1);
+}
+
+/* Its announcement has it go on to another relay, here to the place's own listener. */
+static void held_leg_goes_on(void **state)
+{
+	struct place *place = *state;
+	struct meeting m;
+	uint8_t preamble[RELAY_PREAMBLE], got[RELAY_PREAMBLE];
+	hold(place, 2, 60000);
+	meeting_init(&m);
+	m.ends[RELAY_AGENT] = held_leg(place, &m);
+	struct relay_ticket ticket = { .pair = m.pair, .side = RELAY_AGENT, .expiry_s = 30 };
+	hash_sha256(m.tickets[RELAY_AGENT], RELAY_TICKET, ticket.hash);
+	assert_int_equal(relay_forward(place->relay, &ticket, &place->address), 0);
+	int above = -EAGAIN;
+	while ((above = socket_accept(place->listener)) == -EAGAIN)
+		run_once(place);
+	relay_preamble_write(RELAY_AGENT, m.tickets[RELAY_AGENT], preamble);
+	for (size_t have = 0; have < sizeof got;) {
+		ssize_t n = receive(place, above, got + have, sizeof got - have);
+		assert_true(n > 0);
+		have += (size_t)n;
+	}
+	assert_memory_equal(got, preamble, sizeof got);
+	say(above, "hello");
+	expect(place, m.ends[RELAY_AGENT], "hello");
+	fd_close(above);
+	ends_close(&m);
+	run_until(place, &place->reports, 1);
+}
+
+/* Not for long, and not too many: the newest. */
+static void held_legs_are_bounded(void **state)
+{
+	struct place *place = *state;
+	struct meeting m[3];
+	hold(place, 2, 60000);
+	for (size_t i = 0; i < 3; i++)
+		meeting_init(&m[i]);
+	for (size_t i = 0; i < 2; i++)
+		m[i].ends[RELAY_AGENT] = held_leg(place, &m[i]);
+	m[2].ends[RELAY_AGENT] = leg_new(place, RELAY_AGENT, m[2].tickets[RELAY_AGENT]);
+	expect_reset(place, m[0].ends[RELAY_AGENT]);
+	assert_int_equal(counters(place)->held, 2);
+	assert_int_equal(counters(place)->evicted, 1);
+	relay_free(place->relay);
+	expect_reset(place, m[1].ends[RELAY_AGENT]);
+	for (size_t i = 0; i < 3; i++)
+		ends_close(&m[i]);
+	hold(place, 2, 1);
+	m[0].ends[RELAY_AGENT] = leg_new(place, RELAY_AGENT, m[0].tickets[RELAY_AGENT]);
+	expect_reset(place, m[0].ends[RELAY_AGENT]);
+	assert_int_equal(counters(place)->refused, 1);
+	assert_int_equal(counters(place)->held, 0);
+	ends_close(&m[0]);
+}
+
 static void partner_does_not_come(void **state)
 {
 	struct place *place = *state;
@@ -859,6 +956,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tiny_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_preambles_are_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(tickets_are_checked, setup, teardown),
+		cmocka_unit_test_setup_teardown(legs_before_the_announcement, setup, teardown),
+		cmocka_unit_test_setup_teardown(held_leg_goes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(held_legs_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(partner_does_not_come, setup, teardown),
 		cmocka_unit_test_setup_teardown(legs_without_preamble, setup, teardown),
 		cmocka_unit_test_setup_teardown(announcements_are_checked, setup, teardown),

@@ -65,6 +65,9 @@ struct core {
 	bool described;
 	murmesh_SignedTime time; /* of this minute */
 	bool has_time;
+	murmesh_SignedDocument relays_ended;  /* a RelaysEnded */
+	uint8_t relays_ended_hash[HASH_SIZE]; /* of its keys */
+	bool has_relays_ended, relays_ended_due;
 };
 
 /* ---- role_core.c: jobs ---- */
@@ -189,6 +192,8 @@ int core_link_open(void *ctx, struct rpc_call *call);
 int core_link_send(struct core *core, const struct id *device, const murmesh_Frame *frame);
 /* Tells the relays between, if any, that the device's leg will come with that ticket.  -E_OFFLINE. */
 int core_link_forward(struct core *core, const struct id *device, const murmesh_TunnelForward *forward);
+void core_link_relay(struct core *core, const struct id *device,
+                     bool relay); /* tells it, when it is online, in the way that it understands */
 bool core_link_component(const struct core *core, const struct id *device,
                          struct id *ret); /* that it comes in at; false: core's machine */
 size_t core_link_via(const struct core *core, const struct id *device,
@@ -287,9 +292,11 @@ void core_time_welcome(const struct core *core, murmesh_Welcome *welcome);
 /* ---- core_move.c ---- */
 /* An online device is told to link to that parent (host:port; "": where it did before), and to fall back when that does not answer so long. */
 void core_move(struct core *core, const struct device *device, const char *parent, uint32_t fall_back_s);
+void core_duty(struct core *core, const struct id *device, bool relay); /* it is told that it is a relay, or none */
 
-/* ---- core_ping.c: Ping ---- */
+/* ---- core_ping.c: Ping, PingDevice ---- */
 int core_ping_run(struct store_tx *tx, struct core_request *request);
+int core_ping_by_id_run(struct store_tx *tx, struct core_request *request);
 void core_ping_done(struct core_request *request);
 void core_ping_answered(struct core *core, const struct id *device, uint64_t number);
 void core_pings_end(struct core *core);
@@ -412,6 +419,11 @@ void core_relays_free(struct core *core);
 const char *core_relay_name(const struct core *core, const struct id *device); /* its full name; NULL: it is none */
 void core_relay_changed(struct core *core, const struct device *device);       /* as it is now; also when it is as it was */
 
+/* ---- core_ended.c: on the loop ---- */
+void core_ended_tell(struct core *core);      /* after certificates were revoked */
+void core_ended_described(struct core *core); /* ca described itself: its grant key may be another */
+void core_ended_retry(struct core *core);     /* every minute: when that was not possible */
+int core_ended_welcome(const struct core *core, struct rpc_call *link);
 /* ---- core_component.c: machines that run roles of the server elsewhere ---- */
 struct component_record;
 void core_component_name(const struct component_record *component, char ret[FLEET_FULL_NAME]); /* its full name */

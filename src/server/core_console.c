@@ -64,6 +64,7 @@ static const struct core_method methods[] = {
 	/* the fleet */
 	OPEN(WatchFleet, core_watch_fleet),
 	RUN(GetDevice, WHOLE(DeviceRequest), NULL, core_device_run, core_device_done),
+	RUN(PingDevice, WHOLE(DeviceRequest), NULL, core_ping_by_id_run, core_ping_done),
 	RUN(ChangeDevices, PART(ConsoleDeviceChange, change), core_change_begin, core_change_run, core_change_done),
 	ROWS(ListQueues, PART(ConsoleQueueRequest, queues), core_queues_begin, core_devices_run, core_queue_row),
 	RUN(NewKey, PART(ConsoleKeyRequest, key), core_key_begin, core_key_run, NULL),

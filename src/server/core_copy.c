@@ -75,9 +75,7 @@ static int split_run(struct store_tx *tx, struct core_job *job)
 	struct split_job *split = (struct split_job *)job;
 	struct device device;
 	int64_t recent;
-	int err = fleet_device_get(tx, &split->device, &device);
-	if (err == -E_NOT_FOUND || (err == 0 && device.retired))
-		return -E_REVOKED;
+	int err = fleet_device_live(tx, &split->device, &device);
 	if (err == 0 && !split->request.machine_changed)
 		err = ca_continuity_let_in(tx, &device.id, split->request.continuation);
 	if (err == 0)

@@ -328,11 +328,14 @@ static int labels_run(struct store_tx *tx, const murmesh_DeviceChange *change, s
 	return err < 0 ? err : fleet_device_label(tx, device);
 }
 
-/* It may speak for others from now on, or no more. */
+/* It may speak for others from now on; or no more, and nobody believes its certificate. */
 static int relay_run(struct store_tx *tx, const struct user *user, const murmesh_DeviceChange *change, struct device *device)
 {
 	int err = fleet_device_relay(tx, &device->id, change->relay);
 	device->relay = change->relay;
+	if (err == 0 && !change->relay) /* it had none, or they have expired: as well */
+		err = ca_certificate_revoke_kind(tx, &device->id, IDENTITY_RELAY, clock_wall_s());
+	err = err == -E_NOT_FOUND ? 0 : err;
 	return err < 0 ? err : one_audit(tx, user, change->relay ? "relay enabled" : "relay disabled", device, "");
 }
 
@@ -428,7 +431,7 @@ void core_change_done(struct core_request *request)
 		if (change->move)
 			core_move(core, &changed.device, change->parent, change->fall_back_s ? change->fall_back_s : FALL_BACK_S);
 	}
-	if (change->retire)
+	if (change->retire || change->set_relay)
 		core_revoke_tell(core);
 	if (change->set_group)
 		core_live_end(core, NULL);

@@ -224,9 +224,7 @@ static int proof_check(const struct join_key *key, const murmesh_CheckedRequest 
 static int device_check(struct store_tx *tx, const struct id *id, enum identity_kind kind, struct device *ret)
 {
 	int64_t recent;
-	int err = fleet_device_get(tx, id, ret);
-	if (err == -E_NOT_FOUND || (err == 0 && ret->retired))
-		return -E_REVOKED;
+	int err = fleet_device_live(tx, id, ret);
 	if (err == 0)
 		err = ca_certificate_count(tx, id, kind, clock_wall_s() - 86400, &recent);
 	int most = kind == IDENTITY_RELAY ? RELAY_CERTIFICATES_PER_DAY : CERTIFICATES_PER_DAY;

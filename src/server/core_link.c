@@ -19,6 +19,7 @@ struct device_link {
 	size_t n_via;
 	struct id component; /* another machine of the server that it comes in at; zero: none */
 	bool registered, continued;
+	bool relay_signed; /* it takes no order to be a relay but a signed one */
 };
 
 static void link_release(struct device_link *link)
@@ -79,9 +80,7 @@ static void keep_seen(struct core *core, const struct id *device)
 static int hello_run(struct store_tx *tx, struct core_job *job)
 {
 	struct hello_job *hello = (struct hello_job *)job;
-	int err = fleet_device_get(tx, &hello->id, &hello->device);
-	if (err == -E_NOT_FOUND || (err == 0 && hello->device.retired))
-		return -E_REVOKED;
+	int err = fleet_device_live(tx, &hello->id, &hello->device);
 	if (err == 0)
 		err = core_copy_check(tx, &hello->device, hello->hello.continuation, "", &hello->asked);
 	if (err == -E_FROZEN && !id_is_zero(&hello->asked.device)) {
@@ -143,13 +142,18 @@ static void hello_done(struct core_job *job)
 		core_time_welcome(job->core, &frame.body.welcome);
 		str_copy(STR(MURMESH_VERSION), frame.body.welcome.version, sizeof frame.body.welcome.version);
 		frame.body.welcome.server_time = clock_wall_s();
-		frame.body.welcome.has_relay = true;
+		frame.body.welcome.has_relay = !hello->hello.relay_signed;
 		frame.body.welcome.relay.enabled = hello->device.relay;
 		core_policy_welcome(job->core, hello->hello.policy_version, &frame.body.welcome);
 		core_inventory_welcome(&link->inventories, &frame.body.welcome);
 		err = rpc_call_send(link->call, &frame);
 		if (err == 0)
 			err = revoked_send(hello);
+		if (err == 0)
+			err = core_ended_welcome(job->core, link->call);
+		link->relay_signed = hello->hello.relay_signed;
+		if (link->relay_signed && hello->hello.relay != hello->device.relay)
+			core_duty(job->core, &link->device, hello->device.relay);
 		link->envelopes = core_envelopes_begin(job->core, link->call, &link->device);
 		core_watch_device(job->core, &hello->device, NULL);
 	}
@@ -320,6 +324,16 @@ int core_link_send(struct core *core, const struct id *device, const murmesh_Fra
 {
 	struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
 	return link ? rpc_call_send(link->call, frame) : -E_OFFLINE;
+}
+
+void core_link_relay(struct core *core, const struct id *device, bool relay)
+{
+	const struct device_link *link = map_get(core->online, device->bytes, sizeof device->bytes);
+	const murmesh_Frame frame = { .which_body = murmesh_Frame_relay_tag, .body.relay.enabled = relay };
+	if (link && link->relay_signed)
+		core_duty(core, device, relay);
+	else
+		core_link_send(core, device, &frame);
 }
 
 size_t core_link_via(const struct core *core, const struct id *device, struct id ret[RPC_VIA_MAX])

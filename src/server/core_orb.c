@@ -11,9 +11,7 @@
 /* In a job. */
 static int device_check(struct store_tx *tx, const struct id *id, struct device *ret)
 {
-	int err = fleet_device_get(tx, id, ret);
-	if (err == -E_NOT_FOUND || (err == 0 && ret->retired))
-		return -E_REVOKED;
+	int err = fleet_device_live(tx, id, ret);
 	return err < 0 ? err : ca_continuity_check_none(tx, id);
 }
 

@@ -45,12 +45,11 @@ static void hop_add(struct ping *ping, const struct id *id, const char *name)
 void core_ping_done(struct core_request *request)
 {
 	struct core *core = request->base.core;
-	const murmesh_DeviceName *message = request->message;
 	char full_name[FLEET_FULL_NAME];
 	struct id via[RPC_VIA_MAX];
 	struct device device;
 	size_t at = 0;
-	if (!message->selector[0]) /* how far the server is */
+	if (!core_rows_next(&request->rows, &at, &device, sizeof device)) /* how far the server is */
 		return core_request_answer(request);
 	struct ping *ping = core->n_pings < PINGS_MAX ? mem_alloc(sizeof *ping) : NULL;
 	if (!ping)
@@ -61,7 +60,6 @@ void core_ping_done(struct core_request *request)
 	ping->deadline = io_timer_new(core->loop, on_deadline, ping);
 	list_append(&core->pings, &ping->node);
 	core->n_pings++;
-	core_rows_next(&request->rows, &at, &device, sizeof device);
 	for (size_t i = core_link_via(core, &device.id, via); i > 0; i--)
 		hop_add(ping, &via[i - 1], core_relay_name(core, &via[i - 1]));
 	fleet_full_name(&device, full_name);
@@ -100,5 +98,18 @@ int core_ping_run(struct store_tx *tx, struct core_request *request)
 	if (err < 0 || !message->selector[0])
 		return err;
 	err = core_device_named(tx, &user, str_from(message->selector), &device);
+	return err < 0 ? err : core_rows_device(&request->rows, &device);
+}
+
+int core_ping_by_id_run(struct store_tx *tx, struct core_request *request)
+{
+	const murmesh_DeviceRequest *message = request->message;
+	struct device device;
+	struct user user;
+	struct id id;
+	memcpy(id.bytes, message->device, sizeof id.bytes);
+	int err = core_caller_check(tx, &request->caller, ACCOUNT_LIST, &user);
+	if (err == 0)
+		err = core_device_get(tx, &user, &id, &device);
 	return err < 0 ? err : core_rows_device(&request->rows, &device);
 }

@@ -67,7 +67,6 @@ const char *core_relay_name(const struct core *core, const struct id *device)
 void core_relay_changed(struct core *core, const struct device *device)
 {
 	bool was = core_relay_name(core, &device->id), is = device->relay && !device->retired;
-	const murmesh_Frame frame = { .which_body = murmesh_Frame_relay_tag, .body.relay.enabled = is };
 	if (is && relay_keep(core, device) < 0)
 		log_warning("the relay %s has no name in lists: %s", device->name, err_text(-E_NO_MEMORY));
 	if (!is)
@@ -75,5 +74,5 @@ void core_relay_changed(struct core *core, const struct device *device)
 	if (was == is)
 		return;
 	core_relay_tell(core, &device->id, is);
-	core_link_send(core, &device->id, &frame); /* one that is offline is told by its welcome */
+	core_link_relay(core, &device->id, is); /* one that is offline is told after its welcome */
 }

@@ -62,10 +62,13 @@ bool core_revoked_frame(const struct core_rows *rows, size_t *at, murmesh_Frame 
 static int follow_run(struct store_tx *tx, struct core_job *job)
 {
 	struct core_rows *rows = &((struct follower *)job)->rows;
+	const murmesh_Revocation listed = { .listed = true };
 	int err = ca_certificate_each_revoked(tx, 0, clock_wall_s(), key_add, rows);
 	if (err == 0)
 		err = fleet_relay_list(tx, relay_add, rows);
-	return err < 0 || !((struct follower *)job)->here ? err : ca_component_each(tx, component_add, rows);
+	if (err == 0 && ((struct follower *)job)->here)
+		err = ca_component_each(tx, component_add, rows);
+	return err < 0 ? err : core_rows_add(rows, &listed, sizeof listed);
 }
 
 static void follower_send(void *ctx)
@@ -218,6 +221,7 @@ static void tell_done(struct store_job *job, int err)
 
 void core_revoke_tell(struct core *core)
 {
+	core_ended_tell(core);
 	struct tell_job *tell = list_empty(&core->followers) ? NULL : mem_alloc(sizeof *tell);
 	if (!tell)
 		return;

@@ -112,6 +112,7 @@ static void sees(struct test_core *f, const struct actor *actor)
 		memcpy(get.session, actor->session, 32);
 		id_text(device, name.selector);
 		assert_int_equal(test_ask(f, &rpc_Console_GetDevice, &get), expected(actor, ACCOUNT_VIEWER, device, 0));
+		assert_int_equal(test_ask(f, &rpc_Console_PingDevice, &get), expected(actor, ACCOUNT_VIEWER, device, 0));
 		assert_int_equal(test_ask_as(f, &actor->id, &rpc_Fleet_GetDevice, &name),
 		                 expected(actor, ACCOUNT_VIEWER, device, 0));
 	}

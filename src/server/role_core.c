@@ -248,6 +248,7 @@ static void on_described(void *ctx, int err, const char *why, const void *respon
 	core->described = true;
 	core_time_sign(core);
 	core_policy_described(core);
+	core_ended_described(core);
 	priv_child_ready(core->child);
 }
 
@@ -389,6 +390,7 @@ static void on_minute(void *ctx)
 {
 	core_watch_check(ctx);
 	core_time_sign(ctx);
+	core_ended_retry(ctx);
 }
 
 /* ---- the role ---- */

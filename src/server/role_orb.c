@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "gateway/link_revoked.h"
+#include "gateway/reference.h"
 #include "io/io.h"
 #include "os/fd.h"
 #include "os/random.h"
@@ -47,19 +48,11 @@ static void on_clear(void *ctx, unsigned events)
 		orb_connection_add(role, fd, NULL);
 }
 
-/* One line fits into any socket's buffer.  What the client may have said is read, else the close would take the line back. */
 static void on_reference(void *ctx, unsigned events)
 {
 	struct orb_role *role = ctx;
-	char sink[512];
-	int fd;
 	(void)events;
-	for (unsigned i = 0; i < BATCH && (fd = socket_accept(role->references_fd)) >= 0; i++) {
-		fd_write(fd, buf_head(&role->reference), buf_len(&role->reference));
-		socket_shutdown_write(fd);
-		fd_read(fd, sink, sizeof sink);
-		fd_close(fd);
-	}
+	reference_give(role->references_fd, buf_str(&role->reference));
 }
 
 /* Clients wait in the listeners' queues until there is a certificate to meet them with. */

@@ -186,6 +186,21 @@ int move_check(const struct trust *trust, const murmesh_SignedDocument *signed_m
 	return err < 0 ? err : ours ? 0 : -E_CERTIFICATE_FOREIGN;
 }
 
+int duty_check(const struct trust *trust, const murmesh_SignedDocument *signed_duty, murmesh_RelayDuty *ret)
+{
+	int err = open_document(trust->grant_key, CONTEXT_RELAY, signed_duty, murmesh_RelayDuty_fields, ret);
+	bool ours = err == 0 && memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) == 0 &&
+	            memcmp(ret->device, trust->self.id.bytes, sizeof ret->device) == 0;
+	return err < 0 ? err : ours ? 0 : -E_CERTIFICATE_FOREIGN;
+}
+
+int ended_check(const struct trust *trust, const murmesh_SignedDocument *signed_ended, murmesh_RelaysEnded *ret)
+{
+	int err = open_document(trust->grant_key, CONTEXT_ENDED, signed_ended, murmesh_RelaysEnded_fields, ret);
+	bool ours = err == 0 && memcmp(ret->mesh, trust->self.mesh.bytes, sizeof ret->mesh) == 0;
+	return err < 0 ? err : ours ? 0 : -E_CERTIFICATE_FOREIGN;
+}
+
 int target_format(struct str host, uint16_t port, char *out, size_t size)
 {
 	bool v6 = str_has(host, ':');

@@ -38,6 +38,12 @@ int time_check(const struct trust *trust, const murmesh_SignedTime *time, int64_
 /* An order for this device to link to another parent.  -E_SIGNATURE, -E_MESSAGE, -E_CERTIFICATE_FOREIGN. */
 int move_check(const struct trust *trust, const murmesh_SignedDocument *signed_move, murmesh_Move *ret);
 
+/* An order for this device to be a relay, or none.  The same errors. */
+int duty_check(const struct trust *trust, const murmesh_SignedDocument *signed_duty, murmesh_RelayDuty *ret);
+
+/* Which relays have ended.  The same errors. */
+int ended_check(const struct trust *trust, const murmesh_SignedDocument *signed_ended, murmesh_RelaysEnded *ret);
+
 /* "host:port" with [v6] in brackets; "" as host for the device itself.  Returns 0 or -E_TOO_LONG. */
 int target_format(struct str host, uint16_t port, char *out, size_t size);
 #endif

@@ -670,6 +670,57 @@ static void test_moves(void **state)
 	assert_int_equal(move_result(ours->grant_key, CONTEXT_MOVE, &move), -E_CERTIFICATE_FOREIGN);
 }
 
+static int duty_result(const struct key *key, struct str context, const murmesh_RelayDuty *duty)
+{
+	static murmesh_SignedDocument document;
+	murmesh_RelayDuty got;
+	test_sign(key, context, murmesh_RelayDuty_fields, duty, &document);
+	int err = duty_check(ours->trust, &document, &got);
+	if (err == 0)
+		assert_true(got.enabled == duty->enabled && got.created_ms == duty->created_ms);
+	return err;
+}
+
+static void test_duties(void **state)
+{
+	murmesh_RelayDuty duty = { .created_ms = 5, .enabled = true };
+	(void)state;
+	memcpy(duty.mesh, ours->mesh.id.bytes, sizeof duty.mesh);
+	memcpy(duty.device, ours->device.identity.id.bytes, sizeof duty.device);
+	assert_int_equal(duty_result(ours->grant_key, CONTEXT_RELAY, &duty), 0);
+	assert_int_equal(duty_result(ours->grant_key, CONTEXT_MOVE, &duty), -E_SIGNATURE);
+	assert_int_equal(duty_result(other->grant_key, CONTEXT_RELAY, &duty), -E_SIGNATURE);
+	duty.device[0] ^= 1;
+	assert_int_equal(duty_result(ours->grant_key, CONTEXT_RELAY, &duty), -E_CERTIFICATE_FOREIGN);
+	duty.device[0] ^= 1;
+	duty.mesh[15] ^= 1;
+	assert_int_equal(duty_result(ours->grant_key, CONTEXT_RELAY, &duty), -E_CERTIFICATE_FOREIGN);
+}
+
+static int ended_result(const struct key *key, struct str context, const murmesh_RelaysEnded *ended)
+{
+	static murmesh_SignedDocument document;
+	static murmesh_RelaysEnded got;
+	test_sign(key, context, murmesh_RelaysEnded_fields, ended, &document);
+	int err = ended_check(ours->trust, &document, &got);
+	if (err == 0)
+		assert_true(got.key_hashes_count == ended->key_hashes_count && got.created_ms == ended->created_ms);
+	return err;
+}
+
+static void test_relays_ended(void **state)
+{
+	static murmesh_RelaysEnded ended;
+	(void)state;
+	ended = (murmesh_RelaysEnded){ .created_ms = 5, .key_hashes_count = sizeof ended.key_hashes / HASH_SIZE };
+	memcpy(ended.mesh, ours->mesh.id.bytes, sizeof ended.mesh);
+	assert_int_equal(ended_result(ours->grant_key, CONTEXT_ENDED, &ended), 0);
+	assert_int_equal(ended_result(ours->grant_key, CONTEXT_RELAY, &ended), -E_SIGNATURE);
+	assert_int_equal(ended_result(other->grant_key, CONTEXT_ENDED, &ended), -E_SIGNATURE);
+	ended.mesh[15] ^= 1;
+	assert_int_equal(ended_result(ours->grant_key, CONTEXT_ENDED, &ended), -E_CERTIFICATE_FOREIGN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -688,6 +739,8 @@ int main(void)
 		cmocka_unit_test(test_order_signature),
 		cmocka_unit_test(test_terminal_orders),
 		cmocka_unit_test(test_moves),
+		cmocka_unit_test(test_duties),
+		cmocka_unit_test(test_relays_ended),
 		cmocka_unit_test_setup_teardown(test_signed_policies, people_set_up, people_tear_down),
 		cmocka_unit_test_setup_teardown(test_signed_grants, people_set_up, people_tear_down),
 		cmocka_unit_test_setup_teardown(test_removed_approver, people_set_up, people_tear_down),

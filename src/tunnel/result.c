@@ -88,6 +88,14 @@ static int proof_open(const struct result_expected *expected, const murmesh_Sign
 	return err;
 }
 
+/* The device's word: 256 must not become our 0. */
+int result_exit_code(const murmesh_RunExit *exit)
+{
+	if (exit->signal)
+		return exit->signal < 128 ? 128 + (int)exit->signal : 255;
+	return exit->code < 256 ? (int)exit->code : 255;
+}
+
 /* The order's nonce tells this run from all others. */
 static int nonce_read(const murmesh_SignedDocument *order, uint8_t ret[sizeof(struct id)])
 {

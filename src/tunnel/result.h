@@ -15,6 +15,9 @@ void result_streams_done(struct result_streams *streams);
 /* Puts the hashes of all so far into the result. */
 void result_streams_read(const struct result_streams *streams, murmesh_Result *result);
 
+/* Of a command that ran on a device, as a shell has it: 0 to 255. */
+int result_exit_code(const murmesh_RunExit *exit);
+
 /* The device's side; all of its manager. */
 struct result_signer {
 	const struct key *key;

@@ -171,6 +171,19 @@ static void test_context(void **state)
 	assert_int_equal(check(), -E_SIGNATURE);
 }
 
+static void test_exit_codes(void **state)
+{
+	static const struct {
+		uint32_t code, signal;
+		int wanted;
+	} rows[] = { { 0, 0, 0 },   { 255, 0, 255 }, { 256, 0, 255 }, { UINT32_MAX, 0, 255 }, { 137, 9, 137 },
+		     { 0, 9, 137 }, { 0, 127, 255 }, { 0, 128, 255 }, { 0, UINT32_MAX, 255 } };
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		assert_int_equal(result_exit_code(&(murmesh_RunExit){ .code = rows[i].code, .signal = rows[i].signal }),
+		                 rows[i].wanted);
+}
+
 static void test_short_memory(void **state)
 {
 	(void)state;
@@ -200,6 +213,7 @@ int main(void)
 		cmocka_unit_test_setup(test_other_signers, each),
 		cmocka_unit_test_setup(test_no_message, each),
 		cmocka_unit_test_setup(test_context, each),
+		cmocka_unit_test(test_exit_codes),
 		cmocka_unit_test(test_short_memory),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);

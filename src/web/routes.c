@@ -109,6 +109,9 @@ const struct route routes[] = {
 
 	{ "device", "GET", "/api/devices/{id}", ACCESS_SESSION, "viewer", false, READING, "One device", NULL, NULL, &schema_detail,
 	  .call = &rpc_Console_GetDevice, .id_at = offsetof(murmesh_DeviceRequest, device) },
+	{ "pingDevice", "GET", "/api/devices/{id}/ping", ACCESS_SESSION, "viewer", false, READING,
+	  "How long it takes to one device and back, and to each relay on the way", NULL, NULL, &schema_path,
+	  .call = &rpc_Console_PingDevice, .id_at = offsetof(murmesh_DeviceRequest, device) },
 	{ "changeDevice", "PATCH", "/api/devices/{id}", ACCESS_SESSION, "administrator", false,
 	  "device renamed, devices labelled, relay enabled, relay disabled", "Changes one device", &body_device, NULL, NULL,
 	  .call = &rpc_Console_ChangeDevices, .has = offsetof(murmesh_ConsoleDeviceChange, has_change), .prepare = prepare_device },

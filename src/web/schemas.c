@@ -141,6 +141,18 @@ static const struct field queue_fields[] = {
 };
 const struct schema schema_queue = SCHEMA("Queue", queue_fields);
 
+static const struct field hop_fields[] = {
+	FIELD("full_name", FIELD_TEXT, murmesh_Hop, full_name),
+	FIELD("microseconds", FIELD_U64, murmesh_Hop, microseconds),
+	FIELD("error", FIELD_U32, murmesh_Hop, error),
+};
+static const struct schema schema_hop = SCHEMA("Hop", hop_fields);
+
+static const struct field path_fields[] = {
+	FIELD_LIST("hops", FIELD_OBJECT, murmesh_Path, hops, .schema = &schema_hop),
+};
+const struct schema schema_path = SCHEMA("Path", path_fields);
+
 /* ---- people ---- */
 
 static const struct field user_fields[] = {

@@ -190,7 +190,7 @@ static void tail_add(struct job *job, const uint8_t *bytes, size_t len)
 static void exit_take(struct job *job, const murmesh_RunExit *exit)
 {
 	job->exited = true;
-	job->code = exit->code < 256 ? (int)exit->code : 255;
+	job->code = result_exit_code(exit);
 	if (!exit->has_proof)
 		return;
 	job->proven = leg_proven(&job->use, &job->chunk->order, exit, &job->streams) == 0;

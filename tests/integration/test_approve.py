@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness import PROGRAMS, Agent, Mesh, Program, refused, until
-from people import Elsewhere, password_give
+from people import Elsewhere, database, password_give
 from wire import Device, Key, enrol, refusal
 
 
@@ -105,6 +105,20 @@ def test_goes_on_waiting_after_restarts(tmp_path):
             assert waiting(mesh) == {"waiter-1": row}
             assert mesh.cli("approve", "waiter").returncode == 0
             until(lambda: "online as waiter-1" in agent.log(), "online", 60)
+
+
+def test_the_server_has_forgotten_it(mesh, ask, tmp_path):
+    """Its database was put back, say: the agent asks as if for the first time, with the same line, which is good for another."""
+    agent, row = ask("forgotten", "--uses", "2")
+    agent.stop()
+    with database(mesh) as db:
+        assert db.execute("DELETE FROM enrolments WHERE name = 'forgotten'").rowcount == 1
+    with Program([PROGRAMS / "murmesh-agent", "--dir", tmp_path / "forgotten", "--name", "forgotten"], tmp_path / "again.log") as again:
+        until(lambda: "waiting for approval as forgotten-2" in again.log(), "it waits under another name")
+        assert waiting(mesh)["forgotten-2"]["fingerprint"] == row["fingerprint"]  # it has kept its key
+        assert mesh.cli("approve", "forgotten-2").returncode == 0
+        until(lambda: "online as forgotten-2" in again.log(), "online", 60)
+    assert mesh.cli("reject", "forgotten-1").returncode == 0
 
 
 def test_wherever_somebody_may(mesh, ask, tmp_path):

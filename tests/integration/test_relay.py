@@ -1,9 +1,13 @@
 """Relays: agents that others enrol at, link to, and are reached through."""
+import contextlib
+import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from concurrent import futures
@@ -11,11 +15,11 @@ from concurrent import futures
 import grpc
 import pytest
 
-from harness import AGENT_ROLES, PROGRAMS, Echo, Program, alive, join_parts, murmesh, refused, until
+from harness import AGENT_ROLES, PROGRAMS, Echo, Program, Target, alive, join_parts, murmesh, refused, until
 from test_identity import YEARS, clock  # noqa: F401
 from test_live import Live
 from test_messages import Machine, bodies, send
-from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, refusal, router
+from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, local, openssl, pem, refusal, router
 
 
 class Relays:
@@ -98,12 +102,7 @@ def test_a_tunnel_carries_much(mesh, relays):
 def test_one_connection_upward(mesh, relays):
     """However many agents link to a relay, it has one to its parent."""
     more = [relays.join(f"many{number}", "hop01") for number in range(5)]
-    port = f"{mesh.port:04X}"
-    net = relays.hop01.monitor.roles()["net"]
-    inodes = {text[8:-1] for text in (os.readlink(f"/proc/{net}/fd/{fd}") for fd in os.listdir(f"/proc/{net}/fd")) if text.startswith("socket:")}
-    rows = [line.split() for path in ("/proc/net/tcp", "/proc/net/tcp6") for line in open(path).read().splitlines()[1:]]
-    up = [row for row in rows if row[9] in inodes and row[2].endswith(":" + port) and row[3] == "01"]
-    assert len(up) == 1
+    assert ports_to(relays.hop01.monitor.roles()["net"]).count(mesh.port) == 1
     for agent in more:
         agent.stop()
 
@@ -250,6 +249,49 @@ def test_command_line(mesh):
     refused(mesh.cli("key", "new", "--relay", "web02"), what="E1701")
 
 
+@contextlib.contextmanager
+def old_server(mesh, folder):
+    """A folder whose server knows nothing of relays: what it is asked to change it ignores, and says that all is well."""
+    certificate_make(mesh, folder, kind="component")
+    device = fleet.Device(id=b"7" * 16, name="aged01", full_name="aged01-1", parent="server")
+
+    class Old(grpc.GenericRpcHandler):
+        def service(self, details):
+            if details.method.endswith("/ListDevices"):
+                return grpc.unary_stream_rpc_method_handler(lambda request, context: iter([device]), fleet.ListRequest.FromString, fleet.Device.SerializeToString)
+            if details.method.endswith("/ChangeDevices"):
+                return grpc.unary_unary_rpc_method_handler(lambda request, context: fleet.DevicesChanged(count=1), fleet.DeviceChange.FromString,
+                                                           fleet.DevicesChanged.SerializeToString)
+            if details.method.endswith("/Describe"):
+                described = local.ServerDescription(front_port=port, address=f"127.0.0.1:{port}", version="0")
+                return grpc.unary_unary_rpc_method_handler(lambda request, context: described, local.Nothing.FromString, local.ServerDescription.SerializeToString)
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: core.unary("Local/Login", request, enrol.CertificateReply),
+                                                       response_serializer=enrol.CertificateReply.SerializeToString)
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    server.add_generic_rpc_handlers([Old()])
+    keys = [((folder / "leaf.key").read_bytes(), (folder / "chain.crt").read_bytes())]
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(keys))
+    with tempfile.TemporaryDirectory() as short:  # a socket's path is short
+        os.symlink(mesh.directory / "run" / "core.sock", f"{short}/s")
+        os.mkdir(f"{short}/run")
+        server.add_insecure_port(f"unix:{short}/run/core.sock")
+        with Peer(f"unix:{short}/s", plain=True) as core:
+            server.start()
+            try:
+                yield short
+            finally:
+                server.stop(0).wait()
+
+
+def test_with_an_old_server(mesh, tmp_path):
+    """It is not said that a device is told to be a relay when it is not."""
+    with old_server(mesh, tmp_path / "old") as folder:
+        lines = refused(murmesh("relay", "enable", "aged01", directory=folder), what="E1016")
+        assert "too old" in lines[1]
+        assert murmesh("relay", "disable", "aged01", directory=folder).returncode == 0
+        assert murmesh("tag", "aged01", "+old", directory=folder).returncode == 0
+
+
 @pytest.mark.parametrize("shift", [YEARS, -YEARS], ids=["ahead", "behind"])
 def test_a_relay_with_a_wrong_clock(mesh, relays, clock, shift):
     """It goes by the time that the mesh tells, also when it looks at the certificates of those below it."""
@@ -365,8 +407,8 @@ class Proxy(Program):
 class HostileRelay:
     """Has a relay's certificate; opens and answers calls as the test says."""
 
-    def __init__(self, mesh, folder, link):
-        certificate_make(mesh, folder, kind="relay")
+    def __init__(self, mesh, folder, link, make=None):
+        (make or certificate_make)(mesh, folder, kind="relay")
         handlers = {"MessageRouter/Link": grpc.stream_stream_rpc_method_handler(link, router.Frame.FromString, router.Frame.SerializeToString)}
         self.calls = []
         self.server = grpc.server(futures.ThreadPoolExecutor(4))
@@ -417,6 +459,87 @@ def test_a_relay_that_says_copy(mesh, relays, tmp_path):
         until(lambda: parent_of(mesh, "misled02") == "server", "it links to the server all the same", 20)
     assert mesh.run("misled02", "--", "true").returncode == 0
     agent.stop()
+
+
+class Captured:
+    """A device whose relay certificate somebody else has, too."""
+
+    def __init__(self, mesh, folder, name):
+        self.mesh, self.folder, self.device = mesh, folder, Device(mesh, folder, name).enrol()
+        self.name = name
+
+    def enable(self):
+        assert self.mesh.cli("relay", "enable", self.name).returncode == 0
+
+    def disable(self):
+        assert self.mesh.cli("relay", "disable", self.name).returncode == 0
+
+    def certificate(self, mesh, folder, kind):
+        """As certificate_make() does, but given by the server."""
+        folder.mkdir(exist_ok=True)
+        key = Key(folder, "leaf")
+        reply = self.device.peer.unary("CertificationManager/RenewCertificate", enrol.RenewRequest(csr=key.request(), kind=enrol.RELAY), enrol.CertificateReply)
+        (folder / "chain.crt").write_text(pem(reply.leaf) + pem(reply.intermediate))
+
+
+def busy(frames, context):
+    context.abort(grpc.StatusCode.UNAVAILABLE, "later")
+    yield
+
+
+def test_an_ended_relay_is_not_believed(mesh, relays, tmp_path):
+    """Its certificate would be good for days.  Whom it is that was told before does not forget it."""
+    captured = Captured(mesh, tmp_path, "captured01")
+    captured.enable()
+    with HostileRelay(mesh, tmp_path / "hostile", busy, captured.certificate) as relay:
+        folder = settings(relays, "wary01", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
+        mesh.join("wary01").stop()
+        with Machine(folder) as agent:
+            until(lambda: parent_of(mesh, "wary01") == "server", "it is at the server in the end")
+            before = relay.calls.count("MessageRouter/Link")
+            assert before > 0  # it was believed
+            captured.disable()
+            until((folder / "net" / "ended").exists, "it is told", 1)
+        with Machine(folder) as agent:
+            until(lambda: "no relay any more" in agent.log(), "it does not take it")
+            until(lambda: parent_of(mesh, "wary01") == "server", "it is at the server")
+        assert relay.calls.count("MessageRouter/Link") == before
+        captured.enable()
+    with HostileRelay(mesh, tmp_path / "again", busy, captured.certificate) as relay:  # with another certificate it is one again
+        (folder / "murmesh-agent.ini").write_text(f"[Router]\nParentAddress = {relay.address}, 127.0.0.1:{mesh.port}\nReturnAfter = 1h\n")
+        with Machine(folder):
+            until(lambda: relay.calls.count("MessageRouter/Link") > 0, "it is believed")
+    assert mesh.cli("delete", "captured01", "--yes").returncode == 0
+
+
+def test_a_relay_is_left_when_it_has_ended(mesh, relays, tmp_path):
+    """Also one that does not notice."""
+    captured, told, tell = Captured(mesh, tmp_path, "captured02"), [], threading.Event()
+    captured.enable()
+
+    def link(frames, context):
+        yield router.Frame(welcome=router.Welcome(version="0"))
+        tell.wait(60)
+        yield from told
+        threading.Event().wait(60)
+    with HostileRelay(mesh, tmp_path / "hostile", link, captured.certificate) as relay:
+        key_hash = hashlib.sha256(openssl("pkey", "-in", tmp_path / "hostile" / "leaf.key", "-pubout", "-outform", "DER")).digest()
+        folder = settings(relays, "wary02", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
+        mesh.join("wary02").stop()
+        with Machine(folder) as agent:
+            agent.online()
+            assert parent_of(mesh, "wary02") is None
+            with captured.device.linked() as frames:
+                captured.disable()
+                told.append(next(frame for frame in frames if key_hash in ended_hashes(frame)))
+            tell.set()
+            until(lambda: parent_of(mesh, "wary02") == "server", "it has left")
+            assert "no relay any more" in agent.log()
+    assert mesh.cli("delete", "captured02", "--yes").returncode == 0
+
+
+def ended_hashes(frame):
+    return router.RelaysEnded.FromString(frame.relays_ended.document).key_hashes if frame.HasField("relays_ended") else []
 
 
 # ---- by order ----
@@ -476,18 +599,83 @@ def test_moved_to_where_it_is(mesh, relays):
 
 
 def test_port_that_is_taken(mesh, relays):
-    """It says so and stays what it was, instead of beginning again for ever."""
+    """It says so and stays what it was until the port is free, instead of beginning again for ever."""
     with socket.create_server(("0.0.0.0", 0)) as taken:
-        (relays.folder("taken01") / "murmesh-agent.ini").write_text(f"[Relay]\nPort = {taken.getsockname()[1]}\n")
+        port = taken.getsockname()[1]
+        (relays.folder("taken01") / "murmesh-agent.ini").write_text(f"[Relay]\nPort = {port}\nAddress = 127.0.0.1\n[Router]\nTLSPort = 0\nIORSenderPort = 0\n")
         agent = mesh.join("taken01")
         assert mesh.cli("relay", "enable", "taken01").returncode == 0
-        until(lambda: "it is none until it starts again" in agent.log(), "it says so")
+        until(lambda: f"as soon as its port {port} is free" in agent.log() and agent.log().count("online as ") == 2, "it says so")
         assert agent.log().count("this machine becomes a relay") == 1
         assert mesh.run("taken01", "--", "true").returncode == 0
+    until(lambda: relays.row("taken01")["address"] == f"127.0.0.1:{port}", "it is a relay by itself", 30)
     assert mesh.cli("relay", "disable", "taken01").returncode == 0
+    until(lambda: "no relay any more" in agent.log(), "it hears that")
     agent.stop()
-    with Machine(agent.directory) as again:
-        until(lambda: "no relay any more" in again.log(), "it hears that")
+
+
+def test_disabled_while_its_port_is_taken(mesh, relays):
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        (relays.folder("taken02") / "murmesh-agent.ini").write_text(f"[Router]\nTLSPort = {taken.getsockname()[1]}\n[Relay]\nPort = 0\n")
+        agent = mesh.join("taken02")
+        assert mesh.cli("relay", "enable", "taken02").returncode == 0
+        until(lambda: "TLSPort in murmesh-agent.ini" in agent.log() and agent.log().count("online as ") == 2, "it waits for its port")
+        assert mesh.cli("relay", "disable", "taken02").returncode == 0
+        until(lambda: "no relay any more" in agent.log(), "it hears that")
+    agent.stop()
+
+
+# ---- object references ----
+
+def reference_port(relay):
+    return int(re.search(r"object reference is at port (\d+)", relay.log()).group(1))
+
+
+def test_finds_a_relay_by_its_reference(mesh, relays):
+    """Links and tunnels go where the reference says."""
+    relay = relays.make("refer01")
+    port = reference_port(relay)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        line = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+    assert line.startswith("IOR:") and line.endswith("\n")
+    shown = subprocess.run(["catior", line.strip()], capture_output=True, text=True, check=True).stdout
+    assert "murmesh/Router" in shown and "127.0.0.1" in shown
+    settings(relays, "finder01", ParentAddress=f"127.0.0.1:{port}", IORPort=port)
+    agent = mesh.join("finder01")
+    until(lambda: parent_of(mesh, "finder01") == "refer01-1", "it has found its parent", 20)
+    front = int(relays.row("refer01")["address"].rsplit(":")[1])
+    assert front not in ports_to(agent.monitor.roles()["net"])  # but the port that the reference names
+    assert mesh.works("finder01")
+    agent.stop()
+
+
+def ports_to(pid):
+    """That the process is connected to."""
+    inodes = {text[8:-1] for text in (os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")) if text.startswith("socket:")}
+    rows = [line.split() for path in ("/proc/net/tcp", "/proc/net/tcp6") for line in open(path).read().splitlines()[1:]]
+    return [int(row[2].rsplit(":")[1], 16) for row in rows if row[9] in inodes and row[3] == "01"]
+
+
+def test_finds_the_server_by_its_reference(mesh, relays):
+    port = mesh.info["ports"]["ior"]
+    settings(relays, "finder02", ParentAddress=f"127.0.0.1:{port}", IORPort=port)
+    agent = mesh.join("finder02")
+    until(lambda: ports_to(agent.monitor.roles()["net"]) == [mesh.info["ports"]["tls"]], "it is linked where the reference says")
+    assert parent_of(mesh, "finder02") == "server" and mesh.works("finder02")
+    agent.stop()
+
+
+@pytest.mark.parametrize("name, said", [("finder11", b"IOR:00\n"), ("finder12", b"hello"), ("finder13", b"x" * 20000), ("finder14", b"")])
+def test_no_reference(mesh, relays, name, said):
+    """It says so, and takes its other parent."""
+    with Target(lambda connection: connection.sendall(said)) as wrong:
+        folder = settings(relays, name, ParentAddress=f"127.0.0.1:{wrong.port}, 127.0.0.1:{mesh.port}", IORPort=wrong.port, ReturnAfter="1h")
+        mesh.join(name).stop()
+        agent = Machine(folder)
+        until(lambda: "E1700" in agent.log(), "it says so")
+        until(lambda: parent_of(mesh, name) == "server", "it has its other parent", 20)
+        assert mesh.run(name, "--", "true").returncode == 0
+    agent.stop()
 
 
 def test_ends_while_it_begins_again(mesh, relays):
@@ -512,6 +700,57 @@ def test_move_orders_are_signed(mesh, relays, tmp_path):
         assert move.parent == "127.0.0.1:9" and move.device.hex() == device.id and move.fall_back_s == 600 and move.created_ms > 0
         assert mesh.cli("delete", name, "--yes").returncode == 0
     assert orders["sent03"].signature != orders["sent04"].signature
+
+
+def test_duties_are_signed(mesh, relays, tmp_path):
+    """Whoever understands it hears of nothing else; others as ever."""
+    device = Device(mesh, tmp_path, "duty01").enrol()
+
+    def told(relay_signed):
+        """What it is told when it is made a relay."""
+        ended = threading.Event()
+
+        def say():
+            yield router.Frame(hello=router.Hello(version="0", relay_signed=relay_signed))
+            ended.wait()
+        frames = device.peer.stream("MessageRouter/Link", say(), router.Frame)
+        welcome = next(frames).welcome
+        assert welcome.HasField("relay") != relay_signed
+        try:
+            assert mesh.cli("relay", "enable", "duty01").returncode == 0
+            return next(frame for frame in frames if frame.WhichOneof("body") in ("relay", "duty"))
+        finally:
+            ended.set()
+            frames.cancel()
+            assert mesh.cli("relay", "disable", "duty01").returncode == 0
+    assert told(False).relay.enabled
+    duty = router.RelayDuty.FromString(told(True).duty.document)
+    assert duty.enabled and duty.device.hex() == device.id and duty.created_ms > 0
+    assert mesh.cli("delete", "duty01", "--yes").returncode == 0
+
+
+@pytest.mark.parametrize("name, signed", [("duty02", False), ("duty03", True)])
+def test_a_duty_that_is_not_signed(mesh, relays, tmp_path, name, signed):
+    """A relay above cannot make a relay of a device that has seen a signed order; an older server, which signs none, can of others."""
+    def link(frames, context):
+        yield router.Frame(welcome=router.Welcome(version="0", relay=router.RelayOrder(enabled=True)))
+        for _ in frames:
+            pass
+    with HostileRelay(mesh, tmp_path / "hostile", link) as relay:
+        folder = settings(relays, name)
+        agent = mesh.join(name)
+        if signed:
+            for order in ("enable", "disable"):
+                starts = agent.log().count("online as ")
+                assert mesh.cli("relay", order, name).returncode == 0
+                until(lambda: agent.log().count("online as ") > starts, f"it is told to {order}")
+        agent.stop()
+        (folder / "murmesh-agent.ini").write_text(f"[Relay]\nPort = 0\n[Router]\nParentAddress = {relay.address}\n")
+        with Machine(folder) as again:
+            said = "to be a relay was not taken" if signed else "this machine becomes a relay"
+            until(lambda: said in again.log(), "it has heard the order")
+            assert signed or "was not taken" not in again.log()
+            assert not signed or "becomes a relay" not in again.log()
 
 
 # ---- what people look at ----

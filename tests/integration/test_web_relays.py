@@ -62,6 +62,15 @@ def test_who_links_to_whom(site):
     assert [(one["name"], one["parent_id"]) for one in seen] == [("ford03", site.id("ford01"))]
 
 
+def test_round_trips(site):
+    answer = site.viewer.get(f"/api/devices/{site.id('ford03')}/ping")
+    assert answer.status == 200, answer
+    hops = answer.json["hops"]
+    assert [hop["full_name"] for hop in hops] == ["ford01-1", "ford03-1"]
+    assert all(hop["error"] == 0 and 0 < hop["microseconds"] < 5_000_000 for hop in hops), hops
+    assert site.viewer.get(f"/api/devices/{site.id('ford02')}/ping").status == 404  # outside his groups
+
+
 def test_move(site):
     there = site.device("ford02")["relay_address"]
     assert site.move("ford01", 1, there, site.viewer).error() == "E1019"

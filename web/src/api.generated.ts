@@ -93,6 +93,16 @@ export interface NetworkInterface {
 	addresses: string[];
 }
 
+export interface Path {
+	hops: Hop[];
+}
+
+export interface Hop {
+	full_name: string;
+	microseconds: number;
+	error: number;
+}
+
 export interface DevicesChanged {
 	count: number;
 }
@@ -327,6 +337,9 @@ export function client(call: Call) {
 		/** Takes one out of the mesh (administrator, with a fresh proof). */
 		deleteDevice: (id: string) =>
 			call<undefined>('DELETE', `/api/devices/${id}`),
+		/** How long it takes to one device and back, and to each relay on the way (viewer). */
+		pingDevice: (id: string) =>
+			call<Path>('GET', `/api/devices/${id}/ping`),
 		/** Changes all devices of a query (taking them out with a fresh proof) (administrator). */
 		changeDevices: (body: { query: string; count: number; group?: string; add_tags?: string[]; remove_tags?: string[]; parent?: string; retire?: boolean }) =>
 			call<DevicesChanged>('POST', '/api/devices/change', body),

@@ -101,7 +101,10 @@ function wildcard(parts: string[]): (value: string) => boolean {
 function bareWord(word: Value): Predicate {
 	const plain = word.quoted || !word.text.includes('*');
 	const wanted = lower(word.text);
-	if (plain && !wanted.includes('\n')) return ({ text, device }) => text.includes(wanted) || device.id.startsWith(wanted);
+	if (plain && !wanted.includes('\n')) {
+		if (!/^[0-9a-f]+$/.test(wanted)) return ({ text }) => text.includes(wanted);
+		return ({ text, device }) => text.includes(wanted) || device.id.startsWith(wanted);
+	}
 	const matches = matcher(word, plain ? 'substring' : 'exact');
 	const matchesId = matcher(word, 'prefix');
 	return ({ full, name, group, tags, os, device }) =>
@@ -201,7 +204,7 @@ class Parser {
 	#or(): Predicate {
 		const choices = [this.#and()];
 		while (this.#keyword('or')) choices.push(this.#and());
-		return choices.length === 1 ? choices[0]! : (row, now) => choices.some((choice) => choice(row, now));
+		return choices.reduce((first, second) => (row, now) => first(row, now) || second(row, now));
 	}
 
 	#and(): Predicate {
@@ -210,8 +213,7 @@ class Parser {
 			this.#keyword('and');
 			terms.push(this.#not());
 		}
-		if (terms.length === 1) return terms[0]!;
-		return (row, now) => terms.every((term) => term(row, now));
+		return terms.reduce((first, second) => (row, now) => first(row, now) && second(row, now));
 	}
 
 	#not(): Predicate {

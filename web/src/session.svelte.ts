@@ -36,6 +36,7 @@ let started = false;
 export function begin(account: Account): void {
 	session.account = account;
 	session.problem = null;
+	if (account.setup_wanted) socket.stop();
 	if (started || account.setup_wanted) return;
 	started = true;
 	startFleet(socket);
@@ -60,9 +61,11 @@ function toLogin(): void {
 }
 
 export async function load(): Promise<void> {
+	socket.start(); // meanwhile: the first rows come by it
 	try {
 		begin(await api.me());
 	} catch (failure) {
+		socket.stop();
 		if (!(failure instanceof ApiFailure)) throw failure;
 		if (failure.status === 401) toLogin();
 		else session.problem = failure.problem;

@@ -232,6 +232,9 @@ static const char *const migrations[] = {
 	"ALTER TABLE devices ADD COLUMN signs INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE devices ADD COLUMN forged INTEGER NOT NULL DEFAULT 0;",
 
+	/* Each hello asks for the revoked ones: without it, it looked at every certificate of the fleet. */
+	"CREATE INDEX certificates_revoked ON certificates (revoked_at) WHERE revoked_at > 0;",
+
 	/* src/ca/components.h.  roles: bits. */
 	"CREATE TABLE components ("
 	" id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),"

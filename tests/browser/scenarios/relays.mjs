@@ -34,6 +34,7 @@ await scenario(async (browser) => {
 	await settled(page);
 	await row('north01').getByText('1 of 1 device online').waitFor();
 	await row('north01').getByText('Certificate until').waitFor();
+	await row('north01').getByText(/^[0-9.,]+ ms there and back/).waitFor();
 	await row('north02').getByText('127.0.0.1:').waitFor();
 	await row('north02').getByText('no devices').waitFor();
 	await page.getByRole('region', { name: 'Messages that wait' }).getByRole('row', { name: /^north04-\d+ offline 1 / }).waitFor();

@@ -5,7 +5,7 @@ import { here, setParameters } from '../router.svelte';
 import { fleet } from './fleet.svelte';
 import { Selection } from './selection.svelte';
 import type { Entry } from './store';
-import { countFacets, filterEntries, formatSort, parseSort, SortedFleet, type Facets, type Sort, type SortColumn } from './view';
+import { FacetCount, filterEntries, formatSort, parseSort, SortedFleet, type Facets, type Sort, type SortColumn } from './view';
 import { anchor } from './window';
 
 /** The scrolling element, as the list tells it. */
@@ -16,9 +16,16 @@ export interface Viewport {
 	scrollTo(top: number): void;
 }
 
+/** What matches, as the fleet has it and as the list shows it. */
+interface Shown {
+	found: Entry[];
+	order: Entry[];
+}
+
 const ADDRESS_DELAY_MS = 300;
 const LEAST_PAUSE_MS = 100;
 const FACETS_DELAY_MS = 120;
+const FACETS_AT_ONCE = 4096;
 const NO_FACETS: Facets = { online: [], group: [], tag: [], os: [], version: [] };
 
 export class FleetList {
@@ -87,11 +94,12 @@ export class FleetList {
 
 	/** `force`: even if that moves the row under the cursor. */
 	refresh(force: boolean): void {
-		const order = this.#compute();
+		const shown = this.#compute();
+		const { order } = shown;
 		const id = this.hovered || (this.focused ? this.active : '');
 		// The first snapshot fills the list; there is nothing to keep in its place yet.
 		if (!id || !this.viewport || force || !fleet.complete) {
-			this.#apply(order, !force);
+			this.#apply(shown, !force);
 			return;
 		}
 		const before = this.order.findIndex((entry) => entry.id === id);
@@ -102,7 +110,7 @@ export class FleetList {
 			this.held = true;
 			return;
 		}
-		this.#apply(order, true);
+		this.#apply(shown, true);
 		if (anchored.scrollTop !== top) void tick().then(() => this.viewport?.scrollTo(anchored.scrollTop));
 	}
 
@@ -113,7 +121,7 @@ export class FleetList {
 
 	wantFacets(wanted: boolean): void {
 		this.#facetsWanted = wanted;
-		this.#countFacets(false);
+		this.#countFacets(this.order, false);
 	}
 
 	ids = () => this.order.map((entry) => entry.id);
@@ -138,36 +146,39 @@ export class FleetList {
 		}
 	}
 
-	#compute(): Entry[] {
+	#compute(): Shown {
 		const start = performance.now();
-		const sorted = this.#sorted.get(this.sort);
-		const order = filterEntries(sorted, this.#predicate, Math.floor(Date.now() / 1000));
+		const found = filterEntries(fleet.entries, this.#predicate, Math.floor(Date.now() / 1000));
+		const order = this.#sorted.arrange(found, this.sort);
 		// A big fleet is looked through at most a tenth of the time.
 		this.#pause = Math.max(LEAST_PAUSE_MS, (performance.now() - start) * 10);
-		return order;
+		return { found, order };
 	}
 
-	#apply(order: Entry[], live = false): void {
+	#apply({ found, order }: Shown, live = false): void {
 		this.order = order;
 		this.total = fleet.entries.length;
 		this.held = false;
 		this.selection.keep((id) => fleet.byId.has(id));
-		this.#countFacets(live);
+		this.#countFacets(found, live);
 	}
 
 	/** The rows are shown first.  `live`: nobody waits for it. */
-	#countFacets(live: boolean): void {
+	#countFacets(found: readonly Entry[], live: boolean): void {
 		if (!this.#facetsWanted || (live && this.#facetsTimer !== undefined)) return;
 		clearTimeout(this.#facetsTimer);
-		this.#facetsTimer = setTimeout(
-			() => {
-				this.#facetsTimer = undefined;
-				const start = performance.now();
-				this.facets = countFacets(this.order);
-				this.#facetsPause = (performance.now() - start) * 20;
-			},
-			live ? Math.max(FACETS_DELAY_MS, this.#facetsPause) : FACETS_DELAY_MS,
-		);
+		const count = new FacetCount(found);
+		let spent = 0;
+		const go = () => {
+			const start = performance.now();
+			const facets = count.count(FACETS_AT_ONCE);
+			spent += performance.now() - start;
+			this.#facetsTimer = facets ? undefined : setTimeout(go);
+			if (!facets) return;
+			this.facets = facets;
+			this.#facetsPause = spent * 20;
+		};
+		this.#facetsTimer = setTimeout(go, live ? Math.max(FACETS_DELAY_MS, this.#facetsPause) : FACETS_DELAY_MS);
 	}
 
 	#writeAddress(): void {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { compile } from '../query';
 import type { Device } from '../types';
 import { FleetStore } from './store';
-import { countFacets, filterEntries, formatSort, parseSort, SortedFleet, sortEntries } from './view';
+import { FacetCount, filterEntries, formatSort, parseSort, SortedFleet, sortEntries } from './view';
 
 const id = (n: number) => n.toString(16).padStart(32, '0');
 
@@ -95,10 +95,26 @@ describe('view', () => {
 		expect(fleet.get(byState).map((entry) => entry.row.device.name)).toEqual(['web1', 'web2', 'web3']);
 	});
 
+	test('what matches comes in order', () => {
+		const store = new FleetStore();
+		put(store, device(10), device(9, { group: 'g' }), device(100), device(1));
+		store.apply({ events: [{ removed: device(10).id }] });
+		const fleet = new SortedFleet(store);
+		const shown = (text: string, descending = false) =>
+			fleet.arrange(filterEntries(store.entries, compile(text), 0), { column: 'name', descending }).map(({ row }) => row.name);
+		expect(shown('')).toEqual(['web1', 'web9', 'web100']);
+		expect(shown('-group:g')).toEqual(['web1', 'web100']);
+		expect(shown('-group:g', true)).toEqual(['web100', 'web1']);
+		put(store, device(2));
+		expect(shown('-group:g')).toEqual(['web1', 'web2', 'web100']);
+	});
+
 	test('facets count what is shown', () => {
 		const store = new FleetStore();
 		put(store, device(1, { tags: ['a', 'b'] }), device(2, { tags: ['b'], group: 'g', online: false }), device(3, { name: 'x' }));
-		const facets = countFacets(filterEntries(store.entries, compile('tag:b'), 0));
+		const counting = new FacetCount(filterEntries(store.entries, compile('tag:b'), 0));
+		expect(counting.count(1)).toBeUndefined();
+		const facets = counting.count(10)!;
 		expect(facets.tag).toEqual([
 			{ value: 'b', count: 2 },
 			{ value: 'a', count: 1 },

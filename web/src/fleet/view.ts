@@ -39,6 +39,8 @@ const less = <T>(a: T, b: T) => (a < b ? -1 : a > b ? 1 : 0);
 export class SortedFleet {
 	#store: FleetStore;
 	#sorted: Entry[] = [];
+	/** Of each of them its place in the store. */
+	#places = new Int32Array();
 	#sort: Sort = { column: 'name', descending: false };
 	#shape = -1;
 	#version = -1;
@@ -55,7 +57,19 @@ export class SortedFleet {
 		this.#version = version;
 		this.#sort = { ...sort };
 		this.#sorted = sortEntries(this.#store.entries, sort);
+		this.#places = Int32Array.from(this.#sorted, ({ index }) => index);
 		return this.#sorted;
+	}
+
+	/** These entries of the store in order.  Looks at them in the store's order, which is the memory's: the other way takes four times as long. */
+	arrange(entries: readonly Entry[], sort: Sort): Entry[] {
+		const sorted = this.get(sort);
+		if (entries.length === sorted.length) return sorted;
+		const wanted = new Uint8Array(sorted.length);
+		for (const { index } of entries) wanted[index] = 1;
+		const arranged: Entry[] = [];
+		for (const place of this.#places) if (wanted[place]) arranged.push(this.#store.entries[place]!);
+		return arranged;
 	}
 }
 
@@ -67,9 +81,9 @@ export function sortEntries(entries: readonly Entry[], { column, descending }: S
 	return keyed.map(({ entry }) => entry);
 }
 
-export function filterEntries(sorted: readonly Entry[], predicate: Predicate, now: number): Entry[] {
+export function filterEntries(entries: readonly Entry[], predicate: Predicate, now: number): Entry[] {
 	const found: Entry[] = [];
-	for (const entry of sorted) if (!entry.gone && predicate(entry.row, now)) found.push(entry);
+	for (const entry of entries) if (predicate(entry.row, now)) found.push(entry);
 	return found;
 }
 
@@ -96,29 +110,44 @@ class Counter {
 	}
 }
 
-export function countFacets(entries: readonly Entry[]): Facets {
-	const group = new Counter();
-	const os = new Counter();
-	const version = new Counter();
-	const tag = new Counter();
-	let online = 0;
-	for (const { row } of entries) {
-		const { device } = row;
-		if (device.online) online++;
-		group.add(device.group);
-		os.add(device.os);
-		version.add(device.version);
-		for (const each of device.tags) tag.add(each);
+/** Counts in pieces, so that whoever types meanwhile does not wait. */
+export class FacetCount {
+	readonly #entries: readonly Entry[];
+	#at = 0;
+	#online = 0;
+	readonly #counters = { group: new Counter(), tag: new Counter(), os: new Counter(), version: new Counter() };
+
+	constructor(entries: readonly Entry[]) {
+		this.#entries = entries;
 	}
-	const states = [
-		{ value: 'yes', count: online },
-		{ value: 'no', count: entries.length - online },
-	];
-	return {
-		online: states.filter((state) => state.count > 0),
-		group: group.ranked(),
-		tag: tag.ranked(),
-		os: os.ranked(),
-		version: version.ranked(),
-	};
+
+	/** Up to so many more entries; the facets once all are counted. */
+	count(most: number): Facets | undefined {
+		const { group, tag, os, version } = this.#counters;
+		const end = Math.min(this.#at + most, this.#entries.length);
+		for (; this.#at < end; this.#at++) {
+			const { device } = this.#entries[this.#at]!.row;
+			if (device.online) this.#online++;
+			group.add(device.group);
+			os.add(device.os);
+			version.add(device.version);
+			for (const each of device.tags) tag.add(each);
+		}
+		return end === this.#entries.length ? this.#facets() : undefined;
+	}
+
+	#facets(): Facets {
+		const { group, tag, os, version } = this.#counters;
+		const states = [
+			{ value: 'yes', count: this.#online },
+			{ value: 'no', count: this.#entries.length - this.#online },
+		];
+		return {
+			online: states.filter((state) => state.count > 0),
+			group: group.ranked(),
+			tag: tag.ranked(),
+			os: os.ranked(),
+			version: version.ranked(),
+		};
+	}
 }

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
-import { anchor, OVERSCAN, scrollToShow, visibleWindow } from './window';
+import { anchor, OVERSCAN, OVERSCAN_AT_TOP, scrollToShow, visibleWindow } from './window';
 
 test('the window holds what is in view and a few more', () => {
-	expect(visibleWindow(100_000, 34, 0, 340)).toEqual({ first: 0, end: 10 + OVERSCAN });
+	expect(visibleWindow(100_000, 34, 0, 340)).toEqual({ first: 0, end: 10 + OVERSCAN_AT_TOP });
+	expect(visibleWindow(100_000, 34, 1, 340)).toEqual({ first: 0, end: 11 + OVERSCAN });
 	expect(visibleWindow(100_000, 34, 34_017, 340)).toEqual({ first: 1000 - OVERSCAN, end: 1011 + OVERSCAN });
 	expect(visibleWindow(100_000, 34, 3_399_660, 340)).toEqual({ first: 99_990 - OVERSCAN, end: 100_000 });
 	expect(visibleWindow(0, 34, 0, 340)).toEqual({ first: 0, end: 0 });

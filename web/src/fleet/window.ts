@@ -7,10 +7,12 @@ export interface Window {
 }
 
 export const OVERSCAN = 8;
+/** Below a list that nobody has scrolled: every key of a filter draws them all anew. */
+export const OVERSCAN_AT_TOP = 2;
 
 export function visibleWindow(count: number, rowHeight: number, scrollTop: number, height: number): Window {
 	const first = Math.max(0, Math.min(count, Math.floor(scrollTop / rowHeight)) - OVERSCAN);
-	const end = Math.min(count, Math.ceil((scrollTop + height) / rowHeight) + OVERSCAN);
+	const end = Math.min(count, Math.ceil((scrollTop + height) / rowHeight) + (scrollTop > 0 ? OVERSCAN : OVERSCAN_AT_TOP));
 	return { first, end: Math.max(first, end) };
 }
 

@@ -43,6 +43,12 @@ export function bytes(value: number): string {
 	return `${value < 10 && unit > 0 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
 }
 
+/** Of microseconds, as people read them: 0.8 ms, 12 ms, 3,450 ms. */
+export function milliseconds(microseconds: number): string {
+	const value = microseconds / 1000;
+	return `${value < 9.95 ? value.toFixed(1) : number(Math.round(value))} ms`;
+}
+
 export function dateTime(seconds: number): string {
 	const date = new Date(seconds * 1000);
 	const two = (value: number) => String(value).padStart(2, '0');
