@@ -165,7 +165,7 @@ void net_relay_hello(const struct net_role *net, murmesh_Hello *hello);
 void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *message);
 void net_relay_free(struct net_role *net);
 /* ---- net_ended.c: relays that are none any more ---- */
-#define NET_ENDED "the parent is no relay any more"
+#define NET_ENDED "the parent is no relay any more, or no machine of the server"
 int net_ended_load(struct net_role *net);                                               /* what is kept; trust is there */
 void net_ended_take(struct net_role *net, const murmesh_SignedDocument *document);      /* of the parent: a RelaysEnded */
 bool net_ended_parent(const struct net_role *net, const struct rpc_connection *parent); /* is it one?  TLS is done */

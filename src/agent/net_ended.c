@@ -1,4 +1,4 @@
-/* Relays that are none any more, as the server has signed it: not taken for a parent, though their certificates are still good. */
+/* Relays, and machines of the server, that are none any more, as the server has signed it: not taken for a parent, though their certificates are still good. */
 #include <errno.h>
 #include <pb_decode.h>
 #include <pb_encode.h>
@@ -14,7 +14,7 @@ bool net_ended_parent(const struct net_role *net, const struct rpc_connection *p
 	const struct certificate_info *peer = tls_peer(stream_tls(rpc_connection_stream(parent)));
 	const murmesh_RelaysEnded *ended = &net->ended;
 	bool is = false;
-	for (pb_size_t i = 0; peer->identity.kind == IDENTITY_RELAY && i < ended->key_hashes_count; i++)
+	for (pb_size_t i = 0; i < ended->key_hashes_count; i++)
 		is |= hash_equal(ended->key_hashes[i], peer->key_hash);
 	return is;
 }

@@ -1,4 +1,4 @@
-/* Relays that have ended, and whose certificates would else still be good: told to all agents, so that none takes such a one for its parent.  Signed, since
+/* Relays and components that have ended, and whose certificates would else still be good: told to all agents, so that none takes such a one for its parent.  Signed, since
  * relays pass it on. */
 #include "base/err.h"
 #include "base/mem.h"
@@ -37,7 +37,7 @@ static void on_signed(void *ctx, int err, const char *why, const void *response)
 
 static int key_add(void *ctx, enum identity_kind kind, const uint8_t key_hash[HASH_SIZE])
 {
-	return kind == IDENTITY_RELAY ? core_rows_add(ctx, key_hash, HASH_SIZE) : 0;
+	return kind == IDENTITY_RELAY || kind == IDENTITY_COMPONENT ? core_rows_add(ctx, key_hash, HASH_SIZE) : 0;
 }
 
 static int ended_run(struct store_tx *tx, struct store_job *job)

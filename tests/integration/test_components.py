@@ -484,6 +484,27 @@ def test_revoked_while_it_speaks(mesh, tmp_path):
     assert next(row for row in mesh.json("component", "--all") if row["name"] == "part06")["revoked"]
 
 
+def test_agents_do_not_come_back_to_it(mesh, tmp_path):
+    """A captured machine may keep on meeting them, with a certificate that is still good: who has been told goes elsewhere."""
+    edge = Component(tmp_path / "edge", f"127.0.0.1:{mesh.port}", "link", line=mesh.key("--component", "link"), name="part18").ready()
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    (folder / "murmesh-agent.ini").write_text(f"[Router]\nParentAddress = 127.0.0.1:{edge.port}, 127.0.0.1:{mesh.port}\nReturnAfter = 1s\n")
+    try:
+        with Agent(mesh.key("--relay", f"127.0.0.1:{edge.port}"), folder, "part19").online() as agent:
+            os.kill(edge.pid, signal.SIGSTOP)  # its roles do not hear from it that they are to stop
+            assert mesh.cli("component", "revoke", "part18").returncode == 0
+            until(lambda: (folder / "net" / "ended").exists(), "it is elsewhere, and told", 30)
+            until(lambda: mesh.device("part19")["online"], "it is online")
+        with Program([PROGRAMS / "murmesh-agent", "--dir", folder], folder / "log") as agent:
+            until(lambda: "no machine of the server" in agent.log(), "it does not take it")
+            until(lambda: mesh.device("part19")["online"], "it is online elsewhere")
+    finally:
+        os.kill(edge.pid, signal.SIGCONT)
+        edge.stop()
+    assert mesh.cli("delete", "part19", "--yes").returncode == 0
+
+
 # ---- people ----
 
 def test_who_may(mesh, tmp_path):
