@@ -652,6 +652,18 @@ def test_finds_a_relay_by_its_reference(mesh, relays):
     agent.stop()
 
 
+def test_enrols_by_the_reference_of_a_relay(mesh, relays):
+    relay = relays.make("refer02")
+    port = reference_port(relay)
+    folder = settings(relays, "finder03", IORPort=port)
+    agent = mesh.join("finder03", line=f"127.0.0.1:{port}#" + relays.line("refer02").split("#")[1])
+    assert parent_of(mesh, "finder03") == "refer02-1"
+    agent.stop()
+    with Machine(folder) as again:
+        again.online()
+        assert parent_of(mesh, "finder03") == "refer02-1" and mesh.works("finder03")
+
+
 def ports_to(pid):
     """That the process is connected to."""
     inodes = {text[8:-1] for text in (os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")) if text.startswith("socket:")}
