@@ -461,6 +461,19 @@ def test_a_relay_that_says_copy(mesh, relays, tmp_path):
     agent.stop()
 
 
+def test_a_relay_that_lets_go(mesh, relays, tmp_path):
+    """Each link to it begins, and ends at once: the next parent has its turn."""
+    def link(frames, context):
+        yield router.Frame(welcome=router.Welcome(version="0"))
+    with HostileRelay(mesh, tmp_path / "hostile", link) as relay:
+        folder = settings(relays, "misled03", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
+        mesh.join("misled03").stop()
+        with Machine(folder):
+            until(lambda: parent_of(mesh, "misled03") == "server", "it links to the server", 20)
+            assert relay.calls.count("MessageRouter/Link") == 2  # once more: it may only have been started again
+            assert mesh.run("misled03", "--", "true").returncode == 0
+
+
 class Captured:
     """A device whose relay certificate somebody else has, too."""
 
