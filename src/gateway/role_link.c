@@ -98,7 +98,7 @@ static int origin_check(const struct client *client, const struct identity *peer
 	return good ? 0 : no_relay(role);
 }
 
-/* Link on another machine of the server: it speaks for whom it has met itself, users too, and for nodes behind relays. */
+/* Link on another machine of the server: it speaks for users too; not for those behind relays, as class_of() has it. */
 static int component_origin_check(const struct client *client, const struct identity *peer, const struct rpc_origin *origin)
 {
 	const struct link_role *role = client->role;
@@ -106,7 +106,7 @@ static int component_origin_check(const struct client *client, const struct iden
 	for (size_t i = 0; good && i < origin->n_via; i++)
 		good = link_revoked_relay(role->revoked, &origin->via[i]);
 	if (good && origin->has_peer)
-		good = (origin->peer.kind == IDENTITY_NODE || (origin->peer.kind == IDENTITY_USER && !origin->n_via)) &&
+		good = (origin->peer.kind == IDENTITY_NODE || origin->peer.kind == IDENTITY_USER) &&
 		       id_equal(&origin->peer.mesh, &peer->mesh);
 	return good ? 0 : no_relay(role);
 }

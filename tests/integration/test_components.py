@@ -14,10 +14,10 @@ import grpc
 import pytest
 
 from component import Component, InsideMesh, Network
-from harness import IS_ROOT, PROGRAMS, Agent, Echo, Program, Target, gone, murmesh, refused, until
+from harness import IS_ROOT, PROGRAMS, Agent, Echo, Program, Target, gone, join_parts, murmesh, refused, until
 from people import Elsewhere, password_give
 from test_messages import bodies, send
-from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, internal, openssl, pem, refusal, router
+from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, internal, openssl, pem, refusal, router, unpadded32
 
 DENIED = (grpc.StatusCode.PERMISSION_DENIED, "E1019")
 
@@ -313,7 +313,7 @@ def test_what_roles_of_one_machine_say_to_each_other(mesh, rogues, path):
             assert refusal(lambda: rogue.call(path, internal.PublicKey(key=rogues.key.public()), metadata=metadata))[0] == grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_link_speaks_for_whom_it_has_met(mesh, rogues):
+def test_a_link_speaks_for_whom_it_has_met(mesh, rogues, tmp_path):
     """Users, devices and strangers of this mesh, and nobody else."""
     link, web02 = rogues.link, mesh.device("web02")["id"]
     assert link.call("Fleet/ListDevices", fleet.ListRequest(selector="web02"), fleet.Device, named(rogues.local)).name == "web02"
@@ -322,6 +322,12 @@ def test_a_link_speaks_for_whom_it_has_met(mesh, rogues):
     for metadata in ((), named(), named(identity(mesh, "node", web02)), named(identity(mesh, "component", link.id)), named(identity(mesh, "manager", web02)),
                      named(f"{other}/user/{link.id}"), named(rogues.local, via=web02), named(rogues.local, via=link.id), named(rogues.local, component=rogues.relay.id, via="7" * 32)):
         assert refusal(lambda: link.call("Fleet/ListDevices", fleet.ListRequest(), fleet.Device, metadata)) == DENIED, metadata
+    behind = Device(mesh, tmp_path, "part15").enrol()
+    assert mesh.cli("relay", "enable", "part15").returncode == 0
+    lists, links = ("Fleet/ListDevices", fleet.ListRequest(), fleet.Device), ("MessageRouter/Link", router.Frame(hello=router.Hello(version="0")), router.Frame)
+    until(lambda: not refusal_or_none(lambda: link.call(*links, named(identity(mesh, "node", "6" * 32), via=behind.id))) == DENIED, "it is a relay now")
+    assert refusal(lambda: link.call(*lists, named(rogues.local, via=behind.id))) == DENIED  # no user comes through one
+    assert mesh.cli("delete", "part15", "--yes").returncode == 0
     # which component it is says its certificate alone
     assert link.call("Fleet/ListDevices", fleet.ListRequest(selector="web02"), fleet.Device, named(rogues.local, component=rogues.relay.id)).name == "web02"
     login = fleet.LoginProof(name="a", password="b", csr=rogues.key.request())
@@ -338,6 +344,16 @@ def test_a_link_gets_no_certificate_of_a_device(mesh, rogues, tmp_path):
         asked = enrol.RenewRequest(csr=rogues.key.request(), kind=kind)
         assert refusal(lambda: rogues.link.call("CertificationManager/RenewCertificate", asked, metadata=named(identity(mesh, "node", device.id)))) == DENIED, kind
     assert mesh.cli("delete", "part03", "--yes").returncode == 0
+
+
+def refusal_or_none(call):
+    try:
+        call()
+    except StopIteration:
+        return None
+    except grpc.RpcError as error:
+        return error.code(), dict(error.trailing_metadata() or ()).get("murmesh-error", "")
+    return None
 
 
 def usages(der):
@@ -399,6 +415,10 @@ def test_a_key_is_for_one_of_both(mesh, rogues, tmp_path):
     for kind in (enrol.COMPONENT, enrol.USER, enrol.RELAY):
         assert refusal(lambda: other.certify(other.request(token, kind=kind))) == DENIED
     refused(murmesh("join", "-", directory=tmp_path / "agent", input=one.line + "\n"), what="E1019")
+    token = one.token()
+    one.certificates = one.certify(one.request(token))
+    assert refusal(lambda: one.certify(one.request(token, kind=enrol.MANAGER, csr=Key(tmp_path, "manager").request()))) == DENIED
+    assert mesh.cli("component", "revoke", "part04").returncode == 0
 
 
 def test_renewed(mesh, rogues, tmp_path):
@@ -419,6 +439,23 @@ def test_renewed(mesh, rogues, tmp_path):
             assert ask(link.key).device_id.hex() == link.id
         assert refusal(lambda: ask(rogues.key))[1] == "E1201"
         assert refusal(lambda: ask(link.key, "CertifyServer")) == DENIED
+
+
+def test_it_was_away_for_long(mesh, tmp_path):
+    """Its certificate has expired: it gets another one by itself, before it attaches."""
+    core = f"localhost:{mesh.port}"
+    with Component(tmp_path / "edge", core, "link", line=mesh.key("--component", "link"), name="part17") as component:
+        component.ready()
+    kept = tmp_path / "edge" / "uplink" / "component.crt"
+    id = next(row for row in mesh.json("component") if row["name"] == "part17")["id"]
+    certificate_make(mesh, tmp_path / "made", kind="component", id=id, key=kept.with_suffix(".key"), usage="clientAuth", from_day=-20, to_day=-13)
+    chain = (tmp_path / "made" / "leaf.crt").read_text() + "-----BEGIN" + kept.read_text().split("-----BEGIN", 2)[2]
+    kept.write_text(chain)
+    with Component(tmp_path / "edge", core, "link") as component:
+        component.ready()
+        assert "the certificate was renewed" in component.log()
+        assert mesh.cli("component", "revoke", "part17").returncode == 0
+        component.wait()
 
 
 def test_revoked_while_it_speaks(mesh, tmp_path):
@@ -451,6 +488,10 @@ def test_revoked_while_it_speaks(mesh, tmp_path):
 
 def test_who_may(mesh, tmp_path):
     """Administrators of all groups."""
+    waits = Rogue(mesh, tmp_path, "part16", "link")
+    waits.line = mesh.key("--component", "link", "--approve")
+    waits.secret = unpadded32(join_parts(waits.line)[1])
+    assert waits.certify(waits.request(waits.token())).status == enrol.PENDING
     for name, words in (("partoperator", ["--role", "operator"]), ("partlocal", ["--role", "administrator", "--groups", "partgroup"])):
         assert mesh.cli("user", "add", name, *words).returncode == 0
         password_give(mesh, name)
@@ -458,6 +499,9 @@ def test_who_may(mesh, tmp_path):
         assert home.login(mesh, name).returncode == 0
         for command in (["key", "new", "--component", "link"], ["component"], ["component", "revoke", "part01"]):
             refused(home.cli(*command), 4, what="E1019")
+        result = home.cli("approve", "--json")
+        assert "part16" not in result.stdout and home.cli("approve", "part16").returncode != 0
+    assert mesh.cli("reject", "part16").returncode == 0
 
 
 def test_approved(mesh, tmp_path):
