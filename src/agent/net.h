@@ -26,6 +26,8 @@ struct net_parents {
 	struct net_parent all[NET_PARENTS]; /* the one liked best first */
 	size_t n, at;                       /* at: that is linked, or tried */
 	size_t tried;                       /* of this round, in vain */
+	bool again;                         /* the one that was linked is tried once more */
+	uint64_t linked_us;                 /* since when it is linked, if it is; monotonic */
 	unsigned turn;                      /* which address of an object reference is tried */
 	struct io_timer *back;              /* to a better one; NULL until the first welcome */
 	size_t asked;                       /* so often was a better one asked */

@@ -272,8 +272,10 @@ static int on_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 	net->pause_ms = PAUSE_LEAST_MS;
 	net->has_line = false; /* it has served; who is taken out of the mesh later stays out */
 	mem_wipe(&net->line, sizeof net->line);
-	if (!net->online)
+	if (!net->online) {
 		net_report(net, "online %s", net->keep.info.common_name);
+		net->parents.linked_us = clock_monotonic_us();
+	}
 	net->online = true;
 	net_move_welcome(net);
 	err = net_parents_welcome(net);

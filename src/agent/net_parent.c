@@ -4,6 +4,7 @@
 #include "agent/net.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "os/clock.h"
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/log.h"
@@ -13,7 +14,8 @@
 #define ALONE_MS    10000 /* for a connection and its handshake */
 #define SEVERAL_MS  4000  /* where there is another */
 #define RETURN_ASKS 10000
-#define MOVE_MS     5000 /* until it is asked again */
+#define LASTED_US   5000000 /* a link that is held so long was one */
+#define MOVE_MS     5000    /* until it is asked again */
 
 /* ---- the list ---- */
 
@@ -213,8 +215,10 @@ bool net_parent_next(struct net_role *net, bool linked)
 	struct net_parents *parents = &net->parents;
 	if (parents->n < 2)
 		return false;
-	if (linked)
-		return true;
+	if (linked && clock_monotonic_us() - parents->linked_us >= LASTED_US)
+		parents->again = false;
+	if (linked && !parents->again)
+		return parents->again = true;
 	if (++parents->tried < parents->n) {
 		parents->at = (parents->at + 1) % parents->n;
 		return true;

@@ -72,7 +72,7 @@ int relay_address(const struct conf *conf, const struct relay_ports *ports, char
 
 int relay_reference(const struct conf *conf, const struct relay_ports *ports, struct buf *out)
 {
-	struct ior ior = { .type = "IDL:murmesh/Router:1.0", .key = "Router", .key_len = 6 };
+	struct ior ior = IOR_ROUTER;
 	char found[200];
 	struct str host = front_of(conf, ports, found, &ior.tls_port);
 	if (ports->tls.port &&

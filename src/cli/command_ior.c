@@ -24,6 +24,7 @@ static int run(const struct cli *cli)
 
 static const struct cli_example examples[] = {
 	{ "murmesh ior", "the server's object reference, for CORBA clients" },
+	{ "murmesh ior site7", "that of a relay, for agents: it names the relay's front" },
 	{ "murmesh ior --json", "for a script" },
 	{ 0 },
 };

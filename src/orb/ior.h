@@ -32,6 +32,9 @@ struct ior {
 	size_t key_len;
 };
 
+/* What all references of ours are to; the rest is to be filled in. */
+#define IOR_ROUTER ((struct ior){ .type = "IDL:murmesh/Router:1.0", .key = "Router", .key_len = 6 })
+
 /* Appends the text, without a line end.  -E_NO_MEMORY, -E_TOO_LONG. */
 int ior_write(const struct ior *ior, struct buf *out);
 struct cdr_reader;

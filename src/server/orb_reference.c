@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "base/err.h"
 #include "server/orb.h"
 
@@ -31,7 +29,7 @@ static void other_add(struct ior *ior, struct str host)
 
 int orb_reference(struct str settings, struct ior *ret)
 {
-	*ret = (struct ior){ .type = "IDL:murmesh/Router:1.0", .key = "Router", .key_len = strlen("Router") };
+	*ret = IOR_ROUTER;
 	ret->address.port = port_of(settings, "iiop_port");
 	ret->tls_port = port_of(settings, "tls_port");
 	if (!ret->address.port && !ret->tls_port)

@@ -461,6 +461,19 @@ def test_a_relay_that_says_copy(mesh, relays, tmp_path):
     agent.stop()
 
 
+def test_a_relay_that_lets_go(mesh, relays, tmp_path):
+    """Each link to it begins, and ends at once: the next parent has its turn."""
+    def link(frames, context):
+        yield router.Frame(welcome=router.Welcome(version="0"))
+    with HostileRelay(mesh, tmp_path / "hostile", link) as relay:
+        folder = settings(relays, "misled03", ParentAddress=f"{relay.address}, 127.0.0.1:{mesh.port}", ReturnAfter="1h")
+        mesh.join("misled03").stop()
+        with Machine(folder):
+            until(lambda: parent_of(mesh, "misled03") == "server", "it links to the server", 20)
+            assert relay.calls.count("MessageRouter/Link") == 2  # once more: it may only have been started again
+            assert mesh.run("misled03", "--", "true").returncode == 0
+
+
 class Captured:
     """A device whose relay certificate somebody else has, too."""
 
@@ -640,13 +653,28 @@ def test_finds_a_relay_by_its_reference(mesh, relays):
     assert line.startswith("IOR:") and line.endswith("\n")
     shown = subprocess.run(["catior", line.strip()], capture_output=True, text=True, check=True).stdout
     assert "murmesh/Router" in shown and "127.0.0.1" in shown
+    front = int(relays.row("refer01")["address"].rsplit(":")[1])
+    told = subprocess.run(["catior", mesh.json("ior", "refer01")["ior"]], capture_output=True, text=True, check=True).stdout
+    assert "127.0.0.1" in told and f"{front}" in told
+    refused(mesh.cli("ior", "leaf01"), what="E1701")
     settings(relays, "finder01", ParentAddress=f"127.0.0.1:{port}", IORPort=port)
     agent = mesh.join("finder01")
     until(lambda: parent_of(mesh, "finder01") == "refer01-1", "it has found its parent", 20)
-    front = int(relays.row("refer01")["address"].rsplit(":")[1])
     assert front not in ports_to(agent.monitor.roles()["net"])  # but the port that the reference names
     assert mesh.works("finder01")
     agent.stop()
+
+
+def test_enrols_by_the_reference_of_a_relay(mesh, relays):
+    relay = relays.make("refer02")
+    port = reference_port(relay)
+    folder = settings(relays, "finder03", IORPort=port)
+    agent = mesh.join("finder03", line=f"127.0.0.1:{port}#" + relays.line("refer02").split("#")[1])
+    assert parent_of(mesh, "finder03") == "refer02-1"
+    agent.stop()
+    with Machine(folder) as again:
+        again.online()
+        assert parent_of(mesh, "finder03") == "refer02-1" and mesh.works("finder03")
 
 
 def ports_to(pid):
