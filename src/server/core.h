@@ -68,6 +68,7 @@ struct core {
 	murmesh_SignedDocument relays_ended;  /* a RelaysEnded */
 	uint8_t relays_ended_hash[HASH_SIZE]; /* of its keys */
 	bool has_relays_ended, relays_ended_due;
+	bool revoke_due; /* some revoked certificates were not told of */
 };
 
 /* ---- role_core.c: jobs ---- */
