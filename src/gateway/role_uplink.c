@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "ca/components.h"
 #include "crypto/tls.h"
+#include "gateway/gateway.h"
 #include "gateway/uplink.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -13,7 +14,6 @@
 #include "os/socket.h"
 #include "stream/stream.h"
 
-#define CALLS_MAX      50000
 #define DIAL_MS        10000 /* for a connection and its handshake */
 #define LOOKUP_MS      15000
 #define PAUSE_LEAST_MS 200
@@ -181,7 +181,9 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_events link_events = { on_open, NULL, on_link_gone },
 	                                          relay_events = { NULL, NULL, on_relay_gone },
 	                                          resolve_events = { NULL, NULL, on_resolve_gone };
-	static const struct rpc_connection_settings serve = { .server = true, .trusted_metadata = true, .max_streams = CALLS_MAX },
+	static const struct rpc_connection_settings serve = { .server = true,
+		                                              .trusted_metadata = true,
+		                                              .max_streams = GATEWAY_RELAY_CALLS },
 	                                            call = { .server = false };
 	struct uplink *uplink = ctx;
 	struct str what = str_from(name);

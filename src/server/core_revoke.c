@@ -98,13 +98,14 @@ static void follow_done(struct core_job *job)
 {
 	static const struct rpc_call_events events = { NULL, NULL, follower_send, on_closed };
 	struct follower *follower = (struct follower *)job;
+	struct core *core = job->core;
 	rpc_call_set_events(job->call, &events, follower);
 	if (!rpc_call_alive(job->call))
 		return core_job_free(job);
-	list_append(&job->core->followers, &follower->node);
-	follower_send(follower);
-	if (job->core->revoke_due)
-		core_revoke_tell(job->core);
+	list_append(&core->followers, &follower->node);
+	follower_send(follower); /* it may be gone then */
+	if (core->revoke_due)
+		core_revoke_tell(core);
 }
 
 static void follow_ended(struct core_job *job)
