@@ -541,13 +541,11 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct link_role *role = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-to:core") || str_is(what, "rpc-to:net") || str_is(what, "rpc-to:uplink")) {
-		rpc_connection_drop(&role->core);
-		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
+		rpc_connection_replace(&role->core, role->loop, fd, &settings, &events, role);
 		link_revoked_follow(role->revoked);
 		component_follow(role->component);
 	} else if (str_is(what, "rpc-to:collect")) {
-		rpc_connection_drop(&role->collect);
-		role->collect = rpc_connection_plain(role->loop, fd, &settings, &collect, role);
+		rpc_connection_replace(&role->collect, role->loop, fd, &settings, &collect, role);
 	} else if (str_is(what, "pass-from:front")) {
 		role->intake_fd = fd;
 		role->intake = io_watch_new(role->loop, fd, on_intake, role);

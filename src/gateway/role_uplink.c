@@ -188,14 +188,11 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct uplink *uplink = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-from:link")) {
-		rpc_connection_drop(&uplink->link);
-		uplink->link = rpc_connection_plain(uplink->loop, fd, &serve, &link_events, uplink);
+		rpc_connection_replace(&uplink->link, uplink->loop, fd, &serve, &link_events, uplink);
 	} else if (str_is(what, "rpc-to:relay")) {
-		rpc_connection_drop(&uplink->relay);
-		uplink->relay = rpc_connection_plain(uplink->loop, fd, &call, &relay_events, uplink);
+		rpc_connection_replace(&uplink->relay, uplink->loop, fd, &call, &relay_events, uplink);
 	} else if (str_is(what, "rpc-to:resolve")) {
-		rpc_connection_drop(&uplink->resolve);
-		uplink->resolve = rpc_connection_plain(uplink->loop, fd, &call, &resolve_events, uplink);
+		rpc_connection_replace(&uplink->resolve, uplink->loop, fd, &call, &resolve_events, uplink);
 	} else
 		fd_close(fd);
 	if (!uplink->begun && uplink->resolve)
