@@ -7,6 +7,8 @@ const SWITCHES = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-
 const QUIET = ['--disable-background-networking', '--disable-component-update', '--window-size=1280,900'];
 const FRAMES = 300;
 const KEY_MS = 150;
+// What this browser on this machine makes of a key and of a scrolled list when nothing has to be drawn for them.
+const EMPTY = 'data:text/html,<search><input></search><div role=grid style="height:700px;overflow:auto"><div style="height:3400000px">';
 
 const given = JSON.parse(readFileSync(0, 'utf8'));
 const say = (result) => console.log(JSON.stringify(result));
@@ -164,11 +166,17 @@ async function load(browser) {
 	}
 }
 
+/** Keys and frames in turns with those of an empty page: other work on the machine meets both. */
 async function use(browser) {
+	const empty = await Page.open(browser);
+	await empty.ask('Page.navigate', { url: EMPTY });
 	const [page] = await visit(browser);
-	for (let i = 0; i < given.rounds; i++) for (const query of given.queries) say({ query, ...(await typed(page, query)) });
+	const pages = Object.entries({ fleet: page, empty });
+	const turns = Array(given.rounds).fill(pages).flat();
+	const show = async ([name, { target }]) => browser.ask('Target.activateTarget', { targetId: target }).then(() => name);
+	for (const turn of turns) for (const query of given.queries) say({ page: await show(turn), query, ...(await typed(turn[1], query)) });
 	await typed(page, '');
-	for (let i = 0; i < given.rounds; i++) for (const pixels of given.steps) say({ pixels, ...(await page.run(scrolled, { pixels, frames: FRAMES })) });
+	for (const turn of turns) for (const pixels of given.steps) say({ page: await show(turn), pixels, ...(await turn[1].run(scrolled, { pixels, frames: FRAMES })) });
 }
 
 const browser = new Browser();

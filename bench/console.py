@@ -100,16 +100,29 @@ def view(mesh, n):
            max_ms=max(others.results))
 
 
+def key_figures(results, prefix=""):
+    keys = [key for each in results for key in each["keys"]]
+    figures = {"p50_ms": median(keys), "p95_ms": statistics.quantiles(keys, n=20)[-1], "max_ms": max(keys)}
+    return {f"{prefix}{name}": value for name, value in figures.items()}
+
+
+def scroll_figures(results, prefix=""):
+    return {f"{prefix}{name}": median([each[name] for each in results]) for name in ("frames_per_s", "p95_ms", "longest_ms")}
+
+
 def use(mesh, n):
     results = play(mesh, "use", n, queries=QUERIES, steps=list(STEPS.values()))
+
+    def of(page, name, value):
+        return [each for each in results if each["page"] == page and each.get(name) == value]
+
     for query in QUERIES:
-        mine = [each for each in results if each.get("query") == query]
-        keys = [key for each in mine for key in each["keys"]]
-        report("console_filter", devices=n, query=query, rows=mine[0]["rows"], keys=len(keys), p50_ms=median(keys),
-               p95_ms=statistics.quantiles(keys, n=20)[-1], max_ms=max(keys), last_key_ms=median([each["keys"][-1] for each in mine]))
+        mine = of("fleet", "query", query)
+        report("console_filter", devices=n, query=query, rows=mine[0]["rows"], **key_figures(mine),
+               last_key_ms=median([each["keys"][-1] for each in mine]), **key_figures(of("empty", "query", query), "empty_"))
     for name, pixels in STEPS.items():
-        mine = [each for each in results if each.get("pixels") == pixels]
-        report("console_scroll", devices=n, how=name, **{figure: median([each[figure] for each in mine]) for figure in ("frames_per_s", "p95_ms", "longest_ms")})
+        report("console_scroll", devices=n, how=name, **scroll_figures(of("fleet", "pixels", pixels)),
+               **scroll_figures(of("empty", "pixels", pixels), "empty_"))
 
 
 def deaf(mesh, n):

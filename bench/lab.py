@@ -13,22 +13,37 @@ import time
 BUILD = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build")
 BENCH, LIMITS, BIN = (os.path.join(BUILD, folder) for folder in ("bench", "bench/limits", "bin"))
 WAIT_S = 30
-
-
-def report(result, **figures):
-    """One JSON line.  load: runnable processes during the last minute on this many processors; more than those means noise."""
-    rounded = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()}
-    line = {"result": result, **rounded, "load": os.getloadavg()[0], "processors": os.cpu_count()}
-    print(json.dumps(line), flush=True)
-
-
-def median(values):
-    return statistics.median(values)
+A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def read(path):
     with open(path, encoding="utf-8", errors="replace") as f:
         return f.read()
+
+
+def ticks():
+    """Of all processors since the machine started, and those of them that its host gave to others (steal).  proc(5), /proc/stat."""
+    counts = [int(word) for word in read("/proc/stat").split("\n", 1)[0].split()[1:9]]
+    return sum(counts), counts[7]
+
+
+SINCE = {"ticks": ticks(), "taken": 0.0}
+
+
+def report(result, **figures):
+    """One JSON line.  load: runnable processes during the last minute on this many processors; more than those means noise, and so does
+    taken_percent: what the host took of them during this measurement."""
+    now = ticks()
+    if now[0] - SINCE["ticks"][0] > A_SECOND * os.cpu_count():  # lines of one measurement say the same
+        SINCE["taken"] = 100 * (now[1] - SINCE["ticks"][1]) / (now[0] - SINCE["ticks"][0])
+        SINCE["ticks"] = now
+    rounded = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()}
+    line = {"result": result, **rounded, "load": os.getloadavg()[0], "taken_percent": round(SINCE["taken"], 1), "processors": os.cpu_count()}
+    print(json.dumps(line), flush=True)
+
+
+def median(values):
+    return statistics.median(values)
 
 
 # ---- processes ----

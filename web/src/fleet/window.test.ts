@@ -1,14 +1,22 @@
 import { expect, test } from 'vitest';
-import { anchor, OVERSCAN, OVERSCAN_AT_TOP, scrollToShow, visibleWindow } from './window';
+import { anchor, OVERSCAN, OVERSCAN_ANEW, overscan, scrollToShow, visibleWindow } from './window';
 
 test('the window holds what is in view and a few more', () => {
-	expect(visibleWindow(100_000, 34, 0, 340)).toEqual({ first: 0, end: 10 + OVERSCAN_AT_TOP });
-	expect(visibleWindow(100_000, 34, 1, 340)).toEqual({ first: 0, end: 11 + OVERSCAN });
-	expect(visibleWindow(100_000, 34, 34_017, 340)).toEqual({ first: 1000 - OVERSCAN, end: 1011 + OVERSCAN });
-	expect(visibleWindow(100_000, 34, 3_399_660, 340)).toEqual({ first: 99_990 - OVERSCAN, end: 100_000 });
-	expect(visibleWindow(0, 34, 0, 340)).toEqual({ first: 0, end: 0 });
+	expect(visibleWindow(100_000, 34, 0, 340, 2)).toEqual({ first: 0, end: 12 });
+	expect(visibleWindow(100_000, 34, 1, 340, 8)).toEqual({ first: 0, end: 19 });
+	expect(visibleWindow(100_000, 34, 34_017, 340, 8)).toEqual({ first: 992, end: 1019 });
+	expect(visibleWindow(100_000, 34, 3_399_660, 340, 8)).toEqual({ first: 99_982, end: 100_000 });
+	expect(visibleWindow(0, 34, 0, 340, 2)).toEqual({ first: 0, end: 0 });
 	// The list became shorter than where it was scrolled to.
-	expect(visibleWindow(5, 34, 3400, 340)).toEqual({ first: 0, end: 5 });
+	expect(visibleWindow(5, 34, 3400, 340, 8)).toEqual({ first: 0, end: 5 });
+});
+
+test('only what stays in view for the next frames is drawn ahead', () => {
+	expect(overscan(0, 120, 340)).toBe(OVERSCAN);
+	expect(overscan(500, 160, 340)).toBe(OVERSCAN);
+	expect(overscan(0, 11_000, 340)).toBe(OVERSCAN_ANEW);
+	expect(overscan(11_000, 0, 340)).toBe(OVERSCAN_ANEW);
+	expect(overscan(0, 0, 340)).toBe(OVERSCAN_ANEW);
 });
 
 test('scrolling shows a row with the least movement', () => {

@@ -7,12 +7,16 @@ export interface Window {
 }
 
 export const OVERSCAN = 8;
-/** Below a list that nobody has scrolled: every key of a filter draws them all anew. */
-export const OVERSCAN_AT_TOP = 2;
+/** Around rows that all have to be drawn anew: at the top, where a filter leads, and where the scrollbar jumped to. */
+export const OVERSCAN_ANEW = 2;
 
-export function visibleWindow(count: number, rowHeight: number, scrollTop: number, height: number): Window {
-	const first = Math.max(0, Math.min(count, Math.floor(scrollTop / rowHeight)) - OVERSCAN);
-	const end = Math.min(count, Math.ceil((scrollTop + height) / rowHeight) + (scrollTop > 0 ? OVERSCAN : OVERSCAN_AT_TOP));
+export function overscan(before: number, scrollTop: number, height: number): number {
+	return scrollTop === 0 || Math.abs(scrollTop - before) > height ? OVERSCAN_ANEW : OVERSCAN;
+}
+
+export function visibleWindow(count: number, rowHeight: number, scrollTop: number, height: number, around: number): Window {
+	const first = Math.max(0, Math.min(count, Math.floor(scrollTop / rowHeight)) - around);
+	const end = Math.min(count, Math.ceil((scrollTop + height) / rowHeight) + around);
 	return { first, end: Math.max(first, end) };
 }
 
