@@ -278,15 +278,6 @@ static void on_ready(void *ctx)
 
 /* ---- reports of net ---- */
 
-static void status_line(const struct agent *agent, const char *state, const char *text)
-{
-	char line[600];
-	if (agent->options.status_fd < 0)
-		return;
-	int len = snprintf(line, sizeof line, "%s %s\n", state, text);
-	fd_write_all(agent->options.status_fd, line, (size_t)len);
-}
-
 /* A person at `murmesh join` gets the command line's exit codes, a service manager those of daemons. */
 static int exit_code(const struct agent *agent, int err)
 {
@@ -324,7 +315,7 @@ static void on_refused(struct agent *agent, struct str text)
 	str_copy(str_cut(text, ' ', &rest), code, sizeof code);
 	utf8_clean(rest, why, sizeof why);
 	int err = err_from_name(code);
-	status_line(agent, "refused", code);
+	daemon_status(agent->options.status_fd, "refused", code);
 	if (err == E_ENROLLED || err == E_WRONG_PIN || err == E_KEY_UNKNOWN || err == E_KEY_USED || err == E_KEY_EXPIRED ||
 	    err == E_KEY_PROOF || err == E_REJECTED)
 		join_pending_forget(agent->daemon.directory); /* this line will never do */
@@ -340,7 +331,7 @@ static void on_waiting(struct agent *agent, struct str text)
 	utf8_clean(rest, fingerprint, sizeof fingerprint);
 	log_info("waiting for approval as %s; fingerprint %s", name, fingerprint);
 	log_info("an administrator lets this machine in with: murmesh approve %s", name);
-	status_line(agent, "waiting", name);
+	daemon_status(agent->options.status_fd, "waiting", name);
 }
 
 /* ---- a copy gives its identity up ---- */
@@ -414,12 +405,12 @@ static void on_report(void *ctx, const char *role, struct str text)
 		if (agent->options.line_shown)
 			log_warning("other users of this machine could see the join line; `murmesh join -` reads it from standard "
 			            "input");
-		status_line(agent, "enrolled", clean);
+		daemon_status(agent->options.status_fd, "enrolled", clean);
 	} else if (str_is(word, "waiting")) {
 		on_waiting(agent, rest);
 	} else if (str_is(word, "online")) {
 		log_info("online as %s", clean);
-		status_line(agent, "online", clean);
+		daemon_status(agent->options.status_fd, "online", clean);
 	} else if (str_is(word, "relay")) {
 		on_relay(agent, str_is(rest, "on"));
 	} else if (str_is(word, "split")) {

@@ -64,11 +64,9 @@ bool net_relay_descriptor(struct net_role *net, const char *name, int fd)
 		                                             .max_streams = GATEWAY_RELAY_CALLS },
 	                                            relay = { .server = false };
 	if (str_is(str_from(name), "rpc-from:link")) {
-		rpc_connection_drop(&net->below);
-		net->below = rpc_connection_plain(net->loop, fd, &link, &link_events, net);
+		rpc_connection_replace(&net->below, net->loop, fd, &link, &link_events, net);
 	} else if (str_is(str_from(name), "rpc-to:relay")) {
-		rpc_connection_drop(&net->relay);
-		net->relay = rpc_connection_plain(net->loop, fd, &relay, &relay_events, net);
+		rpc_connection_replace(&net->relay, net->loop, fd, &relay, &relay_events, net);
 	} else
 		return false;
 	return true;

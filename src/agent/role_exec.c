@@ -284,8 +284,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = true, .trusted_metadata = true };
 	struct exec_role *role = ctx;
 	if (str_is(str_from(name), "rpc-from:probe")) {
-		rpc_connection_drop(&role->probe);
-		role->probe = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &probe, role);
+		rpc_connection_replace(&role->probe, priv_child_loop(role->child), fd, &settings, &probe, role);
 		return;
 	}
 	if (role->net)

@@ -126,14 +126,11 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = false }, server = { .server = true };
 	struct net_role *net = ctx;
 	if (str_is(str_from(name), "rpc-to:exec")) {
-		rpc_connection_drop(&net->exec);
-		net->exec = rpc_connection_plain(net->loop, fd, &settings, &exec, net);
+		rpc_connection_replace(&net->exec, net->loop, fd, &settings, &exec, net);
 	} else if (str_is(str_from(name), "rpc-to:resolve")) {
-		rpc_connection_drop(&net->resolve);
-		net->resolve = rpc_connection_plain(net->loop, fd, &settings, &resolve, net);
+		rpc_connection_replace(&net->resolve, net->loop, fd, &settings, &resolve, net);
 	} else if (str_is(str_from(name), "rpc-from:probe")) {
-		rpc_connection_drop(&net->probe);
-		net->probe = rpc_connection_plain(net->loop, fd, &server, &probe, net);
+		rpc_connection_replace(&net->probe, net->loop, fd, &server, &probe, net);
 	} else if (!net_relay_descriptor(net, name, fd))
 		fd_close(fd);
 	if (!net->begun && net->exec && net->resolve)

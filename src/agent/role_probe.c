@@ -132,13 +132,11 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct probe_role *role = ctx;
 	if (str_is(str_from(name), "rpc-to:net")) {
-		rpc_connection_drop(&role->net);
-		role->net = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &net, role);
+		rpc_connection_replace(&role->net, priv_child_loop(role->child), fd, &settings, &net, role);
 		role->pause_ms = RETRY_LEAST_MS;
 		io_timer_start(role->retry, 0, 0);
 	} else if (str_is(str_from(name), "rpc-to:exec")) {
-		rpc_connection_drop(&role->exec);
-		role->exec = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &exec, role);
+		rpc_connection_replace(&role->exec, priv_child_loop(role->child), fd, &settings, &exec, role);
 	} else
 		fd_close(fd);
 }

@@ -60,12 +60,20 @@ static void relay_end(struct link_revoked *revoked, struct relay *relay)
 		revoked->events->relay_ended(revoked->ctx, &id);
 }
 
+static void components_changed(const struct link_revoked *revoked)
+{
+	if (revoked->events->components_changed)
+		revoked->events->components_changed(revoked->ctx);
+}
+
 /* Its bits are the value. */
 static void component_told(struct link_revoked *revoked, const murmesh_Revocation *message)
 {
-	if (message->ended || !message->roles)
+	if (message->ended || !message->roles) {
 		map_remove(revoked->components, message->component, sizeof message->component);
-	else if (map_put(revoked->components, message->component, sizeof message->component, (void *)(uintptr_t)message->roles) < 0)
+		components_changed(revoked);
+	} else if (map_put(revoked->components, message->component, sizeof message->component, (void *)(uintptr_t)message->roles) <
+	           0)
 		log_limited(LOG_WARNING, "a component cannot be let in: %s", err_text(-E_NO_MEMORY));
 }
 
@@ -91,6 +99,7 @@ static void all_told(struct link_revoked *revoked)
 		if (!relay->told)
 			relay_end(revoked, relay);
 	}
+	components_changed(revoked);
 }
 
 static void on_message(void *ctx, const void *message)

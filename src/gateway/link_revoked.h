@@ -14,6 +14,7 @@ struct link_revoked;
 struct link_revoked_events {
 	void (*key)(void *ctx, const uint8_t key_hash[HASH_SIZE]); /* one more is revoked */
 	void (*relay_ended)(void *ctx, const struct id *device);   /* it is no relay any more, perhaps since a while; may be NULL */
+	void (*components_changed)(void *ctx); /* one may no more what it did, or all were told of anew; may be NULL */
 };
 /* core: where the connection to core stands, NULL there when there is none; looked at whenever it is needed.
  * NULL when memory is short. */

@@ -444,12 +444,30 @@ static void on_relay_ended(void *ctx, const struct id *device)
 	}
 }
 
+/* Its certificate may have expired since it came: then no key tells that it was shut out. */
+static bool shut_out(const struct link_role *role, const struct certificate_info *peer)
+{
+	return link_revoked_has(role->revoked, peer->key_hash) ||
+	       (peer->identity.kind == IDENTITY_COMPONENT && link_revoked_listed(role->revoked) &&
+	        !link_revoked_component(role->revoked, &peer->identity.id));
+}
+
+static void on_components_changed(void *ctx)
+{
+	struct link_role *role = ctx;
+	LIST_EACH(at, &role->known) {
+		struct client *client = LIST_ENTRY(at, struct client, node);
+		if (shut_out(role, client_peer(client)))
+			client_leave(client);
+	}
+}
+
 static void on_client_ready(void *ctx)
 {
 	struct client *client = ctx;
 	const struct certificate_info *peer = client_peer(client);
 	list_remove(&client->node);
-	if (peer && link_revoked_has(client->role->revoked, peer->key_hash))
+	if (peer && shut_out(client->role, peer))
 		client_leave(client);
 	else if (peer)
 		list_append(&client->role->known, &client->node);
@@ -558,16 +576,13 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct link_role *role = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-to:core") || str_is(what, "rpc-to:net") || str_is(what, "rpc-to:uplink")) {
-		rpc_connection_drop(&role->core);
-		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
+		rpc_connection_replace(&role->core, role->loop, fd, &settings, &events, role);
 		link_revoked_follow(role->revoked);
 		component_follow(role->component);
 	} else if (str_is(what, "rpc-to:collect")) {
-		rpc_connection_drop(&role->collect);
-		role->collect = rpc_connection_plain(role->loop, fd, &settings, &collect, role);
+		rpc_connection_replace(&role->collect, role->loop, fd, &settings, &collect, role);
 	} else if (str_is(what, "rpc-to:viz")) {
-		rpc_connection_drop(&role->viz);
-		role->viz = rpc_connection_plain(role->loop, fd, &settings, &viz, role);
+		rpc_connection_replace(&role->viz, role->loop, fd, &settings, &viz, role);
 	} else if (str_is(what, "pass-from:front")) {
 		role->intake_fd = fd;
 		role->intake = io_watch_new(role->loop, fd, on_intake, role);
@@ -583,7 +598,7 @@ int gateway_link_main(struct priv_child *child)
 	struct tls_settings how = { .verify = TLS_VERIFY_OPTIONAL,
 		                    .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
 		                    .alpn = alpn };
-	static const struct link_revoked_events revoked_events = { on_revoked, on_relay_ended };
+	static const struct link_revoked_events revoked_events = { on_revoked, on_relay_ended, on_components_changed };
 	struct link_role role = { .child = child, .loop = priv_child_loop(child), .intake_fd = -1 };
 	role.place = gateway_place(priv_child_configuration(child));
 	if (role.place == GATEWAY_AT_CORE)

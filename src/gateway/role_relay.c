@@ -128,8 +128,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct io_loop *loop = priv_child_loop(role->child);
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-from:core") || str_is(what, "rpc-from:net") || str_is(what, "rpc-from:uplink")) {
-		rpc_connection_drop(&role->core);
-		role->core = rpc_connection_plain(loop, fd, &settings, &events, role);
+		rpc_connection_replace(&role->core, loop, fd, &settings, &events, role);
 	} else if (str_is(what, "pass-from:front"))
 		intake_open(role, &role->intakes[0], fd);
 	else if (str_is(what, "pass-from:web"))

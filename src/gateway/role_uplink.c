@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "ca/components.h"
 #include "crypto/tls.h"
+#include "gateway/gateway.h"
 #include "gateway/uplink.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -13,7 +14,6 @@
 #include "os/socket.h"
 #include "stream/stream.h"
 
-#define CALLS_MAX      50000
 #define DIAL_MS        10000 /* for a connection and its handshake */
 #define LOOKUP_MS      15000
 #define PAUSE_LEAST_MS 200
@@ -198,23 +198,21 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	                                          web_events = { on_web_open, NULL, on_web_gone },
 	                                          relay_events = { NULL, NULL, on_relay_gone },
 	                                          resolve_events = { NULL, NULL, on_resolve_gone };
-	static const struct rpc_connection_settings serve = { .server = true, .trusted_metadata = true, .max_streams = CALLS_MAX },
-	                                            serve_web = { .server = true, .max_streams = CALLS_MAX },
+	static const struct rpc_connection_settings serve = { .server = true,
+		                                              .trusted_metadata = true,
+		                                              .max_streams = GATEWAY_RELAY_CALLS },
+	                                            serve_web = { .server = true, .max_streams = GATEWAY_RELAY_CALLS },
 	                                            call = { .server = false };
 	struct uplink *uplink = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-from:link")) {
-		rpc_connection_drop(&uplink->link);
-		uplink->link = rpc_connection_plain(uplink->loop, fd, &serve, &link_events, uplink);
+		rpc_connection_replace(&uplink->link, uplink->loop, fd, &serve, &link_events, uplink);
 	} else if (str_is(what, "rpc-from:web")) {
-		rpc_connection_drop(&uplink->web);
-		uplink->web = rpc_connection_plain(uplink->loop, fd, &serve_web, &web_events, uplink);
+		rpc_connection_replace(&uplink->web, uplink->loop, fd, &serve_web, &web_events, uplink);
 	} else if (str_is(what, "rpc-to:relay")) {
-		rpc_connection_drop(&uplink->relay);
-		uplink->relay = rpc_connection_plain(uplink->loop, fd, &call, &relay_events, uplink);
+		rpc_connection_replace(&uplink->relay, uplink->loop, fd, &call, &relay_events, uplink);
 	} else if (str_is(what, "rpc-to:resolve")) {
-		rpc_connection_drop(&uplink->resolve);
-		uplink->resolve = rpc_connection_plain(uplink->loop, fd, &call, &resolve_events, uplink);
+		rpc_connection_replace(&uplink->resolve, uplink->loop, fd, &call, &resolve_events, uplink);
 	} else
 		fd_close(fd);
 	if (!uplink->begun && uplink->resolve)

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "conf/conf.h"
 #include "io/io.h"
+#include "os/fd.h"
 #include "os/file.h"
 #include "os/log.h"
 #include "os/memory.h"
@@ -97,6 +98,15 @@ void daemon_stop(struct daemon *daemon, int code)
 	daemon->stopping = true;
 	daemon->code = code;
 	priv_monitor_stop(daemon->monitor);
+}
+
+void daemon_status(int fd, const char *state, const char *text)
+{
+	char line[600];
+	if (fd < 0)
+		return;
+	int len = snprintf(line, sizeof line, "%s %s\n", state, text);
+	fd_write_all(fd, line, (size_t)len);
 }
 
 static void on_signal(void *ctx)

@@ -42,4 +42,6 @@ int daemon_run(struct daemon *daemon, const struct priv_program *program, struct
                const struct priv_descriptor *descriptors, size_t n_descriptors, const struct priv_monitor_events *events,
                void *ctx);
 void daemon_stop(struct daemon *daemon, int code);
+/* A line "STATE TEXT" for whoever started the program with --status-fd; fd -1: nobody asked. */
+void daemon_status(int fd, const char *state, const char *text);
 #endif

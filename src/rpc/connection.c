@@ -269,6 +269,13 @@ struct rpc_connection *rpc_connection_plain(struct io_loop *loop, int fd, const 
 	return stream ? rpc_connection_new(loop, stream, settings, events, ctx) : NULL;
 }
 
+void rpc_connection_replace(struct rpc_connection **at, struct io_loop *loop, int fd,
+                            const struct rpc_connection_settings *settings, const struct rpc_connection_events *events, void *ctx)
+{
+	rpc_connection_drop(at);
+	*at = rpc_connection_plain(loop, fd, settings, events, ctx);
+}
+
 struct stream *rpc_connection_stream(const struct rpc_connection *connection)
 {
 	return connection->stream;

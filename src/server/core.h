@@ -68,6 +68,7 @@ struct core {
 	murmesh_SignedDocument relays_ended;  /* a RelaysEnded */
 	uint8_t relays_ended_hash[HASH_SIZE]; /* of its keys */
 	bool has_relays_ended, relays_ended_due;
+	bool revoke_due; /* some revoked certificates were not told of */
 };
 
 /* ---- role_core.c: jobs ---- */
@@ -171,14 +172,15 @@ int core_selection_begin(struct core_request *request, const char *text, enum co
 /* In a job: adds those that are within the user's reach to rows.  -E_NOT_FOUND (a name that nothing has), -E_QUERY with base.why. */
 int core_selection_run(struct store_tx *tx, struct core_request *request, const struct user *user, struct core_rows *rows);
 /* In a job: one that is not retired and within the user's reach.  -E_NOT_FOUND. */
-int core_device_named(struct store_tx *tx, const struct user *user, struct str text,
-                      struct device *ret); /* by name or id; -E_AMBIGUOUS too */
 int core_device_get(struct store_tx *tx, const struct user *user, const struct id *id, struct device *ret);
 void core_device_fill(const struct core *core, const struct device *device, murmesh_Device *ret);
 bool core_device_row(const struct core_request *request, size_t *at, void *message);
 
 int core_devices_begin(struct core_request *request); /* ListDevices */
 int core_devices_run(struct store_tx *tx, struct core_request *request);
+/* In a job: the device that a DeviceName, or a DeviceRequest, is about, when the caller may see it.  -E_DENIED, -E_NOT_FOUND, -E_AMBIGUOUS. */
+int core_device_asked_name(struct store_tx *tx, struct core_request *request, struct device *ret);
+int core_device_asked_id(struct store_tx *tx, struct core_request *request, struct device *ret);
 int core_device_named_run(struct store_tx *tx, struct core_request *request); /* GetDevice by name; by id */
 int core_device_run(struct store_tx *tx, struct core_request *request);
 void core_device_done(struct core_request *request);

@@ -192,7 +192,7 @@ static int only_one(void *ctx, const struct device *device)
 	return err < 0 ? err : rows->n > 1 ? -E_AMBIGUOUS : 0;
 }
 
-int core_device_named(struct store_tx *tx, const struct user *user, struct str text, struct device *ret)
+static int device_named(struct store_tx *tx, const struct user *user, struct str text, struct device *ret)
 {
 	struct core_rows found = { 0 };
 	struct walk walk = { user, NULL, &found, 0 };
@@ -204,27 +204,35 @@ int core_device_named(struct store_tx *tx, const struct user *user, struct str t
 	return err;
 }
 
-int core_device_named_run(struct store_tx *tx, struct core_request *request)
+int core_device_asked_name(struct store_tx *tx, struct core_request *request, struct device *ret)
 {
 	const murmesh_DeviceName *message = request->message;
-	struct device device;
 	struct user user;
 	int err = core_caller_check(tx, &request->caller, ACCOUNT_LIST, &user);
-	if (err == 0)
-		err = core_device_named(tx, &user, str_from(message->selector), &device);
+	return err < 0 ? err : device_named(tx, &user, str_from(message->selector), ret);
+}
+
+int core_device_asked_id(struct store_tx *tx, struct core_request *request, struct device *ret)
+{
+	const murmesh_DeviceRequest *message = request->message;
+	struct user user;
+	struct id id;
+	memcpy(id.bytes, message->device, sizeof id.bytes);
+	int err = core_caller_check(tx, &request->caller, ACCOUNT_LIST, &user);
+	return err < 0 ? err : core_device_get(tx, &user, &id, ret);
+}
+
+int core_device_named_run(struct store_tx *tx, struct core_request *request)
+{
+	struct device device;
+	int err = core_device_asked_name(tx, request, &device);
 	return err < 0 ? err : detail_read(tx, request, &device);
 }
 
 int core_device_run(struct store_tx *tx, struct core_request *request)
 {
-	const murmesh_DeviceRequest *message = request->message;
 	struct device device;
-	struct user user;
-	struct id id;
-	memcpy(id.bytes, message->device, sizeof id.bytes);
-	int err = core_caller_check(tx, &request->caller, ACCOUNT_LIST, &user);
-	if (err == 0)
-		err = core_device_get(tx, &user, &id, &device);
+	int err = core_device_asked_id(tx, request, &device);
 	return err < 0 ? err : detail_read(tx, request, &device);
 }
 

@@ -26,6 +26,7 @@ static void on_signed(void *ctx, int err, const char *why, const void *response)
 	struct core *core = ctx;
 	core->relays_ended_due = err < 0;
 	if (err < 0) {
+		memset(core->relays_ended_hash, 0, sizeof core->relays_ended_hash);
 		log_limited(LOG_WARNING, "agents are not told yet which relays have ended: %s %s", err_text(err), why);
 		return;
 	}

@@ -17,7 +17,7 @@
 #define BACKDATE_S                 300   /* clocks of new machines are a little wrong */
 #define SERVES_S                   86400 /* of link on another machine: who connects there does not hear when that was shut out */
 #define CERTIFICATES_PER_DAY       24    /* of one machine and kind: each is kept for months, and audited for ever */
-#define RELAY_CERTIFICATES_PER_DAY 200   /* it keeps none over a restart */
+#define RELAY_CERTIFICATES_PER_DAY 100   /* it keeps none over a restart; core_ended.c lists those of a week */
 #define USER_CERTIFICATES_PER_DAY  1000  /* of one user; `local` needs one for every command */
 
 /* ---- RequestToken ---- */
@@ -387,6 +387,15 @@ static int same_key_check(struct store_tx *tx, const struct certificate_job *job
 	return err < 0 ? err : other ? -E_DENIED : 0;
 }
 
+static int manager_key_check(struct store_tx *tx, const struct certificate_job *job, const struct device *device)
+{
+	struct certificate_record record = { .kind = IDENTITY_MANAGER, .subject = device->id };
+	bool has;
+	hash_sha256(job->request.key.bytes, job->request.key.size, record.key_hash);
+	int err = ca_certificate_has_key(tx, &record, &has);
+	return err < 0 ? err : has ? 0 : -E_DENIED;
+}
+
 /* It showed a certificate that has expired, and that it has the key of it. */
 static int expired_decide(struct store_tx *tx, struct certificate_job *job, const struct device *device)
 {
@@ -458,6 +467,9 @@ static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 	if (err == 0 && job->request.relayed &&
 	    job->request.kind == murmesh_CertificateKind_NODE) /* or the relay could pose as it to users */
 		err = same_key_check(tx, job, &device);
+	if (err == 0 && job->request.relayed &&
+	    job->request.kind == murmesh_CertificateKind_MANAGER) /* the first one comes with the join key */
+		err = manager_key_check(tx, job, &device);
 	if (err == 0 && job->request.kind == murmesh_CertificateKind_RELAY && !device.relay)
 		err = -E_DENIED;
 	if (err < 0 || job->refused)

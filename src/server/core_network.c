@@ -6,6 +6,7 @@ enum {
 	LINK_ITSELF, /* the role on its own behalf, or for somebody whose request it has checked; also that of a component */
 	NODE_PEER,   /* through it, with a node certificate */
 	USER_PEER,   /* through it, with a user certificate */
+	USER_HERE,   /* the same, and no component between: a captured one could make itself an administrator */
 	COMPONENT_PEER,
 };
 
@@ -18,10 +19,12 @@ enum {
 		.service = { &rpc_##name, access, NULL, function }                                                                 \
 	}
 /* For users. */
-#define RUN(name, type, begin, run, done, row)                                                                                     \
+#define RUN_AT(access, name, type, begin, run, done, row)                                                                          \
 	{                                                                                                                          \
-		{ &rpc_##name, USER_PEER, NULL, NULL }, CORE_WHOLE(murmesh_##type), begin, run, done, row                          \
+		{ &rpc_##name, access, NULL, NULL }, CORE_WHOLE(murmesh_##type), begin, run, done, row                             \
 	}
+#define RUN(...)  RUN_AT(USER_PEER, __VA_ARGS__)
+#define HERE(...) RUN_AT(USER_HERE, __VA_ARGS__)
 
 static const struct core_method methods[] = {
 	UNARY(CertificationManager_RequestToken, LINK_ITSELF, core_enrol_token),
@@ -39,18 +42,18 @@ static const struct core_method methods[] = {
 	RUN(Fleet_GetDevice, DeviceName, NULL, core_device_named_run, core_device_done, NULL),
 	RUN(Fleet_Ping, DeviceName, NULL, core_ping_run, core_ping_done, NULL),
 	RUN(Fleet_ChangeDevices, DeviceChange, core_change_begin, core_change_run, core_change_done, NULL),
-	RUN(Fleet_NewKey, KeyRequest, core_key_begin, core_key_run, NULL, NULL),
+	HERE(Fleet_NewKey, KeyRequest, core_key_begin, core_key_run, NULL, NULL),
 	RUN(Fleet_GetReference, DeviceName, core_reference_begin, core_reference_run, NULL, NULL),
 	RUN(Fleet_ListApprovals, ApprovalList, NULL, core_approvals_run, NULL, NULL),
-	RUN(Fleet_DecideApproval, ApprovalDecision, NULL, core_approval_run, core_approval_done, NULL),
+	HERE(Fleet_DecideApproval, ApprovalDecision, NULL, core_approval_run, core_approval_done, NULL),
 	RUN(Fleet_ListComponents, ComponentList, NULL, core_components_run, NULL, core_component_row),
-	RUN(Fleet_RevokeComponent, ComponentName, NULL, core_component_revoke_run, core_component_revoke_done, NULL),
+	HERE(Fleet_RevokeComponent, ComponentName, NULL, core_component_revoke_run, core_component_revoke_done, NULL),
 	OPEN(Messages_Send, USER_PEER, core_message_send),
 	RUN(Messages_ListQueues, QueueRequest, core_queues_begin, core_devices_run, NULL, core_queue_row),
 	RUN(People_ListUsers, UserListRequest, NULL, core_users_run, NULL, NULL),
-	RUN(People_AddUser, UserChange, NULL, core_user_add_run, NULL, NULL),
-	RUN(People_ChangeUser, UserChange, NULL, core_user_change_run, core_user_change_done, NULL),
-	RUN(People_NewUserLink, UserName, NULL, core_user_link_named_run, NULL, NULL),
+	HERE(People_AddUser, UserChange, NULL, core_user_add_run, NULL, NULL),
+	HERE(People_ChangeUser, UserChange, NULL, core_user_change_run, core_user_change_done, NULL),
+	HERE(People_NewUserLink, UserName, NULL, core_user_link_named_run, NULL, NULL),
 	RUN(People_ListAudit, AuditQuery, NULL, core_audit_run, NULL, NULL),
 	RUN(People_VerifyAudit, AuditVerify, NULL, core_verify_run, core_verify_done, NULL),
 };
@@ -70,23 +73,26 @@ static bool component_may_call(const struct core *core, unsigned access, const s
 	return core_component_may(core, &peer->id, access == COMPONENT_PEER ? ANY_ROLE : SERVING_ROLES);
 }
 
-static bool may_call(const struct core *core, unsigned access, const struct rpc_call *call)
+static int may_call(const struct core *core, unsigned access, const struct rpc_call *call)
 {
-	static const enum identity_kind kinds[] = {
-		[NODE_PEER] = IDENTITY_NODE, [USER_PEER] = IDENTITY_USER, [COMPONENT_PEER] = IDENTITY_COMPONENT
-	};
+	static const enum identity_kind kinds[] = { [NODE_PEER] = IDENTITY_NODE,
+		                                    [USER_PEER] = IDENTITY_USER,
+		                                    [USER_HERE] = IDENTITY_USER,
+		                                    [COMPONENT_PEER] = IDENTITY_COMPONENT };
 	const struct identity *peer = rpc_call_peer(call);
+	const struct rpc_origin *origin = rpc_call_origin(call);
 	if (!component_may_call(core, access, call))
-		return false;
-	return access == LINK_ITSELF || (peer && id_equal(&peer->mesh, &core->mesh_id) && peer->kind == kinds[access]);
+		return -E_DENIED;
+	if (access != LINK_ITSELF && (!peer || !id_equal(&peer->mesh, &core->mesh_id) || peer->kind != kinds[access]))
+		return -E_DENIED;
+	return access == USER_HERE && origin && origin->has_component ? -E_AT_SERVER : 0;
 }
 
 static int open_row(struct core *core, struct rpc_call *call, const struct core_method *rows, size_t n)
 {
 	const struct core_method *row = core_method_find(rows, n, rpc_call_path(call));
-	if (!row)
-		return -E_UNSUPPORTED;
-	return may_call(core, row->service.access, call) ? core_serve(core, call, row, false) : -E_DENIED;
+	int err = row ? may_call(core, row->service.access, call) : -E_UNSUPPORTED;
+	return err < 0 ? err : core_serve(core, call, row, false);
 }
 
 int core_network_open(void *ctx, struct rpc_call *call)

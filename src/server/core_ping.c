@@ -94,22 +94,15 @@ int core_ping_run(struct store_tx *tx, struct core_request *request)
 	const murmesh_DeviceName *message = request->message;
 	struct device device;
 	struct user user;
-	int err = core_caller_check(tx, &request->caller, ACCOUNT_LIST, &user);
-	if (err < 0 || !message->selector[0])
-		return err;
-	err = core_device_named(tx, &user, str_from(message->selector), &device);
+	if (!message->selector[0])
+		return core_caller_check(tx, &request->caller, ACCOUNT_LIST, &user);
+	int err = core_device_asked_name(tx, request, &device);
 	return err < 0 ? err : core_rows_device(&request->rows, &device);
 }
 
 int core_ping_by_id_run(struct store_tx *tx, struct core_request *request)
 {
-	const murmesh_DeviceRequest *message = request->message;
 	struct device device;
-	struct user user;
-	struct id id;
-	memcpy(id.bytes, message->device, sizeof id.bytes);
-	int err = core_caller_check(tx, &request->caller, ACCOUNT_LIST, &user);
-	if (err == 0)
-		err = core_device_get(tx, &user, &id, &device);
+	int err = core_device_asked_id(tx, request, &device);
 	return err < 0 ? err : core_rows_device(&request->rows, &device);
 }

@@ -98,11 +98,14 @@ static void follow_done(struct core_job *job)
 {
 	static const struct rpc_call_events events = { NULL, NULL, follower_send, on_closed };
 	struct follower *follower = (struct follower *)job;
+	struct core *core = job->core;
 	rpc_call_set_events(job->call, &events, follower);
 	if (!rpc_call_alive(job->call))
 		return core_job_free(job);
-	list_append(&job->core->followers, &follower->node);
-	follower_send(follower);
+	list_append(&core->followers, &follower->node);
+	follower_send(follower); /* it may be gone then */
+	if (core->revoke_due)
+		core_revoke_tell(core);
 }
 
 static void follow_ended(struct core_job *job)
@@ -144,6 +147,7 @@ struct tell_job {
 	struct store_job job;
 	struct core *core;
 	struct core_rows rows, users;
+	bool all; /* also those before */
 };
 
 /* Of both the same rows: a worker's job has one walk. */
@@ -157,7 +161,7 @@ static int recent_add(void *ctx, enum identity_kind kind, const uint8_t key_hash
 static int tell_run(struct store_tx *tx, struct store_job *job)
 {
 	int64_t now = clock_wall_s();
-	return ca_certificate_each_revoked(tx, now - RECENT_S, now, recent_add, job);
+	return ca_certificate_each_revoked(tx, ((struct tell_job *)job)->all ? 0 : now - RECENT_S, now, recent_add, job);
 }
 
 static void rows_tell(struct core *core, const struct core_rows *rows, bool here_only)
@@ -205,11 +209,20 @@ static void users_tell(struct core *core, const struct core_rows *rows)
 		core_link_send_all(core, &frame);
 }
 
+/* Link asks for all of them again, in a second; agents are told then. */
+static void tell_later(struct core *core, int err, const char *why)
+{
+	log_limited(LOG_WARNING, "revoked certificates are not told of yet: %s %s", err_text(err), why);
+	core->revoke_due = true;
+	LIST_EACH(at, &core->followers)
+		rpc_call_finish(LIST_ENTRY(at, struct follower, node)->base.call, err, NULL);
+}
+
 static void tell_done(struct store_job *job, int err)
 {
 	struct tell_job *tell = (struct tell_job *)job;
 	if (err < 0)
-		log_limited(LOG_WARNING, "revoked certificates could not be told of: %s %s", err_text(err), job->detail);
+		tell_later(tell->core, err, job->detail);
 	else {
 		rows_tell(tell->core, &tell->rows, false);
 		users_tell(tell->core, &tell->users);
@@ -222,12 +235,20 @@ static void tell_done(struct store_job *job, int err)
 void core_revoke_tell(struct core *core)
 {
 	core_ended_tell(core);
-	struct tell_job *tell = list_empty(&core->followers) ? NULL : mem_alloc(sizeof *tell);
-	if (!tell)
+	bool all = core->revoke_due;
+	core->revoke_due = list_empty(&core->followers);
+	if (core->revoke_due)
 		return;
+	struct tell_job *tell = mem_alloc(sizeof *tell);
+	if (!tell)
+		return tell_later(core, -E_NO_MEMORY, "");
 	tell->job.run = tell_run;
 	tell->job.done = tell_done;
 	tell->core = core;
-	if (store_submit(core->store, &tell->job) < 0)
+	tell->all = all;
+	int err = store_submit(core->store, &tell->job);
+	if (err < 0) {
 		mem_free(tell);
+		tell_later(core, err, "");
+	}
 }

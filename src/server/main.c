@@ -194,13 +194,10 @@ static void settings_make(struct server *server)
 static void on_ready(void *ctx)
 {
 	struct server *server = ctx;
-	char line[512];
+	char text[512];
 	log_info("ready on port %u; other machines reach this server as %s", server->port, server->address);
-	if (server->options.status_fd < 0)
-		return;
-	int len = snprintf(line, sizeof line, "ready %u %s ior=%u tls=%u\n", server->port, server->address, server->ior.port,
-	                   server->tls.port);
-	fd_write_all(server->options.status_fd, line, (size_t)len);
+	snprintf(text, sizeof text, "%u %s ior=%u tls=%u", server->port, server->address, server->ior.port, server->tls.port);
+	daemon_status(server->options.status_fd, "ready", text);
 }
 
 static int check_ca(const struct server *server)

@@ -82,15 +82,6 @@ static void choose(uint32_t wanted, struct chosen *ret)
 
 /* ---- reports of uplink ---- */
 
-static void status_line(const struct server *server, const char *state, const char *text)
-{
-	char line[600];
-	if (server->options.status_fd < 0)
-		return;
-	int len = snprintf(line, sizeof line, "%s %s\n", state, text);
-	fd_write_all(server->options.status_fd, line, (size_t)len);
-}
-
 /* Roles that start from now on are not told it any more. */
 static void on_enrolled(struct server *server, const char *name)
 {
@@ -108,7 +99,7 @@ static void on_waiting(const struct server *server, struct str text)
 	utf8_clean(rest, fingerprint, sizeof fingerprint);
 	log_info("waiting for approval as %s; fingerprint %s", name, fingerprint);
 	log_info("an administrator of all groups lets this machine in with: murmesh approve %s", name);
-	status_line(server, "waiting", name);
+	daemon_status(server->options.status_fd, "waiting", name);
 }
 
 static void on_refused(struct server *server, struct str text)
@@ -119,7 +110,7 @@ static void on_refused(struct server *server, struct str text)
 	utf8_clean(rest, why, sizeof why);
 	int err = err_from_name(code);
 	bool may_pass = err == E_UNREACHABLE || err == E_BUSY || err == E_CLOSED || err == E_TIMEOUT;
-	status_line(server, "refused", code);
+	daemon_status(server->options.status_fd, "refused", code);
 	daemon_stop(&server->daemon, daemon_fail(may_pass ? DAEMON_UNAVAILABLE : DAEMON_DENIED, err ? err : E_INTERNAL,
 	                                         "this machine runs no roles of the server", why));
 }
@@ -150,7 +141,7 @@ static void on_ready(void *ctx)
 	char text[400];
 	log_info("ready on port %u; other machines reach this one as %s", server->port, server->address);
 	snprintf(text, sizeof text, "%u %s", server->port, server->address);
-	status_line(server, "ready", text);
+	daemon_status(server->options.status_fd, "ready", text);
 }
 
 /* ---- the start ---- */

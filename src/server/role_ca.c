@@ -132,8 +132,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 1000 };
 	struct ca_role *role = ctx;
 	(void)name; /* rpc-from:core is the only edge */
-	rpc_connection_free(role->core);
-	role->core = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &events, role);
+	rpc_connection_replace(&role->core, priv_child_loop(role->child), fd, &settings, &events, role);
 }
 
 static int start_inside(void *ctx)

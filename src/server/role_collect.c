@@ -228,11 +228,9 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings from_viz = { .server = true };
 	struct collect_role *role = ctx;
 	if (str_is(str_from(name), "rpc-from:link")) {
-		rpc_connection_drop(&role->link);
-		role->link = rpc_connection_plain(role->loop, fd, &from_link, &link_events, role);
+		rpc_connection_replace(&role->link, role->loop, fd, &from_link, &link_events, role);
 	} else if (str_is(str_from(name), "rpc-from:viz")) {
-		rpc_connection_drop(&role->viz);
-		role->viz = rpc_connection_plain(role->loop, fd, &from_viz, &viz_events, role);
+		rpc_connection_replace(&role->viz, role->loop, fd, &from_viz, &viz_events, role);
 	} else
 		fd_close(fd);
 }

@@ -321,25 +321,19 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct core *core = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-from:link")) {
-		rpc_connection_drop(&core->link);
-		core->link = rpc_connection_plain(core->loop, fd, &serve, &link_events, core);
+		rpc_connection_replace(&core->link, core->loop, fd, &serve, &link_events, core);
 	} else if (str_is(what, "rpc-from:orb")) {
-		rpc_connection_drop(&core->orb);
-		core->orb = rpc_connection_plain(core->loop, fd, &orb, &orb_events, core);
+		rpc_connection_replace(&core->orb, core->loop, fd, &orb, &orb_events, core);
 	} else if (str_is(what, "rpc-to:ca")) {
-		rpc_connection_drop(&core->ca);
-		core->ca = rpc_connection_plain(core->loop, fd, &call, &ca_events, core);
+		rpc_connection_replace(&core->ca, core->loop, fd, &call, &ca_events, core);
 		if (core->ca)
 			describe_ask(core);
 	} else if (str_is(what, "rpc-to:relay")) {
-		rpc_connection_drop(&core->relay);
-		core->relay = rpc_connection_plain(core->loop, fd, &call, &relay_events, core);
+		rpc_connection_replace(&core->relay, core->loop, fd, &call, &relay_events, core);
 	} else if (str_is(what, "rpc-to:hash")) {
-		rpc_connection_drop(&core->hash);
-		core->hash = rpc_connection_plain(core->loop, fd, &call, &hash_events, core);
+		rpc_connection_replace(&core->hash, core->loop, fd, &call, &hash_events, core);
 	} else if (str_is(what, "rpc-to:viz")) {
-		rpc_connection_drop(&core->viz);
-		core->viz = rpc_connection_plain(core->loop, fd, &call, &viz_events, core);
+		rpc_connection_replace(&core->viz, core->loop, fd, &call, &viz_events, core);
 	} else if (str_is(what, "rpc-from:web")) {
 		if (core->web)
 			on_web_closed(core, 0);

@@ -140,8 +140,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 100 };
 	struct hash_role *role = ctx;
 	(void)name; /* rpc-from:core is the only edge */
-	rpc_connection_free(role->core);
-	role->core = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &events, role);
+	rpc_connection_replace(&role->core, priv_child_loop(role->child), fd, &settings, &events, role);
 	if (!role->core)
 		log_warning("core could not be connected");
 }

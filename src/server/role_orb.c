@@ -89,8 +89,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct orb_role *role = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-to:core")) {
-		rpc_connection_drop(&role->core);
-		role->core = rpc_connection_plain(role->loop, fd, &settings, &events, role);
+		rpc_connection_replace(&role->core, role->loop, fd, &settings, &events, role);
 		link_revoked_follow(role->revoked);
 		component_follow(role->component);
 	} else if (str_is(what, "pass-from:front")) {

@@ -230,17 +230,13 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct viz_role *role = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-from:core")) {
-		rpc_connection_drop(&role->core);
-		role->core = rpc_connection_plain(role->loop, fd, &from_core, &core_events, role);
+		rpc_connection_replace(&role->core, role->loop, fd, &from_core, &core_events, role);
 	} else if (str_is(what, "rpc-from:web")) {
-		rpc_connection_drop(&role->web);
-		role->web = rpc_connection_plain(role->loop, fd, &from_web, &web_events, role);
+		rpc_connection_replace(&role->web, role->loop, fd, &from_web, &web_events, role);
 	} else if (str_is(what, "rpc-from:link")) {
-		rpc_connection_drop(&role->link);
-		role->link = rpc_connection_plain(role->loop, fd, &from_web, &link_events, role);
+		rpc_connection_replace(&role->link, role->loop, fd, &from_web, &link_events, role);
 	} else if (str_is(what, "rpc-to:collect")) {
-		rpc_connection_drop(&role->collect);
-		role->collect = rpc_connection_plain(role->loop, fd, &to_collect, &collect_events, role);
+		rpc_connection_replace(&role->collect, role->loop, fd, &to_collect, &collect_events, role);
 		role->since = 0; /* another collect: its store begins anew */
 		viz_source_new(role->viz, now_ms(role));
 		follow(role);

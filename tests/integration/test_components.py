@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
@@ -17,7 +18,7 @@ import pytest
 
 from console import Browser, browser_of
 from component import Component, InsideMesh, Network
-from harness import IS_ROOT, PROGRAMS, Agent, Echo, Program, Target, gone, join_parts, murmesh, refused, until
+from harness import IS_ROOT, PATIENCE, PROGRAMS, Agent, Echo, Program, Target, gone, join_parts, murmesh, refused, until
 from people import Elsewhere, password_give
 from test_live import Live
 from test_messages import bodies, send
@@ -382,11 +383,11 @@ def rogues(mesh, tmp_path_factory):
     """Three machines, each with one role."""
     folder = tmp_path_factory.mktemp("rogues")
     both = SimpleNamespace(relay=Rogue(mesh, folder, "part01", "relay").enrol(), link=Rogue(mesh, folder, "part02", "link").enrol(),
-                           web=Rogue(mesh, folder, "part21", "web").enrol(),
+                           web=Rogue(mesh, folder, "part23", "web").enrol(),
                            user=User(mesh, folder), key=Key(folder, "other"))
     both.local = identity(mesh, "user", openssl_identity(both.user.certificates.leaf))
     yield both
-    for name in ("part01", "part02", "part21"):
+    for name in ("part01", "part02", "part23"):
         assert mesh.cli("component", "revoke", name).returncode == 0
 
 
@@ -445,12 +446,48 @@ def test_a_link_speaks_for_whom_it_has_met(mesh, rogues, tmp_path):
     assert refusal(lambda: link.call("Login/Password", login, metadata=named(address="nowhere")))[0] != grpc.StatusCode.OK
 
 
+@pytest.mark.parametrize("path, message, reply", [
+    ("People/AddUser", fleet.UserChange(name="partevil", role="administrator", all_groups=True), fleet.UserLink),
+    ("People/ChangeUser", fleet.UserChange(name="anna", role="administrator"), fleet.User),
+    ("People/NewUserLink", fleet.UserName(name="anna"), fleet.UserLink),
+    ("Fleet/NewKey", fleet.KeyRequest(uses=1), fleet.JoinKey),
+    ("Fleet/DecideApproval", fleet.ApprovalDecision(selector="web02", approve=True), fleet.Approval),
+    ("Fleet/RevokeComponent", fleet.ComponentName(selector="part01"), fleet.Component),
+])
+def test_a_link_administers_nothing(mesh, rogues, path, message, reply):
+    """It may name any user as its client, also the one whom everything is allowed to."""
+    assert refusal(lambda: rogues.link.call(path, message, reply, named(rogues.local)))[1] == "E1726"
+    assert mesh.cli("user", "ls").stdout.count("partevil") == 0
+
+
+def test_an_old_connection_of_a_revoked_link_ends(mesh, tmp_path):
+    """Also one whose certificate has expired meanwhile, which no list of revoked keys has any more."""
+    link, device = Rogue(mesh, tmp_path, "part21", "link").enrol(), Device(mesh, tmp_path, "part22").enrol()
+    call = link.peer.channel.stream_stream("/murmesh.MessageRouter/Link", router.Frame.SerializeToString, router.Frame.FromString)
+    ended = threading.Event()
+
+    def frames():
+        yield router.Frame(hello=router.Hello(version="0"))
+        ended.wait()
+    answers = call(frames(), timeout=60, metadata=named(identity(mesh, "node", device.id)))
+    assert next(answers).HasField("welcome")
+    with sqlite3.connect(mesh.directory / "db" / "murmesh.db", timeout=20) as database:
+        assert database.execute("UPDATE certificates SET not_after = 1000 WHERE subject = ?", (bytes.fromhex(link.id),)).rowcount == 1
+    closed = threading.Thread(target=lambda: refusal_or_none(lambda: [None for _ in answers]))
+    closed.start()
+    assert mesh.cli("component", "revoke", "part21").returncode == 0
+    closed.join(10 * PATIENCE)
+    assert not closed.is_alive()
+    ended.set()
+    assert mesh.cli("delete", "part22", "--yes").returncode == 0
+
+
 def test_a_link_gets_no_certificate_of_a_device(mesh, rogues, tmp_path):
     """With a key of its own: it could answer users in the device's name."""
     device = Device(mesh, tmp_path, "part03").enrol()
     renewed = rogues.link.call("CertificationManager/RenewCertificate", enrol.RenewRequest(csr=device.key.request()), metadata=named(identity(mesh, "node", device.id)))
     assert renewed.device_id.hex() == device.id
-    for kind in (enrol.NODE, enrol.COMPONENT, enrol.RELAY, enrol.USER):
+    for kind in (enrol.NODE, enrol.MANAGER, enrol.COMPONENT, enrol.RELAY, enrol.USER):
         asked = enrol.RenewRequest(csr=rogues.key.request(), kind=kind)
         assert refusal(lambda: rogues.link.call("CertificationManager/RenewCertificate", asked, metadata=named(identity(mesh, "node", device.id)))) == DENIED, kind
     assert mesh.cli("delete", "part03", "--yes").returncode == 0

@@ -173,7 +173,7 @@ def test_a_copy_is_frozen_and_split(mesh, machine, tmp_path):
 
 
 def test_a_copy_is_shut_out(mesh, tmp_path):
-    device = Device(mesh, tmp_path, "twin").enrol()
+    device = Device(mesh, tmp_path, "twinned").enrol()
     old = device.link().continuation
     new = device.link(old).continuation
     new = device.link(new).continuation
@@ -181,7 +181,7 @@ def test_a_copy_is_shut_out(mesh, tmp_path):
     assert refusal(lambda: device.link(new))[1] == "E1250"
     # Nor does it get another certificate or identity meanwhile.
     assert refusal(lambda: device.peer.unary("CertificationManager/Split", enrol.SplitRequest(continuation=old), enrol.SplitReply))[1] == "E1019"
-    assert mesh.cli("reject", "twin").returncode == 0
+    assert mesh.cli("reject", "twinned").returncode == 0
     assert refusal(lambda: device.link(old))[1] == "E1252"
     assert refusal(lambda: device.peer.unary("CertificationManager/Split", enrol.SplitRequest(continuation=old), enrol.SplitReply))[1] == "E1019"
     assert device.link(new).continuation > new

@@ -201,11 +201,12 @@ def test_a_relay_gets_no_certificate_of_others(mesh, relays, tmp_path):
     assert mesh.cli("relay", "enable", "rogue02").returncode == 0
     renew = rogue.peer.channel.unary_unary("/murmesh.CertificationManager/RenewCertificate", enrol.RenewRequest.SerializeToString, enrol.CertificateReply.FromString)
 
-    def ask(key):
-        return renew(enrol.RenewRequest(csr=key.request()), timeout=20, metadata=relayed(rogue, speaks_for=node(mesh, other.id)))
+    def ask(key, kind=enrol.NODE):
+        return renew(enrol.RenewRequest(csr=key.request(), kind=kind), timeout=20, metadata=relayed(rogue, speaks_for=node(mesh, other.id)))
     until(lambda: not refusal_or_none(lambda: ask(other.key)), "a relay passes renewals on")
     assert ask(other.key).device_id.hex() == other.id
     assert refusal(lambda: ask(rogue.key)) == (grpc.StatusCode.PERMISSION_DENIED, "E1019")
+    assert refusal(lambda: ask(rogue.key, enrol.MANAGER)) == (grpc.StatusCode.PERMISSION_DENIED, "E1019")  # it has none yet
     for name in ("rogue02", "honest02"):
         assert mesh.cli("delete", name, "--yes").returncode == 0
 
@@ -512,7 +513,7 @@ def test_an_ended_relay_is_not_believed(mesh, relays, tmp_path):
             before = relay.calls.count("MessageRouter/Link")
             assert before > 0  # it was believed
             captured.disable()
-            until((folder / "net" / "ended").exists, "it is told", 1)
+            until((folder / "net" / "ended").exists, "it is told")
         with Machine(folder) as agent:
             until(lambda: "no relay any more" in agent.log(), "it does not take it")
             until(lambda: parent_of(mesh, "wary01") == "server", "it is at the server")

@@ -682,6 +682,8 @@ static void test_comes_back(void **state)
 	world_close(&world);
 }
 
+#define PTY_BYTES 65536 /* that a pseudo terminal holds, at most */
+
 /* The program goes on; of what it says the end is kept, from the beginning of a line. */
 static void test_says_much_meanwhile(void **state)
 {
@@ -703,7 +705,8 @@ static void test_says_much_meanwhile(void **state)
 	WAIT(&world.t, file_exists(line));
 	start(&world, &client, &id);
 	wait_said(&client, "\n99999\r\n");
-	assert_true(buf_len(&client.said) <= SCROLLBACK_SIZE && buf_len(&client.said) > SCROLLBACK_SIZE - 1000);
+	/* Of the last part not all may have been read when it came back: that comes behind what was kept. */
+	assert_true(buf_len(&client.said) <= SCROLLBACK_SIZE + PTY_BYTES && buf_len(&client.said) > SCROLLBACK_SIZE - 1000);
 	struct str rest = buf_str(&client.said);
 	for (uint64_t number, next = 0; next != 100000; next = number + 1) {
 		struct str word = str_cut(rest, '\n', &rest);
