@@ -79,8 +79,7 @@ void core_approval_fill(const struct approval *approval, murmesh_Approval *ret)
 
 bool core_approval_seen(const struct approval *approval, const struct user *user)
 {
-	return account_may(user, ACCOUNT_KEY_NEW) &&
-	       account_reaches(user, approval->group);
+	return account_may(user, ACCOUNT_KEY_NEW) && account_reaches(user, approval->group);
 }
 
 struct walk {

@@ -105,6 +105,15 @@ bool core_component_may(const struct core *core, const struct id *id, unsigned r
 	return component && component->roles & roles;
 }
 
+struct id core_component_of(const struct rpc_call *call)
+{
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	const struct identity *peer = rpc_call_peer(call);
+	if (origin && origin->has_component)
+		return origin->component;
+	return peer && peer->kind == IDENTITY_COMPONENT ? peer->id : (struct id){ 0 };
+}
+
 /* ---- one comes, by its join key ---- */
 
 int core_component_join(struct store_tx *tx, const struct approval *approval, struct component_record *ret)
@@ -270,6 +279,8 @@ static void on_hello(struct attachment *attachment, const murmesh_ComponentHello
 	}
 	if (component->attachment) /* a machine that comes back before its old connection is known to be dead */
 		rpc_call_finish(component->attachment->call, -E_EXISTS, "it has attached anew");
+	if (component->roles & murmesh_ComponentRole_COMPONENT_WEB) /* of before, perhaps of a web that has ended */
+		core_tasks_interrupt(attachment->core, &component->id);
 	attachment->hello = *hello;
 	component->attachment = attachment;
 	log_info("attached: %s, with %s", component->full_name, ca_component_roles_format(hello->roles, may));
@@ -296,6 +307,8 @@ static void on_closed(void *ctx, int err, const char *why)
 		attachment->component->attachment = NULL;
 		log_info("not attached any more: %s", attachment->component->full_name);
 		keep_seen(attachment->core, &attachment->component->id);
+		if (attachment->hello.roles & murmesh_ComponentRole_COMPONENT_WEB)
+			core_tasks_interrupt(attachment->core, &attachment->component->id);
 	}
 	while (!list_empty(&attachment->tasks))
 		task_end(LIST_ENTRY(attachment->tasks.next, struct task, node), -E_BUSY, "");
