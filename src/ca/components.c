@@ -95,6 +95,8 @@ static const struct {
 	{ "link", murmesh_ComponentRole_COMPONENT_LINK },
 	{ "relay", murmesh_ComponentRole_COMPONENT_RELAY },
 	{ "web", murmesh_ComponentRole_COMPONENT_WEB },
+	{ "collect", murmesh_ComponentRole_COMPONENT_COLLECT },
+	{ "viz", murmesh_ComponentRole_COMPONENT_VIZ },
 };
 #define N_ROLES (sizeof roles / sizeof *roles)
 

@@ -109,6 +109,9 @@ void uplink_hang_up(struct uplink *uplink)
 	uplink->connected = NULL;
 	uplink->dials = NULL;
 	uplink->attached = NULL;
+	if (uplink->serve_retry)
+		io_timer_stop(uplink->serve_retry);
+	rpc_connection_drop(&uplink->serving);
 	rpc_connection_drop(&uplink->core);
 }
 
@@ -151,6 +154,14 @@ static int on_web_open(void *ctx, struct rpc_call *call)
 	return !may ? -E_DENIED : uplink->online ? rpc_proxy(call, uplink->core) : -E_CORE_OFFLINE;
 }
 
+/* Without a collect here. */
+static int on_viz_open(void *ctx, struct rpc_call *call)
+{
+	const struct uplink *uplink = ctx;
+	bool may = str_is(rpc_call_path(call), rpc_Events_Follow.path);
+	return !may ? -E_DENIED : uplink->online ? rpc_proxy(call, uplink->core) : -E_CORE_OFFLINE;
+}
+
 static void on_link_gone(void *ctx, int err)
 {
 	(void)err;
@@ -161,6 +172,12 @@ static void on_web_gone(void *ctx, int err)
 {
 	(void)err;
 	rpc_connection_drop(&((struct uplink *)ctx)->web);
+}
+
+static void on_viz_gone(void *ctx, int err)
+{
+	(void)err;
+	rpc_connection_drop(&((struct uplink *)ctx)->viz);
 }
 
 static void on_relay_gone(void *ctx, int err)
@@ -196,6 +213,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 {
 	static const struct rpc_connection_events link_events = { on_open, NULL, on_link_gone },
 	                                          web_events = { on_web_open, NULL, on_web_gone },
+	                                          viz_events = { on_viz_open, NULL, on_viz_gone },
 	                                          relay_events = { NULL, NULL, on_relay_gone },
 	                                          resolve_events = { NULL, NULL, on_resolve_gone };
 	static const struct rpc_connection_settings serve = { .server = true,
@@ -213,7 +231,9 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		rpc_connection_replace(&uplink->relay, uplink->loop, fd, &call, &relay_events, uplink);
 	} else if (str_is(what, "rpc-to:resolve")) {
 		rpc_connection_replace(&uplink->resolve, uplink->loop, fd, &call, &resolve_events, uplink);
-	} else
+	} else if (str_is(what, "rpc-from:viz")) {
+		rpc_connection_replace(&uplink->viz, uplink->loop, fd, &serve_web, &viz_events, uplink);
+	} else if (!providers_descriptor(&uplink->providers, name, fd))
 		fd_close(fd);
 	if (!uplink->begun && uplink->resolve)
 		begin(uplink);
@@ -233,6 +253,7 @@ int gateway_uplink_main(struct priv_child *child)
 	static struct uplink uplink;
 	uplink = (struct uplink){ .child = child, .loop = priv_child_loop(child), .pause_ms = PAUSE_LEAST_MS };
 	uplink.keep = (struct keep){ .directory = priv_child_directory(child), .name = "component" };
+	providers_init(&uplink.providers, uplink.loop);
 	buf_init(&uplink.csr, CERTIFICATE_REQUEST_MAX);
 	if (settings_read(&uplink) < 0)
 		return 78;
@@ -247,11 +268,15 @@ int gateway_uplink_main(struct priv_child *child)
 	uplink_hang_up(&uplink);
 	rpc_connection_drop(&uplink.link);
 	rpc_connection_drop(&uplink.web);
+	rpc_connection_drop(&uplink.viz);
 	rpc_connection_drop(&uplink.relay);
+	providers_done(&uplink.providers);
+	io_timer_free(uplink.serve_retry);
 	io_timer_free(uplink.retry);
 	io_timer_free(uplink.renewal);
 	tls_context_free(uplink.pin_tls);
 	tls_context_free(uplink.tls);
+	tls_context_free(uplink.serve_tls);
 	buf_done(&uplink.csr);
 	keep_done(&uplink.keep);
 	mem_wipe(&uplink.line, sizeof uplink.line);

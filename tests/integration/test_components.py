@@ -18,7 +18,7 @@ import pytest
 
 from console import Browser, browser_of
 from component import Component, InsideMesh, Network
-from harness import IS_ROOT, PATIENCE, PROGRAMS, Agent, Echo, Program, Target, gone, join_parts, murmesh, refused, until
+from harness import IS_ROOT, PATIENCE, PROGRAMS, Agent, Echo, Mesh, Program, Target, gone, join_parts, murmesh, refused, until
 from people import Elsewhere, password_give
 from test_live import Live
 from test_messages import bodies, send
@@ -304,11 +304,7 @@ def test_terminal_elsewhere(mesh, console):
 
 def test_live_elsewhere(mesh, console):
     """What a device's probe sees, by viz of core's machine."""
-    live = Live.__new__(Live)
-    live.browser, live.device = browser_at(mesh, console), mesh.device("web02")["id"]
-    live.socket = live.browser.socket()
-    live.nodes, live.edges, live.rows, live.missing, live.sources, live.complete, live.not_shown = {}, {}, [], {}, {}, False, 0
-    live.socket.subscribe("live", device=live.device)
+    live = Live(mesh, mesh.device("web02")["id"], browser_at(mesh, console))
     live.until(lambda: live.complete and live.sources, "its probe says where it gets it from")
     live.close()
 
@@ -335,6 +331,132 @@ def tried(function):
         return function()
     except (OSError, AssertionError, http.client.HTTPException):
         return False
+
+
+# ---- collect and viz on other machines ----
+
+class Watched:
+    """A mesh whose server runs neither."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "server").mkdir(parents=True)
+        (folder / "server" / "murmesh-server.ini").write_text("[Server]\nElsewhere = collect, viz\n")
+        self.mesh = Mesh(folder / "server")
+        self.mesh.join("leaf")
+        self.browser, self.components = browser_of(self.mesh), []
+
+    def component(self, *roles):
+        name = "-".join(roles)
+        line = self.mesh.key("--component", ",".join(roles))
+        self.components.append(Component(self.folder / name, f"127.0.0.1:{self.mesh.port}", *roles, line=line, name=name).ready())
+        return self.components[-1]
+
+    def live(self, browser=None):
+        """A page that is there; None while nobody makes pictures."""
+        browser = browser or browser_of(self.mesh)
+        page = Live(self.mesh, self.mesh.device("leaf")["id"], browser)
+        page.socket.tls.settimeout(3 * PATIENCE)  # nothing comes from nobody
+        try:
+            page.until(lambda: page.complete and "process" in page.sources, "what is known of the device", 3)
+            return page
+        except (AssertionError, OSError):
+            page.close()
+            return None
+
+    def sees(self, browser=None):
+        """Whether a process that starts here comes to a page."""
+        page = self.live(browser)
+        if not page:
+            return False
+        with subprocess.Popen(["sleep", "617"]) as sleeper:
+            try:
+                return bool(page.row("exec", f"({sleeper.pid})"))
+            except (AssertionError, OSError):
+                return False
+            finally:
+                sleeper.kill()
+                page.close()
+
+    def stop(self):
+        self.browser.close()
+        for component in self.components:
+            component.stop()
+        self.mesh.stop()
+
+
+@pytest.fixture
+def watched(tmp_path):
+    watched = Watched(tmp_path)
+    yield watched
+    watched.stop()
+
+
+def test_collect_and_viz_elsewhere(watched):
+    """On one machine, with web too; roles and connections end and come back."""
+    assert not {"collect", "viz"} & set(watched.mesh.server.roles())
+    assert not watched.live()
+    component = watched.component("collect", "viz", "web")
+    assert {"uplink", "collect", "viz", "web"} <= set(component.monitor.roles())
+    until(watched.sees, "it is seen on the server's page", 60)
+    assert watched.sees(Browser(component.port, token=watched.mesh.cli("login-link").stdout.split("#token=")[1].split()[0]))
+    for monitor, role in ((component.monitor, "uplink"), (component.monitor, "collect"), (component.monitor, "viz"), (watched.mesh.server, "link"),
+                          (watched.mesh.server, "core")):
+        os.kill(monitor.roles()[role], signal.SIGKILL)
+        until(lambda: tried(watched.sees), f"it is seen again after {role} ended", 60)
+    assert watched.mesh.cli("component", "revoke", "collect-viz-web").returncode == 0
+    component.wait()
+    assert not watched.live()
+
+
+def test_collect_and_viz_on_two_machines(watched):
+    watched.component("viz")
+    watched.component("collect")
+    until(watched.sees, "it is seen", 60)
+
+
+def called_as(port, certificate=None, called=lambda: None):
+    """The kinds of the frames (RFC 9113 section 6) that come to somebody who offers to serve, until he is shut out."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["murmesh-serve/1"])
+    if certificate:
+        context.load_cert_chain(*certificate)
+    kinds = []
+    with socket.create_connection(("127.0.0.1", port), 20) as raw, context.wrap_socket(raw) as tls, tls.makefile("rb") as reader:
+        assert tls.selected_alpn_protocol() == "murmesh-serve/1"
+        tls.sendall(b"\0\0\0\4\0\0\0\0\0")  # settings: it would serve
+        with contextlib.suppress(ConnectionError):
+            reader.read(24)
+            while head := reader.read(9):
+                reader.read(int.from_bytes(head[:3], "big"))
+                kinds.append(head[3])
+                if head[3] == 1:
+                    called()
+    return kinds
+
+
+def chain_files(device, folder):
+    chain = folder / f"{id(device)}.pem"
+    chain.write_text(pem(device.certificates.leaf) + pem(device.certificates.intermediate))
+    return chain, device.key.path
+
+
+def test_only_who_may_serves(watched, tmp_path):
+    """Others are shut out at once and called for nothing, and so is who is revoked."""
+    mesh, headers = watched.mesh, 1
+    for certificate in (None, Rogue(mesh, tmp_path, "edge", "link,web,relay").enrol(), Device(mesh, tmp_path, "plain").enrol(), User(mesh, tmp_path)):
+        assert headers not in called_as(mesh.port, certificate and chain_files(certificate, tmp_path))
+    gather = Rogue(mesh, tmp_path, "gather", "collect").enrol()
+    kinds = called_as(mesh.port, chain_files(gather, tmp_path), lambda: mesh.cli("component", "revoke", "gather"))
+    assert headers in kinds
+
+
+def test_unknown_role_elsewhere(tmp_path):
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "murmesh-server.ini").write_text("[Server]\nElsewhere = collect, core\n")
+    server = subprocess.run([PROGRAMS / "murmesh-server", "--dir", tmp_path / "server", "--port", "0"], capture_output=True, text=True, check=False)
+    assert server.returncode == 78 and "only collect and viz" in server.stderr
 
 
 # ---- what a component may: a machine that is none of ours, by stock gRPC ----
