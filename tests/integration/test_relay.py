@@ -19,7 +19,7 @@ from harness import AGENT_ROLES, PROGRAMS, Echo, Program, Target, alive, join_pa
 from test_identity import YEARS, clock  # noqa: F401
 from test_live import Live
 from test_messages import Machine, bodies, send
-from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, local, openssl, pem, refusal, router
+from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, local, openssl, pem, refusal, relay_request, router
 
 
 class Relays:
@@ -208,6 +208,32 @@ def test_a_relay_gets_no_certificate_of_others(mesh, relays, tmp_path):
     assert refusal(lambda: ask(rogue.key)) == (grpc.StatusCode.PERMISSION_DENIED, "E1019")
     assert refusal(lambda: ask(rogue.key, enrol.MANAGER)) == (grpc.StatusCode.PERMISSION_DENIED, "E1019")  # it has none yet
     for name in ("rogue02", "honest02"):
+        assert mesh.cli("delete", name, "--yes").returncode == 0
+
+
+def test_a_relay_gets_no_certificate_of_another_relay(mesh, relays, tmp_path):
+    """The other one's own key has to vouch for the new one; what somebody else's vouches for, or nobody's, is refused."""
+    rogue, other, key = Device(mesh, tmp_path, "rogue03").enrol(), Device(mesh, tmp_path, "honest03").enrol(), Key(tmp_path, "relay")
+    for name in ("rogue03", "honest03"):
+        assert mesh.cli("relay", "enable", name).returncode == 0
+    renew = rogue.peer.channel.unary_unary("/murmesh.CertificationManager/RenewCertificate", enrol.RenewRequest.SerializeToString, enrol.CertificateReply.FromString)
+
+    def ask(request):
+        return renew(request, timeout=20, metadata=relayed(rogue, speaks_for=node(mesh, other.id)))
+    good = relay_request(key, other.key)
+    until(lambda: not refusal_or_none(lambda: ask(good)), "a relay passes on what is signed")
+    assert ask(good).device_id.hex() == other.id
+    denied = grpc.StatusCode.PERMISSION_DENIED
+    unsigned = enrol.RenewRequest(csr=key.request(), kind=enrol.RELAY)
+    assert refusal(lambda: ask(unsigned)) == (denied, "E1727")
+    assert refusal(lambda: other.peer.unary("CertificationManager/RenewCertificate", unsigned, enrol.CertificateReply)) == (denied, "E1727")  # an older agent
+    until(lambda: "the relay honest03-1 gets no certificate" in mesh.log(), "the server says what is to be done")
+    its_own = relay_request(key, rogue.key)
+    another = enrol.RenewRequest(csr=Key(tmp_path, "another").request(), kind=enrol.RELAY, node_key=good.node_key, node_signature=good.node_signature)
+    claimed = enrol.RenewRequest(csr=good.csr, kind=enrol.RELAY, node_key=good.node_key, node_signature=its_own.node_signature)
+    for request in (its_own, another, claimed):
+        assert refusal(lambda: ask(request)) == (denied, "E1019")
+    for name in ("rogue03", "honest03"):
         assert mesh.cli("delete", name, "--yes").returncode == 0
 
 
@@ -492,7 +518,7 @@ class Captured:
         """As certificate_make() does, but given by the server."""
         folder.mkdir(exist_ok=True)
         key = Key(folder, "leaf")
-        reply = self.device.peer.unary("CertificationManager/RenewCertificate", enrol.RenewRequest(csr=key.request(), kind=enrol.RELAY), enrol.CertificateReply)
+        reply = self.device.peer.unary("CertificationManager/RenewCertificate", relay_request(key, self.device.key), enrol.CertificateReply)
         (folder / "chain.crt").write_text(pem(reply.leaf) + pem(reply.intermediate))
 
 
