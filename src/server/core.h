@@ -322,9 +322,12 @@ struct core_meeting {
 void core_meet(struct core_meeting *meeting); /* which stays until `done` */
 
 /* ---- core_pair.c: on the loop ---- */
-void core_pair_keep(struct core *core, const uint8_t name[16], const struct id *user, const struct id *device);
+void core_pair_keep(struct core *core, const struct core_meeting *meeting, const struct id *user, const struct id *device);
 /* Ends the tunnels of a user (NULL: of all), to a device (NULL: to any). */
 void core_pairs_close(struct core *core, const struct id *user, const struct id *device);
+/* Those that go through a component which is shut out: their devices are told, too; at their next welcome, when they cannot be reached now. */
+void core_pairs_close_through(struct core *core, const struct id *component);
+int core_pairs_welcome(struct core *core, const struct id *device);
 
 /* ---- core_reference.c: GetReference, of the server for CORBA clients ---- */
 int core_reference_begin(struct core_request *request);

@@ -222,7 +222,7 @@ void core_components_close_pair(struct core *core, const murmesh_PairName *pair)
 	struct core_component *component;
 	for (size_t at = 0; (component = map_next(core->components, &at));) {
 		murmesh_ComponentTask message = { .which_body = murmesh_ComponentTask_close_tag, .body.close = *pair };
-		if (component->attachment && task_send(component->attachment, &message, NULL, NULL) < 0)
+		if (component->roles && component->attachment && task_send(component->attachment, &message, NULL, NULL) < 0)
 			log_limited(LOG_WARNING, "a tunnel was not ended: the relay at %s cannot be asked", component->full_name);
 	}
 }
@@ -416,6 +416,7 @@ void core_component_revoke_done(struct core_request *request)
 		component->roles = 0;
 	if (component && component->attachment)
 		rpc_call_finish(component->attachment->call, -E_REVOKED, NULL);
+	core_pairs_close_through(core, &record.id);
 	core_component_tell(core, &record.id, 0);
 	core_revoke_tell(core);
 	component_fill(core, &record, request->reply);

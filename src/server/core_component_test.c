@@ -256,7 +256,8 @@ struct linked {
 	struct rpc_call *call;
 	bool welcome;
 	murmesh_TunnelOffer offer;
-	unsigned n_offers;
+	murmesh_TunnelOver over; /* the last */
+	unsigned n_offers, n_over;
 	int err;
 };
 
@@ -268,6 +269,10 @@ static void on_frame(void *ctx, const void *message)
 	if (frame->which_body == murmesh_Frame_offer_tag) {
 		device->offer = frame->body.offer;
 		device->n_offers++;
+	}
+	if (frame->which_body == murmesh_Frame_over_tag) {
+		device->over = frame->body.over;
+		device->n_over++;
 	}
 	io_loop_stop(device->f->core.loop);
 }
@@ -495,12 +500,59 @@ static void test_closed(void **state)
 	end(&way);
 }
 
+static void over(struct linked *device, const struct asked *asked)
+{
+	while (!device->n_over)
+		io_loop_run(device->f->core.loop);
+	assert_int_equal(device->n_over, 1);
+	assert_memory_equal(device->over.pair, asked->reply.tunnel.pair, 16);
+}
+
+/* A component that is shut out may not end what goes through it: the device does, which hears it at once, or when it has come elsewhere. */
+static void test_shut_out(void **state)
+{
+	struct test_core *f = *state;
+	struct machine edge, other;
+	struct asked first, second, without;
+	struct linked device;
+	const murmesh_ComponentName name = { "edge-1" }, next = { "other-1" };
+	attach(f, &edge, EDGE, LINK | RELAY);
+	attach_at(f, &other, OTHER, LINK | RELAY, "other:8");
+	link_at(f, &device, 0);
+	assert_int_equal(tunnel(f, &without, 0), 0);
+	assert_int_equal(tunnel(f, &first, EDGE), 0);
+	other.n_tasks = 0;
+	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_RevokeComponent, &name), 0);
+	over(&device, &first);
+	while (!other.n_tasks || !f->told.n_closed)
+		io_loop_run(f->core.loop);
+	assert_int_equal(other.tasks[0].which_body, murmesh_ComponentTask_close_tag);
+	assert_memory_equal(other.tasks[0].body.close.pair, first.reply.tunnel.pair, 16);
+	unlink_device(&device);
+
+	link_at(f, &device, OTHER);
+	assert_int_equal(tunnel(f, &second, 0), 0);
+	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_RevokeComponent, &next), 0);
+	assert_int_equal(device.n_over, 0); /* that one would not pass it on */
+	unlink_device(&device);
+	link_at(f, &device, 0);
+	over(&device, &second);
+	unlink_device(&device);
+	link_at(f, &device, 0);
+	assert_int_equal(tunnel(f, &without, 0), 0); /* what comes behind the welcome is there */
+	offered(&device, 1);
+	assert_int_equal(device.n_over, 0);
+	unlink_device(&device);
+	end(&edge);
+	end(&other);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, components_setup, test_core_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_calls),      TEST(test_attach),         TEST(test_meeting), TEST(test_meeting_elsewhere),
-		TEST(test_no_meeting), TEST(test_gone_meanwhile), TEST(test_closed),
+		TEST(test_no_meeting), TEST(test_gone_meanwhile), TEST(test_closed),  TEST(test_shut_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

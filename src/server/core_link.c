@@ -151,6 +151,8 @@ static void hello_done(struct core_job *job)
 			err = revoked_send(hello);
 		if (err == 0)
 			err = core_ended_welcome(job->core, link->call);
+		if (err == 0)
+			err = core_pairs_welcome(job->core, &link->device);
 		link->relay_signed = hello->hello.relay_signed;
 		if (link->relay_signed && hello->hello.relay != hello->device.relay)
 			core_duty(job->core, &link->device, hello->device.relay);
