@@ -71,8 +71,8 @@ static int move_read(struct net_role *net, const murmesh_SignedDocument *documen
 {
 	murmesh_Move order;
 	int err = move_check(net->trust, document, &order);
-	if (err == 0 && order.created_ms <= net->move.created_ms)
-		err = -E_POLICY_OLD;
+	if (err == 0)
+		err = net_time_order(net, order.created_ms, net->move.created_ms);
 	*ret = (struct net_move){ .fall_back = net->move.fall_back,
 		                  .created_ms = order.created_ms,
 		                  .fall_back_s = order.fall_back_s };

@@ -178,8 +178,8 @@ void net_relay_duty(struct net_role *net, const murmesh_SignedDocument *document
 {
 	murmesh_RelayDuty duty;
 	int err = duty_check(net->trust, document, &duty);
-	if (err == 0 && duty.created_ms <= net->duty_ms)
-		err = -E_POLICY_OLD;
+	if (err == 0)
+		err = net_time_order(net, duty.created_ms, net->duty_ms);
 	if (err < 0) {
 		log_limited(LOG_WARNING, "an order about being a relay was not taken: %s", err_text(err));
 		return;

@@ -578,6 +578,83 @@ def test_a_relay_is_left_when_it_has_ended(mesh, relays, tmp_path):
     assert mesh.cli("delete", "captured02", "--yes").returncode == 0
 
 
+def granted(mesh, context, message):
+    """Signed with the mesh's grant key, which a test can read."""
+    document = message.SerializeToString()
+    signature = openssl("dgst", "-sha256", "-sign", mesh.directory / "ca" / "grant.key", input=context.encode() + b"\0" + document)
+    return enrol.SignedDocument(document=document, signature=signature)
+
+
+def mesh_id(mesh):
+    return bytes.fromhex((mesh.directory / "ca" / "mesh").read_text().strip())
+
+
+def later_ms(seconds):
+    return int((time.time() + seconds) * 1000)
+
+
+def ended_of(folder):
+    """The list that an agent keeps."""
+    return router.RelaysEnded.FromString(enrol.SignedDocument.FromString((folder / "net" / "ended").read_bytes()).document)
+
+
+def test_what_is_signed_for_a_time_to_come(mesh, relays, tmp_path):
+    """It is not taken, for nothing would count after it; one that an older version has kept does not stand in the way."""
+    folder = relays.folder("early01")
+    mesh.join("early01").stop()
+    whose, year = {"mesh": mesh_id(mesh), "device": bytes.fromhex(mesh.device("early01")["id"])}, later_ms(365 * 86400)
+    ended = granted(mesh, "murmesh relays ended 1", router.RelaysEnded(mesh=mesh_id(mesh), created_ms=year, key_hashes=[bytes(32)]))
+    frames = [router.Frame(relays_ended=ended),
+              router.Frame(duty=granted(mesh, "murmesh relay 1", router.RelayDuty(created_ms=year, enabled=True, **whose))),
+              router.Frame(move=granted(mesh, "murmesh move 1", router.Move(created_ms=year, parent="127.0.0.1:1", fall_back_s=600, **whose)))]
+
+    def link(requests, context):
+        yield router.Frame(welcome=router.Welcome(version="0"))
+        yield from frames
+    with HostileRelay(mesh, tmp_path / "hostile", link) as relay:
+        (folder / "murmesh-agent.ini").write_text(f"[Relay]\nPort = 0\nAddress = 127.0.0.1\n[Router]\nParentAddress = {relay.address}, 127.0.0.1:{mesh.port}\nReturnAfter = 1h\n")
+        with Machine(folder) as agent:
+            until(lambda: agent.log().count("was not taken: what was signed is of a time that has not come") >= 3, "it takes none of them")
+            until(lambda: parent_of(mesh, "early01") == "server", "it is at the server")
+            assert "becomes a relay" not in agent.log()
+    (folder / "net" / "ended").write_bytes(ended.SerializeToString())
+    (folder / "net" / "relay").write_text(f"created_ms={year}\n")
+    (folder / "net" / "move").write_text(f"created_ms={year}\nhost=\nport=0\nfall_back_s=0\nreached=0\n")
+    (folder / "murmesh-agent.ini").write_text("[Relay]\nPort = 0\nAddress = 127.0.0.1\n")
+    captured = Captured(mesh, tmp_path, "early02")
+    captured.enable()
+    captured.certificate(mesh, tmp_path / "early02", "relay")
+    with Machine(folder) as agent:
+        agent.online()
+        captured.disable()
+        until(lambda: ended_of(folder).created_ms < year, "it takes the list")
+        assert mesh.cli("relay", "move", "early01", "hop01").returncode == 0
+        until(lambda: parent_of(mesh, "early01") == "hop01-1", "it takes the order to move")
+        assert mesh.cli("relay", "enable", "early01").returncode == 0
+        until(lambda: "becomes a relay" in agent.log(), "it takes the order to be a relay")
+    for name in ("early01", "early02"):
+        assert mesh.cli("delete", name, "--yes").returncode == 0
+
+
+def test_what_another_grant_key_has_signed(new_mesh, tmp_path):
+    """A key that was taken is changed: what it has signed does not count any more, and stands in nobody's way."""
+    mesh = new_mesh()
+    agent = mesh.join("early03")
+    folder = agent.directory
+    agent.stop()
+    forged = router.RelaysEnded(mesh=mesh_id(mesh), created_ms=later_ms(1800), key_hashes=[bytes(32)])
+    (folder / "net" / "ended").write_bytes(granted(mesh, "murmesh relays ended 1", forged).SerializeToString())
+    with Machine(folder) as agent:
+        agent.online()
+        assert mesh.cli("ca", "rotate", "--grant-key").returncode == 0
+        until(lambda: "policy of the mesh is now version 2" in agent.log(), "it has the new key")
+        captured = Captured(mesh, tmp_path, "early04")
+        captured.enable()
+        captured.certificate(mesh, tmp_path / "early04", "relay")
+        captured.disable()
+        until(lambda: ended_of(folder).created_ms < forged.created_ms, "it takes the true list")
+
+
 def ended_hashes(frame):
     return router.RelaysEnded.FromString(frame.relays_ended.document).key_hashes if frame.HasField("relays_ended") else []
 
