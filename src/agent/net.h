@@ -140,6 +140,8 @@ int net_reports_open(void *ctx, struct rpc_call *call); /* of the probe: to the 
 void net_rpc_legs_free(struct net_role *net);
 int net_identity_use(struct net_role *net); /* after a renewal */
 void net_link_later(struct net_role *net, int err, const char *why);
+void net_order_refuse(struct net_role *net, uint32_t order,
+                      int err);            /* tells the server: the order of that number in Frame was not taken */
 void net_link_again(struct net_role *net); /* at once, to the parent that is to be from now on */
 /* ---- net_renew.c: certificates in time, or late ---- */
 int net_renewal_begin(struct net_role *net);

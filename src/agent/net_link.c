@@ -34,6 +34,14 @@ static void offer_refuse(struct net_role *net, const uint8_t pair[sizeof(struct 
 		rpc_call_send(net->link, &frame);
 }
 
+void net_order_refuse(struct net_role *net, uint32_t order, int err)
+{
+	const murmesh_Frame frame = { .which_body = murmesh_Frame_order_refused_tag,
+		                      .body.order_refused = { .order = order, .error = (uint32_t)-err } };
+	if (net->link)
+		rpc_call_send(net->link, &frame);
+}
+
 static void on_offer_reached(void *ctx, int fd)
 {
 	struct offer *offer = ctx;

@@ -177,17 +177,19 @@ void net_relay_order(struct net_role *net, const murmesh_RelayOrder *order)
 void net_relay_duty(struct net_role *net, const murmesh_SignedDocument *document)
 {
 	murmesh_RelayDuty duty;
+	int64_t before = net->duty_ms;
 	int err = duty_check(net->trust, document, &duty);
 	if (err == 0)
 		err = net_time_order(net, duty.created_ms, net->duty_ms);
-	if (err < 0) {
-		log_limited(LOG_WARNING, "an order about being a relay was not taken: %s", err_text(err));
-		return;
+	if (err == 0) { /* one that is not kept could be undone by an older one after a restart */
+		net->duty_ms = duty.created_ms;
+		err = duty_keep(net);
 	}
-	net->duty_ms = duty.created_ms;
-	err = duty_keep(net);
-	if (err < 0)
-		log_warning("that the server signs orders about being a relay could not be kept: %s", err_text(err));
+	if (err < 0) {
+		net->duty_ms = before;
+		log_limited(LOG_WARNING, "an order about being a relay was not taken: %s", err_text(err));
+		return net_order_refuse(net, murmesh_Frame_duty_tag, err);
+	}
 	order_take(net, duty.enabled);
 }
 

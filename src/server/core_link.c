@@ -240,6 +240,13 @@ static void on_message(void *ctx, const void *message)
 		log_limited(LOG_INFO, "device %s refused a tunnel: %s", device,
 		            err_text((int)(frame->body.refusal.error & INT_MAX)));
 		break;
+	case murmesh_Frame_order_refused_tag:
+		id_format(&link->device, device);
+		log_limited(LOG_WARNING, "device %s did not take an order %s: %s", device,
+		            frame->body.order_refused.order == murmesh_Frame_duty_tag ? "about being a relay"
+		                                                                      : "to link to another parent",
+		            err_text((int)(frame->body.order_refused.error & INT_MAX)));
+		break;
 	case murmesh_Frame_inventory_tag:
 	case murmesh_Frame_signed_inventory_tag:
 		if (link->registered)

@@ -715,6 +715,28 @@ def test_moved_to_where_it_is(mesh, relays):
     agent.stop()
 
 
+def test_orders_that_cannot_be_kept(mesh, relays):
+    """As on a disk that is full: they are not taken, for after a restart an older one would count; the server is told."""
+    relays.folder("full01")
+    agent = mesh.join("full01")
+    for name in ("relay", "move"):
+        (agent.directory / "net" / f"{name}.new").mkdir()
+    id = mesh.device("full01")["id"]
+    assert mesh.cli("relay", "move", "full01", "hop01").returncode == 0
+    until(lambda: f"device {id} did not take an order to link to another parent" in mesh.log(), "the server is told")
+    assert mesh.cli("relay", "enable", "full01").returncode == 0
+    until(lambda: "an order about being a relay was not taken" in agent.log(), "it says so itself, too")
+    assert mesh.works("full01") and parent_of(mesh, "full01") == "server"
+    assert "becomes a relay" not in agent.log()
+    agent.stop()
+    for name in ("relay", "move"):
+        (agent.directory / "net" / f"{name}.new").rmdir()
+    with Machine(agent.directory) as again:
+        until(lambda: "becomes a relay" in again.log(), "with its next link it is told again")
+        until(lambda: parent_of(mesh, "full01") == "server", "it was not moved")
+    assert mesh.cli("delete", "full01", "--yes").returncode == 0
+
+
 def test_port_that_is_taken(mesh, relays):
     """It says so and stays what it was until the port is free, instead of beginning again for ever."""
     with socket.create_server(("0.0.0.0", 0)) as taken:
