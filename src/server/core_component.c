@@ -114,7 +114,12 @@ int core_component_join(struct store_tx *tx, const struct approval *approval, st
 	};
 	str_copy(str_from(approval->name), ret->name, sizeof ret->name);
 	str_copy(str_from(approval->reach), ret->address, sizeof ret->address);
-	return ca_component_add(tx, ret);
+	char full_name[FLEET_FULL_NAME], roles[CA_COMPONENT_ROLES_SIZE], detail[256];
+	core_component_name(ret, full_name);
+	snprintf(detail, sizeof detail, "from %s, for %s at %s", approval->address[0] ? approval->address : "an unknown address",
+	         ca_component_roles_format(ret->roles, roles), ret->address[0] ? ret->address : "no address");
+	int err = ca_component_add(tx, ret);
+	return err < 0 ? err : core_audit(tx, full_name, "component joined", full_name, detail);
 }
 
 void core_component_joined(struct core *core, const struct component_record *record)
@@ -335,6 +340,7 @@ static void component_fill(const struct core *core, const struct component_recor
 	str_copy(str_from(record->name), ret->name, sizeof ret->name);
 	core_component_name(record, ret->full_name);
 	str_copy(str_from(attachment ? attachment->hello.address : record->address), ret->address, sizeof ret->address);
+	str_copy(str_from(record->address), ret->enrolled, sizeof ret->enrolled);
 	if (attachment)
 		str_copy(str_from(attachment->hello.version), ret->version, sizeof ret->version);
 }

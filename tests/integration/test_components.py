@@ -435,6 +435,7 @@ def test_attached(mesh, rogues):
         assert next(first).HasField("welcome")
         row = next(row for row in mesh.json("component") if row["name"] == "part01")
         assert (row["attached"], row["roles"], row["address"], row["version"]) == (True, "relay", "192.0.2.1:1", "0")
+        assert row["enrolled"] == "edge.example.org:8443"
         with rogues.relay.attached(enrol.COMPONENT_RELAY) as second:
             assert next(second).HasField("welcome")
             assert refusal(lambda: next(first))[1] == "E1018"
@@ -602,6 +603,11 @@ def test_approved(mesh, tmp_path):
         assert not [row for row in mesh.json("component") if row["name"] == "part08"]
         assert mesh.cli("approve", "part08").returncode == 0
         component.ready()
+        assert (row["address"], row["roles"], row["reach"]) == ("127.0.0.1", "link,relay", f"127.0.0.1:{component.port}")
+        asked, = [row for row in mesh.json("audit", "ls", "--text", "part08") if row["action"] == "approval asked for"]
+        assert f"for link,relay at 127.0.0.1:{component.port}" in asked["detail"]
+        joined, = [row for row in mesh.json("audit", "ls", "--text", "part08") if row["action"] == "component joined"]
+        assert joined["detail"] == f"from 127.0.0.1, for link,relay at 127.0.0.1:{component.port}"
         assert not mesh.device("part08")
         assert mesh.cli("component", "revoke", "part08").returncode == 0
         component.wait()
