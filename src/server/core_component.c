@@ -12,7 +12,9 @@
 #include "os/random.h"
 #include "server/core.h"
 
-#define TASK_MS 7000
+#define TASK_MS             7000
+#define ATTACHES_PER_MINUTE 30 /* of one component: each is a line of the log, and a job or two */
+#define ATTACHES_MAX        4  /* at once: the newest counts */
 
 struct core_component {
 	struct id id;
@@ -20,6 +22,8 @@ struct core_component {
 	char host[JOIN_HOST_SIZE];     /* that it enrolled with; "" = none */
 	unsigned roles;                /* 0: it was revoked */
 	struct attachment *attachment; /* NULL: it is not there */
+	unsigned n_open, n_lately;     /* attachments; of the minute */
+	int64_t minute;
 };
 
 struct attachment {
@@ -302,6 +306,7 @@ static void on_closed(void *ctx, int err, const char *why)
 		log_info("not attached any more: %s", attachment->component->full_name);
 		keep_seen(attachment->core, &attachment->component->id);
 	}
+	attachment->component->n_open--;
 	while (!list_empty(&attachment->tasks))
 		task_end(LIST_ENTRY(attachment->tasks.next, struct task, node), -E_BUSY, "");
 	mem_free(attachment);
@@ -312,14 +317,27 @@ static void on_half_closed(void *ctx)
 	rpc_call_finish(((struct attachment *)ctx)->call, 0, NULL);
 }
 
+static bool is_welcome(struct core_component *component)
+{
+	int64_t minute = clock_wall_s() / 60;
+	if (minute != component->minute) {
+		component->minute = minute;
+		component->n_lately = 0;
+	}
+	return component->n_open < ATTACHES_MAX && component->n_lately++ < ATTACHES_PER_MINUTE;
+}
+
 int core_component_attach(void *ctx, struct rpc_call *call)
 {
 	static const struct rpc_call_events events = { on_report, on_half_closed, NULL, on_closed };
+	struct core_component *component = component_get(ctx, &rpc_call_peer(call)->id);
+	if (!is_welcome(component))
+		return -E_LIMIT;
 	struct attachment *attachment = mem_alloc(sizeof *attachment);
 	if (!attachment)
 		return -E_NO_MEMORY;
-	*attachment = (struct attachment){ .core = ctx, .call = call };
-	attachment->component = component_get(ctx, &rpc_call_peer(call)->id);
+	*attachment = (struct attachment){ .core = ctx, .component = component, .call = call };
+	component->n_open++;
 	list_init(&attachment->tasks);
 	rpc_call_accept(call, &rpc_Components_Attach, &events, attachment);
 	return 0;
