@@ -109,6 +109,12 @@ bool core_component_may(const struct core *core, const struct id *id, unsigned r
 	return component && component->roles & roles;
 }
 
+const char *core_component_called(const struct core *core, const struct id *id)
+{
+	const struct core_component *component = component_get(core, id);
+	return component ? component->full_name : NULL;
+}
+
 /* ---- one comes, by its join key ---- */
 
 int core_component_join(struct store_tx *tx, const struct approval *approval, struct component_record *ret)

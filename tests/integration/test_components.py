@@ -560,9 +560,11 @@ def test_tunnels_through_one_that_is_shut_out(mesh, tmp_path):
             connection.sendall(b"hello")
             assert connection.recv(100) == b"hello"
             assert connections(edge) == 2
+            assert mesh.device("part24")["parent"] == "part23-1"
+            assert "part24" in mesh.cli("relay", "tree").stdout
             os.kill(edge.pid, signal.SIGSTOP)  # its roles do not hear from it that they are to stop
             assert mesh.cli("component", "revoke", "part23").returncode == 0
-            until(lambda: mesh.device("part24")["online"], "it is online elsewhere", 30)
+            until(lambda: mesh.device("part24")["online"] and mesh.device("part24")["parent"] == "server", "it is online elsewhere", 30)
             connection.settimeout(20 * PATIENCE)
             with contextlib.suppress(ConnectionError):
                 assert connection.recv(100) == b""

@@ -289,6 +289,8 @@ def old_server(mesh, folder):
             if details.method.endswith("/ChangeDevices"):
                 return grpc.unary_unary_rpc_method_handler(lambda request, context: fleet.DevicesChanged(count=1), fleet.DeviceChange.FromString,
                                                            fleet.DevicesChanged.SerializeToString)
+            if details.method.endswith("/Ping"):
+                return None
             if details.method.endswith("/Describe"):
                 described = local.ServerDescription(front_port=port, address=f"127.0.0.1:{port}", version="0")
                 return grpc.unary_unary_rpc_method_handler(lambda request, context: described, local.Nothing.FromString, local.ServerDescription.SerializeToString)
@@ -311,11 +313,12 @@ def old_server(mesh, folder):
 
 
 def test_with_an_old_server(mesh, tmp_path):
-    """It is not said that a device is told to be a relay when it is not."""
+    """It is not said that a device is told to be a relay, or to move, when it is not."""
     with old_server(mesh, tmp_path / "old") as folder:
         lines = refused(murmesh("relay", "enable", "aged01", directory=folder), what="E1016")
         assert "too old" in lines[1]
         assert murmesh("relay", "disable", "aged01", directory=folder).returncode == 0
+        assert "too old" in refused(murmesh("relay", "move", "aged01", "server", directory=folder), what="E1016")[1]
         assert murmesh("tag", "aged01", "+old", directory=folder).returncode == 0
 
 
