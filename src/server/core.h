@@ -432,7 +432,7 @@ int core_ended_welcome(const struct core *core, struct rpc_call *link);
 /* ---- core_component.c: machines that run roles of the server elsewhere ---- */
 struct component_record;
 void core_component_name(const struct component_record *component, char ret[FLEET_FULL_NAME]); /* its full name */
-const char *core_component_called(const struct core *core, const struct id *component); /* on the loop; NULL: it is none */
+const char *core_component_called(const struct core *core, const struct id *component);        /* on the loop; NULL: it is none */
 int core_components_open(struct core *core); /* before the database's thread begins */
 void core_components_free(struct core *core);
 /* On the loop: has it one of these roles (bits of ComponentRole)? */

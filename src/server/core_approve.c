@@ -33,7 +33,8 @@ static void detail_of(const struct approval *approval, char out[DETAIL_SIZE])
 	fingerprint_of(approval, fingerprint);
 	int len = snprintf(out, DETAIL_SIZE, "%s%s", fingerprint[0] ? "fingerprint " : "", fingerprint);
 	if (approval->components)
-		snprintf(out + len, DETAIL_SIZE - (size_t)len, ", for %s at %s", ca_component_roles_format(approval->components, roles),
+		snprintf(out + len, DETAIL_SIZE - (size_t)len, ", for %s at %s",
+		         ca_component_roles_format(approval->components, roles),
 		         approval->reach[0] ? approval->reach : "no address");
 }
 
@@ -87,8 +88,7 @@ void core_approval_fill(const struct approval *approval, murmesh_Approval *ret)
 
 bool core_approval_seen(const struct approval *approval, const struct user *user)
 {
-	return account_may(user, ACCOUNT_KEY_NEW) &&
-	       account_reaches(user, approval->group);
+	return account_may(user, ACCOUNT_KEY_NEW) && account_reaches(user, approval->group);
 }
 
 struct walk {
