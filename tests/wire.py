@@ -22,8 +22,8 @@ SECONDS = 20 * PATIENCE
 _folder = tempfile.TemporaryDirectory()
 subprocess.run(["protoc", f"-I{ROOT}/proto", f"--python_out={_folder.name}", *(str(path) for path in (ROOT / "proto").glob("*.proto"))], check=True)
 sys.path.insert(0, _folder.name)
-enrol, fleet, internal, live, local, router, run, terminal = (
-    importlib.import_module(f"{name}_pb2") for name in ("enrol", "fleet", "internal", "live", "local", "router", "run", "terminal"))
+console, enrol, fleet, internal, live, local, router, run, terminal = (
+    importlib.import_module(f"{name}_pb2") for name in ("console", "enrol", "fleet", "internal", "live", "local", "router", "run", "terminal"))
 sys.path.remove(_folder.name)
 
 

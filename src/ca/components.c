@@ -94,6 +94,7 @@ static const struct {
 } roles[] = {
 	{ "link", murmesh_ComponentRole_COMPONENT_LINK },
 	{ "relay", murmesh_ComponentRole_COMPONENT_RELAY },
+	{ "web", murmesh_ComponentRole_COMPONENT_WEB },
 };
 #define N_ROLES (sizeof roles / sizeof *roles)
 

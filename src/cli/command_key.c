@@ -77,7 +77,7 @@ static const struct cli_option options[] = {
 	{ "relay", 0, "DEVICE", CLI_TEXT, "the relay that they join at, and link to afterwards (else the server); or HOST:PORT",
 	  NULL, 0 },
 	{ "component", 0, "ROLES", CLI_TEXT,
-	  "for a machine that runs roles of this server, not for a device: link, relay, or link,relay", NULL, 0 },
+	  "for a machine that runs roles of this server, not for a device: link, relay, web, several with commas", NULL, 0 },
 	{ "approve", 0, NULL, CLI_FLAG, "machines wait until somebody lets them in (murmesh approve)", NULL, 0 },
 	{ "ttl", 0, "TIME", CLI_DURATION, "how long the key is good", "1d", 0 },
 	{ 0 },

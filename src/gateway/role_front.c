@@ -30,7 +30,7 @@ static void serves_read(struct front_role *role, struct str settings)
 		ca_component_roles_parse(str_setting(settings, "roles"), &roles);
 	role->serves[FRONT_LINK] = roles & murmesh_ComponentRole_COMPONENT_LINK;
 	role->serves[FRONT_RELAY] = roles != 0; /* with link it passes legs on */
-	role->serves[FRONT_WEB] = place == GATEWAY_AT_CORE;
+	role->serves[FRONT_WEB] = place == GATEWAY_AT_CORE || roles & murmesh_ComponentRole_COMPONENT_WEB;
 }
 
 static bool all_there(const struct front_role *role)

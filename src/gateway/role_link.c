@@ -29,7 +29,7 @@ struct link_role {
 	struct priv_child *child;
 	struct io_loop *loop;
 	struct io_watch *intake; /* the front's packet socket */
-	struct rpc_connection *core, *collect;
+	struct rpc_connection *core, *collect, *viz;
 	struct component *component;
 	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
 	size_t n_clients, n_strangers;
@@ -48,7 +48,7 @@ struct client {
 	struct rpc_connection *connection;
 	uint64_t until_ms; /* of a stranger; else 0 */
 	uint64_t leave_ms; /* its certificate was revoked: every call is refused until then; else 0 */
-	bool relay;        /* it has spoken for others: a relay, or a component */
+	bool relay;        /* it has spoken for others, or it is a component: it may have many calls */
 };
 
 enum {
@@ -59,6 +59,7 @@ enum {
 	DIRECT = 16, /* anyone, without a relay between */
 	COMPONENTS = 32,
 	LINKS = 64, /* components that have the role link */
+	WEBS = 128, /* or the role web */
 };
 
 /* ---- who calls, and for whom ---- */
@@ -111,6 +112,13 @@ static int component_origin_check(const struct client *client, const struct iden
 	return good ? 0 : no_relay(role);
 }
 
+static void client_allow(struct client *client)
+{
+	if (!client->relay)
+		rpc_connection_allow(client->connection, GATEWAY_RELAY_CALLS);
+	client->relay = true;
+}
+
 /* What a relay or component says of its clients is believed, but not which component it is; on its own machine link says where they come from. */
 static int origin_settle(struct client *client, struct rpc_call *call)
 {
@@ -130,10 +138,8 @@ static int origin_settle(struct client *client, struct rpc_call *call)
 	if (settled.has_component)
 		settled.component = peer->id;
 	int err = settled.has_component ? component_origin_check(client, peer, origin) : origin_check(client, peer, origin);
-	if (err == 0 && !client->relay) {
-		client->relay = true;
-		rpc_connection_allow(client->connection, GATEWAY_RELAY_CALLS);
-	}
+	if (err == 0)
+		client_allow(client);
 	return err < 0 ? err : rpc_call_set_origin(call, &settled);
 }
 
@@ -238,19 +244,26 @@ static int on_reports(void *ctx, struct rpc_call *call)
 	return client->role->collect ? rpc_proxy(call, client->role->collect) : -E_BUSY;
 }
 
+static int on_viz(void *ctx, struct rpc_call *call)
+{
+	struct client *client = ctx;
+	return client->role->viz ? rpc_proxy(call, client->role->viz) : -E_BUSY;
+}
+
 /* Methods without a function go to core as they are.  What is not in this table cannot be called from a network. */
 static const struct rpc_service services[] = {
 	{ &rpc_CertificationManager_RequestToken, ANYONE, NULL, NULL },
 	{ &rpc_CertificationManager_RequestCertificate, ANYONE, on_request_certificate, NULL },
 	{ &rpc_CertificationManager_RenewCertificate, ANYONE, on_renew_certificate, NULL },
 	{ &rpc_CertificationManager_Split, NODES, NULL, NULL },
-	{ &rpc_CertificationManager_CertifyServer, LINKS, on_certify_server, NULL },
+	{ &rpc_CertificationManager_CertifyServer, LINKS | WEBS, on_certify_server, NULL },
 	{ &rpc_Components_Attach, COMPONENTS, NULL, NULL },
 	{ &rpc_Login_Password, DIRECT, on_login, NULL },
 	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
 	{ &rpc_Reports_Send, NODES, NULL, on_reports },
 	{ &rpc_Core_Revocations, RELAYS | LINKS, NULL, NULL },
-	{ &rpc_Core_CaChanges, RELAYS | LINKS, NULL, NULL },
+	{ &rpc_Core_CaChanges, RELAYS | LINKS | WEBS, NULL, NULL },
+	{ &rpc_Viz_Watch, WEBS, NULL, on_viz },
 	{ &rpc_Fleet_ListDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
 	{ &rpc_Fleet_Ping, USERS, NULL, NULL },
@@ -285,7 +298,8 @@ static unsigned class_of(const struct link_role *role, const struct rpc_call *ca
 	if (peer && peer->kind == IDENTITY_COMPONENT)
 		component = link_revoked_component(role->revoked, &peer->id);
 	if (component)
-		class |= component & murmesh_ComponentRole_COMPONENT_LINK ? COMPONENTS | LINKS : COMPONENTS;
+		class |= COMPONENTS | (component & murmesh_ComponentRole_COMPONENT_LINK ? LINKS : 0) |
+		         (component & murmesh_ComponentRole_COMPONENT_WEB ? WEBS : 0);
 	return class;
 }
 
@@ -294,10 +308,23 @@ static int call_pass(const struct link_role *role, struct rpc_call *call)
 	return role->core ? rpc_proxy(call, role->core) : -E_BUSY;
 }
 
+/* All of Console, which core has the table of, is there for those who may be a web, and for nobody else. */
+static const struct rpc_service *service_find(const struct client *client, const struct rpc_call *call)
+{
+	static const struct rpc_service console = { .access = WEBS };
+	struct str path = rpc_call_path(call);
+	const struct identity *peer = rpc_call_peer(call);
+	if (!str_starts(path, STR("/murmesh.Console/")))
+		return rpc_service_find(services, sizeof services / sizeof *services, path);
+	bool web = peer && peer->kind == IDENTITY_COMPONENT &&
+	           link_revoked_component(client->role->revoked, &peer->id) & murmesh_ComponentRole_COMPONENT_WEB;
+	return web ? &console : NULL;
+}
+
 static int on_open(void *ctx, struct rpc_call *call)
 {
 	struct client *client = ctx;
-	const struct rpc_service *row = rpc_service_find(services, sizeof services / sizeof *services, rpc_call_path(call));
+	const struct rpc_service *row = service_find(client, call);
 	if (!row)
 		return -E_UNSUPPORTED;
 	if (client->leave_ms)
@@ -306,9 +333,11 @@ static int on_open(void *ctx, struct rpc_call *call)
 	if (err < 0)
 		return err;
 	unsigned class = class_of(client->role, call);
+	if (class & COMPONENTS)
+		client_allow(client);
 	if (!(row->access & class))
 		return row->access & RELAYS && class & NODES ? no_relay(client->role) : -E_DENIED;
-	if (!(class & (USERS | RELAYS | COMPONENTS)) && !client->relay && rpc_connection_calls(client->connection) > CALLS_MAX)
+	if (!(class & (USERS | RELAYS)) && !client->relay && rpc_connection_calls(client->connection) > CALLS_MAX)
 		return -E_LIMIT;
 	if (client->role->place != GATEWAY_AT_CORE)
 		return call_pass(client->role, call);
@@ -529,6 +558,12 @@ static void on_core_closed(void *ctx, int err)
 	rpc_connection_drop(&((struct link_role *)ctx)->core);
 }
 
+static void on_viz_closed(void *ctx, int err)
+{
+	(void)err;
+	rpc_connection_drop(&((struct link_role *)ctx)->viz);
+}
+
 static void on_collect_closed(void *ctx, int err)
 {
 	(void)err;
@@ -538,7 +573,7 @@ static void on_collect_closed(void *ctx, int err)
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
 	static const struct rpc_connection_events events = { NULL, NULL, on_core_closed },
-	                                          collect = { NULL, NULL, on_collect_closed };
+	                                          collect = { NULL, NULL, on_collect_closed }, viz = { NULL, NULL, on_viz_closed };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct link_role *role = ctx;
 	struct str what = str_from(name);
@@ -548,6 +583,8 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		component_follow(role->component);
 	} else if (str_is(what, "rpc-to:collect")) {
 		rpc_connection_replace(&role->collect, role->loop, fd, &settings, &collect, role);
+	} else if (str_is(what, "rpc-to:viz")) {
+		rpc_connection_replace(&role->viz, role->loop, fd, &settings, &viz, role);
 	} else if (str_is(what, "pass-from:front")) {
 		role->intake_fd = fd;
 		role->intake = io_watch_new(role->loop, fd, on_intake, role);
@@ -594,6 +631,7 @@ int gateway_link_main(struct priv_child *child)
 	component_free(role.component);
 	io_timer_free(role.leave);
 	rpc_connection_free(role.collect);
+	rpc_connection_free(role.viz);
 	link_logins_free(role.logins);
 	io_watch_free(role.intake);
 	io_timer_free(role.farewell);

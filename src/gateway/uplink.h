@@ -22,11 +22,11 @@
 struct uplink {
 	struct priv_child *child;
 	struct io_loop *loop;
-	struct rpc_connection *link, *relay, *resolve;     /* roles here; of the first two perhaps only one */
-	struct rpc_connection *core;                       /* NULL = not connected, nor connecting */
-	void (*connected)(struct uplink *uplink, int err); /* is to be told */
-	struct tls_context *dials;                         /* under which a name is looked up; borrowed; NULL = none is */
-	struct rpc_call *attached;                         /* NULL = not open */
+	struct rpc_connection *link, *web, *relay, *resolve; /* roles here; perhaps not all of the first ones */
+	struct rpc_connection *core;                         /* NULL = not connected, nor connecting */
+	void (*connected)(struct uplink *uplink, int err);   /* is to be told */
+	struct tls_context *dials;                           /* under which a name is looked up; borrowed; NULL = none is */
+	struct rpc_call *attached;                           /* NULL = not open */
 	bool online, begun;
 	char core_host[JOIN_HOST_SIZE], name[64];
 	uint16_t core_port;

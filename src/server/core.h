@@ -100,6 +100,7 @@ struct core_caller {
 	int64_t proved_until;
 	uint8_t session[32];
 	bool by_session;
+	struct id component; /* another machine of the server that he comes in at; zero: core's */
 };
 /* In a job: may he do that somewhere?  -E_DENIED, -E_SESSION. */
 int core_caller_check(struct store_tx *tx, struct core_caller *caller, enum account_action action, struct user *ret);
@@ -337,6 +338,8 @@ int core_reference_run(struct store_tx *tx, struct core_request *request);
 int core_network_open(void *ctx, struct rpc_call *call);
 int core_orb_open(void *ctx, struct rpc_call *call);
 int core_console_open(void *ctx, struct rpc_call *call);
+bool core_console_is(struct str path);                        /* one of Console */
+int core_console_elsewhere(void *ctx, struct rpc_call *call); /* the same of web on another machine */
 
 /* ---- core_login.c, core_session.c ---- */
 void core_console_by_link(void *ctx, struct rpc_call *call, const void *request);
@@ -409,7 +412,8 @@ void core_task_report_done(struct core_request *request);
 int core_task_cancel_run(struct store_tx *tx, struct core_request *request);
 bool core_task_seen(const struct task *task, const struct user *user); /* his own; all by those who administrate all groups */
 void core_task_fill(const struct task *task, murmesh_Task *ret);
-void core_tasks_interrupt(struct core *core); /* the web role is gone, which carried them out */
+void core_tasks_interrupt(struct core *core,
+                          const struct id *component); /* web there (zero: here) is gone, which carried them out */
 
 /* ---- core_policy.c ---- */
 void core_policy_described(struct core *core); /* ca described itself: core->mesh is new */
@@ -440,6 +444,7 @@ bool core_component_may(const struct core *core, const struct id *component, uns
 /* In a job: one that comes with a join key for components, approved where that is asked for; on the loop, afterwards. */
 int core_component_join(struct store_tx *tx, const struct approval *approval, struct component_record *ret);
 void core_component_joined(struct core *core, const struct component_record *component);
+struct id core_component_of(const struct rpc_call *call);    /* that it came in at; zero: core's machine */
 int core_component_attach(void *ctx, struct rpc_call *call); /* Components.Attach */
 /* The relay there, for others to connect to: it has to be attached, at the host that it enrolled with. */
 bool core_component_relay_reach(const struct core *core, const struct id *component, murmesh_Forwarding *ret);

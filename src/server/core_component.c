@@ -115,6 +115,15 @@ const char *core_component_called(const struct core *core, const struct id *id)
 	return component ? component->full_name : NULL;
 }
 
+struct id core_component_of(const struct rpc_call *call)
+{
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	const struct identity *peer = rpc_call_peer(call);
+	if (origin && origin->has_component)
+		return origin->component;
+	return peer && peer->kind == IDENTITY_COMPONENT ? peer->id : (struct id){ 0 };
+}
+
 /* ---- one comes, by its join key ---- */
 
 int core_component_join(struct store_tx *tx, const struct approval *approval, struct component_record *ret)
@@ -285,6 +294,8 @@ static void on_hello(struct attachment *attachment, const murmesh_ComponentHello
 	}
 	if (component->attachment) /* a machine that comes back before its old connection is known to be dead */
 		rpc_call_finish(component->attachment->call, -E_EXISTS, "it has attached anew");
+	if (component->roles & murmesh_ComponentRole_COMPONENT_WEB) /* of before, perhaps of a web that has ended */
+		core_tasks_interrupt(attachment->core, &component->id);
 	attachment->hello = *hello;
 	component->attachment = attachment;
 	log_info("attached: %s, with %s", component->full_name, ca_component_roles_format(hello->roles, may));
@@ -311,6 +322,8 @@ static void on_closed(void *ctx, int err, const char *why)
 		attachment->component->attachment = NULL;
 		log_info("not attached any more: %s", attachment->component->full_name);
 		keep_seen(attachment->core, &attachment->component->id);
+		if (attachment->hello.roles & murmesh_ComponentRole_COMPONENT_WEB)
+			core_tasks_interrupt(attachment->core, &attachment->component->id);
 	}
 	attachment->component->n_open--;
 	while (!list_empty(&attachment->tasks))

@@ -7,6 +7,7 @@
 #define EDGE  0xe1 /* link and relay */
 #define WAY   0xe2 /* relay */
 #define OTHER 0xe3 /* as EDGE */
+#define PAGE  0xe4 /* web */
 #define LINK  murmesh_ComponentRole_COMPONENT_LINK
 #define RELAY murmesh_ComponentRole_COMPONENT_RELAY
 
@@ -171,6 +172,12 @@ static struct component_record records[] = {
 	{ .id = { { EDGE } }, .name = "edge", .number = 1, .roles = LINK | RELAY, .address = "edge:1", .created = 1 },
 	{ .id = { { OTHER } }, .name = "other", .number = 1, .roles = LINK | RELAY, .address = "other:1", .created = 1 },
 	{ .id = { { WAY } }, .name = "way", .number = 1, .roles = RELAY, .address = "way:1", .created = 1 },
+	{ .id = { { PAGE } },
+	  .name = "page",
+	  .number = 1,
+	  .roles = murmesh_ComponentRole_COMPONENT_WEB,
+	  .address = "page:1",
+	  .created = 1 },
 };
 #define N_RECORDS (sizeof records / sizeof *records)
 
@@ -224,6 +231,36 @@ static void test_calls(void **state)
 		assert_int_equal(ask(f, &asked, from, &rpc_Core_CaChanges, &none), -E_DENIED);
 		assert_int_equal(ask(f, &asked, from, &rpc_Fleet_ListComponents, &list), -E_DENIED);
 	}
+}
+
+/* The console's calls: of one that may be a web, for itself, and of nobody else. */
+static void test_console(void **state)
+{
+	struct test_core *f = *state;
+	const murmesh_SessionRequest nobody = { .session = { 1 } };
+	struct asked asked;
+	const struct {
+		struct from from;
+		int err;
+	} rows[] = {
+		{ { .kind = IDENTITY_COMPONENT, .peer = PAGE }, -E_SESSION },
+		{ { .kind = IDENTITY_COMPONENT, .peer = EDGE }, -E_DENIED },
+		{ { .kind = IDENTITY_COMPONENT, .peer = WAY }, -E_DENIED },
+		{ { .kind = IDENTITY_COMPONENT, .peer = 0x77 }, -E_DENIED },
+		{ { .kind = IDENTITY_COMPONENT, .peer = PAGE, .component = PAGE }, -E_DENIED }, /* in somebody's name */
+		{ { .kind = IDENTITY_COMPONENT, .peer = PAGE, .component = EDGE }, -E_DENIED },
+		{ { .kind = IDENTITY_NODE, .peer = PAGE }, -E_DENIED },
+		{ { .kind = IDENTITY_USER, .user = f->core.local_user }, -E_DENIED },
+		{ { .kind = IDENTITY_USER }, -E_DENIED },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		assert_int_equal(ask(f, &asked, rows[i].from, &rpc_Console_Me, &nobody), rows[i].err);
+	const murmesh_SessionKey key = { .key = { .size = 91 } };
+	assert_int_equal(ask(f, &asked, rows[0].from, &rpc_Console_UserCertificate, &key), -E_ENCODING);
+	const murmesh_RevocationsRequest none = murmesh_RevocationsRequest_init_zero;
+	assert_int_equal(ask(f, &asked, (struct from){ .kind = IDENTITY_COMPONENT, .peer = PAGE, .component = PAGE },
+	                     &rpc_Core_Revocations, &none),
+	                 -E_DENIED);
 }
 
 static void test_attach(void **state)
@@ -584,6 +621,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_calls),
 		TEST(test_attaches_have_a_limit),
+		TEST(test_console),
 		TEST(test_attach),
 		TEST(test_meeting),
 		TEST(test_meeting_elsewhere),

@@ -477,13 +477,13 @@ static int relay_decide(struct store_tx *tx, struct certificate_job *job, const 
 	return err == -E_SIGNATURE ? -E_DENIED : err;
 }
 
-/* Of a component: its own, with which it connects; or one for its role link, with which that meets others. */
+/* Of a component: its own, with which it connects; or one for its role link or web, with which that meets others. */
 static int component_renew(struct store_tx *tx, struct certificate_job *job)
 {
 	struct component_record component;
 	char full_name[FLEET_FULL_NAME];
 	int err = component_check(tx, &job->peer.id, &component);
-	if (err == 0 && job->request.serves && !(component.roles & murmesh_ComponentRole_COMPONENT_LINK))
+	if (err == 0 && job->request.serves && component.roles == murmesh_ComponentRole_COMPONENT_RELAY)
 		err = -E_DENIED;
 	if (err == 0 && job->request.expired && clock_wall_s() - job->request.expired > CA_RENEWAL_SECONDS)
 		err = -E_CERTIFICATE_EXPIRED;
@@ -627,7 +627,9 @@ void core_enrol_user(struct core *core, struct rpc_call *call, const struct id *
 void core_enrol_session(void *ctx, struct rpc_call *call, const void *message)
 {
 	const murmesh_SessionKey *request = message;
-	struct core_caller caller = { .by_session = true };
+	struct core_caller caller = { .by_session = true, .component = core_component_of(call) };
+	if (!id_is_zero(&caller.component) && !key_public_is_plain(request->key.bytes, request->key.size)) /* ca would parse it */
+		return rpc_call_finish(call, -E_ENCODING, NULL);
 	memcpy(caller.session, request->session, sizeof caller.session);
 	user_certificate(ctx, call, &caller, "certificate for the console issued", request->key.bytes, request->key.size);
 	mem_wipe(&caller, sizeof caller);

@@ -39,7 +39,8 @@ static const struct priv_edge edges[] = {
 	{ "web", "relay", PRIV_EDGE_PASS },  { "link", "core", PRIV_EDGE_RPC },    { "core", "ca", PRIV_EDGE_RPC },
 	{ "core", "relay", PRIV_EDGE_RPC },  { "core", "hash", PRIV_EDGE_RPC },    { "core", "viz", PRIV_EDGE_RPC },
 	{ "web", "core", PRIV_EDGE_RPC },    { "web", "viz", PRIV_EDGE_RPC },      { "link", "collect", PRIV_EDGE_RPC },
-	{ "viz", "collect", PRIV_EDGE_RPC }, { "front", "orb", PRIV_EDGE_PASS },   { "orb", "core", PRIV_EDGE_RPC },
+	{ "link", "viz", PRIV_EDGE_RPC },    { "viz", "collect", PRIV_EDGE_RPC },  { "front", "orb", PRIV_EDGE_PASS },
+	{ "orb", "core", PRIV_EDGE_RPC },
 };
 
 static const struct conf_option conf_options[] = {
@@ -63,12 +64,13 @@ const struct conf_table server_conf_table = { "Server", conf_options, sizeof con
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: murmesh-server --dir DIR [--port PORT] [--address HOST[:PORT]] [--status-fd N]\n"
-	                "Starts the server in the foreground.  `murmesh up` does it for you, with an agent for this machine.\n"
-	                "       murmesh-server --role link|relay [--role ...] --core HOST:PORT [--join FILE|-] [--name NAME] --dir "
-	                "DIR ...\n"
-	                "Runs these roles of the server that answers at HOST:PORT on this machine.  FILE has the line that\n"
-	                "`murmesh key new --component link,relay` prints there; it is needed once.\n");
+	fprintf(stderr,
+	        "usage: murmesh-server --dir DIR [--port PORT] [--address HOST[:PORT]] [--status-fd N]\n"
+	        "Starts the server in the foreground.  `murmesh up` does it for you, with an agent for this machine.\n"
+	        "       murmesh-server --role link|relay|web [--role ...] --core HOST:PORT [--join FILE|-] [--name NAME] --dir "
+	        "DIR ...\n"
+	        "Runs these roles of the server that answers at HOST:PORT on this machine.  FILE has the line that\n"
+	        "`murmesh key new --component link,relay` prints there; it is needed once.\n");
 	return 64;
 }
 
@@ -144,8 +146,7 @@ static int listen_core(const char *directory)
 	return fd;
 }
 
-/* A configured address as host or host:port; "" when there is none. */
-static void address_text(const struct conf *conf, const char *section, const char *key, char out[300])
+void server_address_text(const struct conf *conf, const char *section, const char *key, char out[300])
 {
 	struct conf_address configured;
 	out[0] = 0;
@@ -161,7 +162,7 @@ void server_address_make(struct server *server)
 {
 	struct str text = str_from(server->options.address), port;
 	char host[300];
-	address_text(server->daemon.conf, "Server", "Address", host);
+	server_address_text(server->daemon.conf, "Server", "Address", host);
 	if (!text.len)
 		text = str_from(host);
 	if (!text.len)
@@ -181,7 +182,7 @@ static void settings_make(struct server *server)
 	server_address_make(server);
 	if (host_address(machine, sizeof machine) < 0)
 		machine[0] = 0;
-	address_text(server->daemon.conf, "Web", "AppDomain", domain);
+	server_address_text(server->daemon.conf, "Web", "AppDomain", domain);
 	if (stat(server->daemon.directory, &status) < 0)
 		status.st_uid = geteuid();
 	snprintf(server->settings, sizeof server->settings,

@@ -17,6 +17,7 @@
 #include "os/log.h"
 #include "resolve/resolve.h"
 #include "server/main.h"
+#include "server/server.h"
 
 /* The first ones are always there. */
 static const struct priv_role roles[] = {
@@ -25,13 +26,15 @@ static const struct priv_role roles[] = {
 	{ "front", gateway_front_main, PRIV_ALLOW_ACCEPT, NULL, false },
 	{ "link", gateway_link_main, 0, NULL, false },
 	{ "relay", gateway_relay_main, PRIV_ALLOW_SPLICE | PRIV_ALLOW_CONNECT, NULL, false },
+	{ "web", server_web_main, PRIV_ALLOW_SOCKETPAIR, NULL, false },
 };
 #define N_ROLES (sizeof roles / sizeof *roles)
 #define ALWAYS  3
 
 static const struct priv_edge edges[] = {
-	{ "uplink", "resolve", PRIV_EDGE_RPC }, { "link", "uplink", PRIV_EDGE_RPC },  { "uplink", "relay", PRIV_EDGE_RPC },
-	{ "front", "link", PRIV_EDGE_PASS },    { "front", "relay", PRIV_EDGE_PASS },
+	{ "uplink", "resolve", PRIV_EDGE_RPC }, { "link", "uplink", PRIV_EDGE_RPC }, { "uplink", "relay", PRIV_EDGE_RPC },
+	{ "web", "uplink", PRIV_EDGE_RPC },     { "front", "link", PRIV_EDGE_PASS }, { "front", "relay", PRIV_EDGE_PASS },
+	{ "front", "web", PRIV_EDGE_PASS },     { "web", "relay", PRIV_EDGE_PASS },
 };
 #define N_EDGES (sizeof edges / sizeof *edges)
 
@@ -66,7 +69,8 @@ static bool is_chosen(const struct chosen *chosen, const char *name)
 static void choose(uint32_t wanted, struct chosen *ret)
 {
 	uint32_t role;
-	if (wanted & murmesh_ComponentRole_COMPONENT_LINK) /* legs of those who come in here: they go on from here */
+	if (wanted & (murmesh_ComponentRole_COMPONENT_LINK |
+	              murmesh_ComponentRole_COMPONENT_WEB)) /* the legs of its clients go on from here */
 		wanted |= murmesh_ComponentRole_COMPONENT_RELAY;
 	for (size_t i = 0; i < N_ROLES; i++)
 		if (i < ALWAYS || (ca_component_roles_parse(str_from(roles[i].name), &role) == 0 && role & wanted))
@@ -152,15 +156,17 @@ static int join_open(const char *join)
 
 static int settings_make(struct server *server)
 {
-	char text[CA_COMPONENT_ROLES_SIZE], name[64];
+	char text[CA_COMPONENT_ROLES_SIZE], name[64], domain[300];
 	struct host host;
+	server_address_text(server->daemon.conf, "Web", "AppDomain", domain);
 	host_read(&host);
 	if (str_copy(str_from(server->options.name ? server->options.name : host.name), name, sizeof name) < 0 ||
 	    !name_valid(str_from(name)))
 		return daemon_fail(DAEMON_USAGE, -E_NAME, "the machine's name cannot be used", NULL);
-	int len = snprintf(server->settings, sizeof server->settings, "join=%s\nname=%s\ncore=%s\nroles=%s\naddress=%s\n",
-	                   server->join, name, server->options.core, ca_component_roles_format(server->options.roles, text),
-	                   server->address);
+	int len = snprintf(server->settings, sizeof server->settings,
+	                   "join=%s\nname=%s\ncore=%s\nroles=%s\naddress=%s\ndomain=%s\nfront_port=%u\n", server->join, name,
+	                   server->options.core, ca_component_roles_format(server->options.roles, text), server->address, domain,
+	                   server->port);
 	return len < (int)sizeof server->settings ? 0
 	                                          : daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the addresses cannot be used", NULL);
 }

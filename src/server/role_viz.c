@@ -18,7 +18,7 @@ struct viz_role {
 	struct priv_child *child;
 	struct io_loop *loop;
 	struct viz *viz;
-	struct rpc_connection *core, *web, *collect;
+	struct rpc_connection *core, *web, *link, *collect;
 	struct io_timer *tick, *again; /* again: follows once more */
 	uint64_t since;                /* the last batch */
 	struct list watchers;
@@ -206,6 +206,12 @@ static void on_web_closed(void *ctx, int err)
 	rpc_connection_drop(&((struct viz_role *)ctx)->web);
 }
 
+static void on_link_closed(void *ctx, int err)
+{
+	(void)err;
+	rpc_connection_drop(&((struct viz_role *)ctx)->link);
+}
+
 static void on_collect_closed(void *ctx, int err)
 {
 	(void)err;
@@ -216,6 +222,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 {
 	static const struct rpc_connection_events core_events = { on_core_open, NULL, on_core_closed };
 	static const struct rpc_connection_events web_events = { on_web_open, NULL, on_web_closed };
+	static const struct rpc_connection_events link_events = { on_web_open, NULL, on_link_closed }; /* of webs elsewhere */
 	static const struct rpc_connection_events collect_events = { NULL, NULL, on_collect_closed };
 	static const struct rpc_connection_settings from_core = { .server = true };
 	static const struct rpc_connection_settings from_web = { .server = true, .max_streams = VIZ_WATCHES_MAX + 16 };
@@ -226,6 +233,8 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		rpc_connection_replace(&role->core, role->loop, fd, &from_core, &core_events, role);
 	} else if (str_is(what, "rpc-from:web")) {
 		rpc_connection_replace(&role->web, role->loop, fd, &from_web, &web_events, role);
+	} else if (str_is(what, "rpc-from:link")) {
+		rpc_connection_replace(&role->link, role->loop, fd, &from_web, &link_events, role);
 	} else if (str_is(what, "rpc-to:collect")) {
 		rpc_connection_replace(&role->collect, role->loop, fd, &to_collect, &collect_events, role);
 		role->since = 0; /* another collect: its store begins anew */
@@ -252,6 +261,7 @@ int server_viz_main(struct priv_child *child)
 	priv_child_ready(child);
 	int code = priv_child_run(child);
 	rpc_connection_drop(&role.web);
+	rpc_connection_drop(&role.link);
 	rpc_connection_drop(&role.core);
 	rpc_connection_drop(&role.collect);
 	io_timer_free(role.again);

@@ -1,5 +1,7 @@
 """Roles of the server on other machines: link and relay, by a component certificate."""
+import base64
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -14,11 +16,15 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
+from console import Browser, browser_of
 from component import Component, InsideMesh, Network
 from harness import IS_ROOT, PATIENCE, PROGRAMS, Agent, Echo, Program, Target, gone, join_parts, murmesh, refused, until
 from people import Elsewhere, password_give
+from test_live import Live
 from test_messages import bodies, send
-from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, internal, openssl, pem, refusal, router, unpadded32
+from test_web_tasks import rows, start, through
+from test_web_terminal import Screen
+from wire import Device, Key, Peer, User, certificate_make, console as console_pb2, enrol, fleet, internal, live, openssl, pem, refusal, router, unpadded32
 
 DENIED = (grpc.StatusCode.PERMISSION_DENIED, "E1019")
 
@@ -230,6 +236,107 @@ def test_links_and_a_relay_apart(mesh, places, tmp_path):
     agent.stop()
 
 
+# ---- the console on another machine ----
+
+@pytest.fixture(scope="module")
+def console(mesh, tmp_path_factory):
+    """Web alone."""
+    folder = tmp_path_factory.mktemp("console")
+    with Component(folder / "edge", f"127.0.0.1:{mesh.port}", "web", line=mesh.key("--component", "web"), name="part20") as component:
+        yield component.ready()
+        assert mesh.cli("component", "revoke", "part20").returncode == 0
+        component.wait()
+
+
+def browser_at(mesh, component):
+    """Logged in there, by a link that core made."""
+    return Browser(component.port, token=mesh.cli("login-link").stdout.split("#token=")[1].split()[0])
+
+
+def test_console_elsewhere(mesh, console):
+    assert set(console.monitor.roles()) == {"uplink", "resolve", "front", "web", "relay"}
+    browser = browser_at(mesh, console)
+    names = {event["device"]["name"] for event in browser.socket().snapshot("fleet") if "device" in event}
+    assert {"web02", *(device["name"] for device in mesh.json("ls"))} <= names
+    assert browser.get("/api/me").json["name"] == "local"
+    assert refusals(browser) == {401, 403}
+    # no command lines are met there
+    with pytest.raises(OSError):
+        ssl_open(console.port, "h2")
+
+
+def refusals(browser):
+    """What no session, and another site's page, hear."""
+    stranger = Browser(browser.port)
+    forged = browser.request("POST", "/api/ws-ticket", headers={"Origin": "https://evil.example"})
+    browser.close()
+    return {stranger.get("/api/me").status, forged.status}
+
+
+def ssl_open(port, alpn):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols([alpn])
+    with socket.create_connection(("127.0.0.1", port), 20) as raw, context.wrap_socket(raw):
+        pass
+
+
+def test_login_by_password_elsewhere(mesh, console):
+    assert mesh.cli("user", "add", "partweb", "--role", "operator").returncode == 0
+    password_give(mesh, "partweb")
+    browser = Browser(console.port)
+    assert browser.post("/api/login", {"name": "partweb", "password": "wrong password", "code": ""}).status == 401
+    answer = browser.post("/api/login", {"name": "partweb", "password": "correct horse battery", "code": ""})
+    assert answer.status == 200, answer
+    assert browser.get("/api/me").json["name"] == "partweb"
+    assert mesh.cli("user", "disable", "partweb").returncode == 0
+    browser.close()
+    assert browser.get("/api/me").status == 401
+
+
+def test_terminal_elsewhere(mesh, console):
+    """Its leg begins at that machine's relay, and goes on to core's."""
+    screen = Screen(browser_at(mesh, console), mesh.device("web02")["id"]).opened()
+    screen.type("echo $((6 * 7))-is\n")
+    until(lambda: b"42-is" in screen.said or screen.more(), "the shell answers")
+    screen.close()
+
+
+def test_live_elsewhere(mesh, console):
+    """What a device's probe sees, by viz of core's machine."""
+    live = Live.__new__(Live)
+    live.browser, live.device = browser_at(mesh, console), mesh.device("web02")["id"]
+    live.socket = live.browser.socket()
+    live.nodes, live.edges, live.rows, live.missing, live.sources, live.complete, live.not_shown = {}, {}, [], {}, {}, False, 0
+    live.socket.subscribe("live", device=live.device)
+    live.until(lambda: live.complete and live.sources, "its probe says where it gets it from")
+    live.close()
+
+
+def test_tasks_elsewhere(mesh, console):
+    """Carried out by that web; when it ends, they are interrupted, and those of others are not."""
+    here, there = browser_of(mesh), browser_at(mesh, console)
+    done = start(there, "name:web02", 1, "echo", "hello")
+    assert through(there, done)["web02"]["output"].strip() == "hello"
+    one, other = (start(browser, "name:web02", 1, "sleep", "1000") for browser in (here, there))
+    for browser, task in ((here, one), (there, other)):
+        until(lambda: rows(browser, task)["web02"]["state"] == "running", "it runs")
+    os.kill(console.monitor.roles()["uplink"], signal.SIGKILL)
+    until(lambda: rows(here, other)["web02"]["state"] == "interrupted", "it is interrupted")
+    assert rows(here, one)["web02"]["state"] == "running"
+    here.close()
+    assert here.post(f"/api/tasks/{one['id']}/cancel").status == 200
+    until(lambda: next(row for row in mesh.json("component") if row["name"] == "part20")["attached"], "it is attached again")
+    until(lambda: tried(lambda: browser_at(mesh, console).get("/api/me").status == 200), "it serves again")
+
+
+def tried(function):
+    try:
+        return function()
+    except (OSError, AssertionError, http.client.HTTPException):
+        return False
+
+
 # ---- what a component may: a machine that is none of ours, by stock gRPC ----
 
 class Rogue(Device):
@@ -273,13 +380,14 @@ def named(peer=None, address="192.0.2.1", **more):
 
 @pytest.fixture(scope="module")
 def rogues(mesh, tmp_path_factory):
-    """One that may be a relay, and one that may be a link."""
+    """Three machines, each with one role."""
     folder = tmp_path_factory.mktemp("rogues")
     both = SimpleNamespace(relay=Rogue(mesh, folder, "part01", "relay").enrol(), link=Rogue(mesh, folder, "part02", "link").enrol(),
+                           web=Rogue(mesh, folder, "part23", "web").enrol(),
                            user=User(mesh, folder), key=Key(folder, "other"))
     both.local = identity(mesh, "user", openssl_identity(both.user.certificates.leaf))
     yield both
-    for name in ("part01", "part02"):
+    for name in ("part01", "part02", "part23"):
         assert mesh.cli("component", "revoke", name).returncode == 0
 
 
@@ -309,7 +417,9 @@ def test_a_relay_does_nothing_that_a_link_does(mesh, rogues):
                                   "Console/Setup", "Local/Login", "Viz/Announce"])
 def test_what_roles_of_one_machine_say_to_each_other(mesh, rogues, path):
     """Is said by nobody on a network."""
-    for rogue in (rogues.relay, rogues.link):
+    for rogue in (rogues.relay, rogues.link, rogues.web):
+        if rogue is rogues.web and path.startswith("Console/"):
+            continue
         for metadata in ((), named(rogues.local)):
             assert refusal(lambda: rogue.call(path, internal.PublicKey(key=rogues.key.public()), metadata=metadata))[0] == grpc.StatusCode.UNIMPLEMENTED
 
@@ -381,6 +491,42 @@ def test_a_link_gets_no_certificate_of_a_device(mesh, rogues, tmp_path):
         asked = enrol.RenewRequest(csr=rogues.key.request(), kind=kind)
         assert refusal(lambda: rogues.link.call("CertificationManager/RenewCertificate", asked, metadata=named(identity(mesh, "node", device.id)))) == DENIED, kind
     assert mesh.cli("delete", "part03", "--yes").returncode == 0
+
+
+def test_a_web_does_nothing_that_a_link_does(mesh, rogues):
+    """It has the console, by sessions; it speaks for nobody, follows nothing, and answers no device."""
+    web, web02 = rogues.web, mesh.device("web02")["id"]
+    nobody = console_pb2.SessionRequest(session=bytes(32))
+    assert refusal(lambda: web.call("Console/Me", nobody, console_pb2.Account))[1] == "E1220"
+    assert refusal(lambda: web.call("Console/Nothing", nobody, console_pb2.Account))[0] == grpc.StatusCode.UNIMPLEMENTED
+    assert refusal(lambda: web.call("Viz/Watch", live.WatchTicket(), live.LiveBatch))[1] != "E1019"  # a ticket that core has not announced
+    for path in ("Console/Me", "Viz/Watch"):
+        for rogue in (rogues.relay, rogues.link, rogues.user):
+            with contextlib.suppress(AttributeError):
+                code, _ = refusal(lambda: rogue.call(path, nobody, console_pb2.Account))
+                assert code in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED)
+    for metadata in (named(), named(rogues.local), named(identity(mesh, "node", web02)), named(rogues.local, component=rogues.link.id)):
+        assert refusal(lambda: web.call("Fleet/ListDevices", fleet.ListRequest(), fleet.Device, metadata)) == DENIED
+        assert refusal(lambda: web.call("MessageRouter/Link", router.Frame(hello=router.Hello(version="0")), router.Frame, metadata)) == DENIED
+        assert refusal(lambda: web.call("Console/Me", nobody, console_pb2.Account, metadata)) == DENIED
+    assert refusal(lambda: web.call("Core/Revocations", internal.RevocationsRequest(), internal.Revocation)) == DENIED
+    assert refusal(lambda: web.call("Login/Password", fleet.LoginProof(name="a", password="b", csr=rogues.key.request()), metadata=named())) == DENIED
+
+
+def test_keys_that_a_web_sends(mesh, rogues):
+    """Go to the certification manager in the one form that needs no parser."""
+    session = session_of(mesh)
+    good = rogues.key.public()
+    reply = rogues.web.call("Console/UserCertificate", console_pb2.SessionKey(session=session, key=good))
+    assert reply.leaf
+    compressed = openssl("pkey", "-pubin", "-inform", "DER", "-pubout", "-outform", "DER", "-ec_conv_form", "compressed", input=good)
+    for key in (compressed, good[:-1], b"", bytes(91), good[:26] + b"\2" + good[27:]):
+        code, error = refusal(lambda: rogues.web.call("Console/UserCertificate", console_pb2.SessionKey(session=session, key=key)))
+        assert code != grpc.StatusCode.OK and error in ("E1007", ""), (code, error)
+
+
+def session_of(mesh):
+    return base64.urlsafe_b64decode(browser_of(mesh).cookie + "=")
 
 
 def refusal_or_none(call):
