@@ -619,16 +619,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, components_setup, test_core_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_calls),
-		TEST(test_attaches_have_a_limit),
-		TEST(test_console),
-		TEST(test_attach),
-		TEST(test_meeting),
-		TEST(test_meeting_elsewhere),
-		TEST(test_no_meeting),
-		TEST(test_gone_meanwhile),
-		TEST(test_closed),
-		TEST(test_shut_out),
+		TEST(test_calls),      TEST(test_attaches_have_a_limit),
+		TEST(test_console),    TEST(test_attach),
+		TEST(test_meeting),    TEST(test_meeting_elsewhere),
+		TEST(test_no_meeting), TEST(test_gone_meanwhile),
+		TEST(test_closed),     TEST(test_shut_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -691,7 +691,7 @@ def test_agents_do_not_come_back_to_it(mesh, tmp_path):
 
 def test_tunnels_through_one_that_is_shut_out(mesh, tmp_path):
     """A captured machine may go on carrying them: the device ends them, which hears of it where it links next."""
-    edge = Component(tmp_path / "edge", f"127.0.0.1:{mesh.port}", "link", line=mesh.key("--component", "link"), name="part23").ready()
+    edge = Component(tmp_path / "edge", f"127.0.0.1:{mesh.port}", "link", line=mesh.key("--component", "link"), name="part41").ready()
     folder = tmp_path / "agent"
     folder.mkdir()
     (folder / "murmesh-agent.ini").write_text(f"[Router]\nParentAddress = 127.0.0.1:{edge.port}, 127.0.0.1:{mesh.port}\nReturnAfter = 1h\n")
@@ -700,17 +700,17 @@ def test_tunnels_through_one_that_is_shut_out(mesh, tmp_path):
     home = Elsewhere(tmp_path / "home")
     assert home.login(SimpleNamespace(port=edge.port, info=mesh.info), "partowner").returncode == 0
     try:
-        with Agent(mesh.key("--relay", f"127.0.0.1:{edge.port}"), folder, "part24").online() as agent, Echo() as echo, \
-                Program([PROGRAMS / "murmesh", "map", f"TCP:0:part24:HTTP:{echo.port}", "--json"], tmp_path / "map.log", env=home.env) as mapped, \
+        with Agent(mesh.key("--relay", f"127.0.0.1:{edge.port}"), folder, "part42").online() as agent, Echo() as echo, \
+                Program([PROGRAMS / "murmesh", "map", f"TCP:0:part42:HTTP:{echo.port}", "--json"], tmp_path / "map.log", env=home.env) as mapped, \
                 socket.create_connection(("127.0.0.1", json.loads(mapped.process.stdout.readline())["local_port"]), 20) as connection:
             connection.sendall(b"hello")
             assert connection.recv(100) == b"hello"
             assert connections(edge) == 2
-            assert mesh.device("part24")["parent"] == "part23-1"
-            assert "part24" in mesh.cli("relay", "tree").stdout
+            assert mesh.device("part42")["parent"] == "part41-1"
+            assert "part42" in mesh.cli("relay", "tree").stdout
             os.kill(edge.pid, signal.SIGSTOP)  # its roles do not hear from it that they are to stop
-            assert mesh.cli("component", "revoke", "part23").returncode == 0
-            until(lambda: mesh.device("part24")["online"] and mesh.device("part24")["parent"] == "server", "it is online elsewhere", 30)
+            assert mesh.cli("component", "revoke", "part41").returncode == 0
+            until(lambda: mesh.device("part42")["online"] and mesh.device("part42")["parent"] == "server", "it is online elsewhere", 30)
             connection.settimeout(20 * PATIENCE)
             with contextlib.suppress(ConnectionError):
                 assert connection.recv(100) == b""
@@ -718,7 +718,7 @@ def test_tunnels_through_one_that_is_shut_out(mesh, tmp_path):
     finally:
         os.kill(edge.pid, signal.SIGCONT)
         edge.stop()
-    assert mesh.cli("delete", "part24", "--yes").returncode == 0
+    assert mesh.cli("delete", "part42", "--yes").returncode == 0
 
 
 # ---- people ----
