@@ -146,6 +146,12 @@ authorityKeyIdentifier = keyid
     (folder / "chain.crt").write_text((folder / "leaf.crt").read_text() + (ca / "intermediate.crt").read_text())
 
 
+def relay_request(key, node):
+    """For a relay's certificate: the device's own key vouches for that one."""
+    public = key.public()
+    return enrol.RenewRequest(csr=key.request(), kind=enrol.RELAY, node_key=node.public(), node_signature=node.sign("murmesh relay key 1", public))
+
+
 class Device:
     """An agent that is none of ours: enrols with a join line, says what it likes."""
 

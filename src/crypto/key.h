@@ -57,6 +57,7 @@ bool hash_equal(const uint8_t a[HASH_SIZE], const uint8_t b[HASH_SIZE]);        
 #define CONTEXT_TIME       STR("murmesh time 1")         /* by the grant key */
 #define CONTEXT_MOVE       STR("murmesh move 1")         /* by the grant key */
 #define CONTEXT_RELAY      STR("murmesh relay 1")        /* by the grant key */
+#define CONTEXT_RELAY_KEY  STR("murmesh relay key 1")    /* by a device's own key */
 #define CONTEXT_ENDED      STR("murmesh relays ended 1") /* by the grant key */
 #define CONTEXT_USER_GRANT STR("murmesh user grant 1")   /* the same document, by an approver's key */
 #define CONTEXT_USER_ORDER STR("murmesh user order 1")

@@ -219,6 +219,8 @@ static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *m
 	if (peer)
 		identity_format(peer, checked.peer);
 	checked.relayed = rpc_call_origin(call) != NULL;
+	memcpy(&checked.node_key, &request->node_key, sizeof checked.node_key);
+	memcpy(&checked.node_signature, &request->node_signature, sizeof checked.node_signature);
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 

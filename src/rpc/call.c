@@ -40,6 +40,7 @@ static unsigned status_from_err(int err)
 		return 6;
 	case E_DENIED:
 	case E_GRANT:
+	case E_RELAY_UNSIGNED:
 		return 7;
 	case E_LIMIT:
 	case E_FULL:

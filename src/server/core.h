@@ -323,9 +323,12 @@ struct core_meeting {
 void core_meet(struct core_meeting *meeting); /* which stays until `done` */
 
 /* ---- core_pair.c: on the loop ---- */
-void core_pair_keep(struct core *core, const uint8_t name[16], const struct id *user, const struct id *device);
+void core_pair_keep(struct core *core, const struct core_meeting *meeting, const struct id *user, const struct id *device);
 /* Ends the tunnels of a user (NULL: of all), to a device (NULL: to any). */
 void core_pairs_close(struct core *core, const struct id *user, const struct id *device);
+/* Those that go through a component which is shut out: their devices are told, too; at their next welcome, when they cannot be reached now. */
+void core_pairs_close_through(struct core *core, const struct id *component);
+int core_pairs_welcome(struct core *core, const struct id *device);
 
 /* ---- core_reference.c: GetReference, of the server for CORBA clients ---- */
 int core_reference_begin(struct core_request *request);
@@ -433,6 +436,7 @@ int core_ended_welcome(const struct core *core, struct rpc_call *link);
 /* ---- core_component.c: machines that run roles of the server elsewhere ---- */
 struct component_record;
 void core_component_name(const struct component_record *component, char ret[FLEET_FULL_NAME]); /* its full name */
+const char *core_component_called(const struct core *core, const struct id *component);        /* on the loop; NULL: it is none */
 int core_components_open(struct core *core); /* before the database's thread begins */
 void core_components_free(struct core *core);
 /* On the loop: has it one of these roles (bits of ComponentRole)? */

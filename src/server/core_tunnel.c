@@ -69,7 +69,7 @@ static void on_met(void *ctx, int err, const char *why)
 	if (err < 0)
 		return core_job_fail(&tunnel->base, err == -E_CLOSED ? -E_OFFLINE : err, NULL);
 	tunnel->reply.relays_count = 1;
-	core_pair_keep(tunnel->base.core, tunnel->reply.pair, &tunnel->caller.user, &tunnel->device);
+	core_pair_keep(tunnel->base.core, &tunnel->meeting, &tunnel->caller.user, &tunnel->device);
 	rpc_call_reply(tunnel->base.call, &tunnel->reply);
 	core_job_free(&tunnel->base);
 }

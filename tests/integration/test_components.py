@@ -703,6 +703,7 @@ def test_attached(mesh, rogues):
         assert next(first).HasField("welcome")
         row = next(row for row in mesh.json("component") if row["name"] == "part01")
         assert (row["attached"], row["roles"], row["address"], row["version"]) == (True, "relay", "192.0.2.1:1", "0")
+        assert row["enrolled"] == "edge.example.org:8443"
         with rogues.relay.attached(enrol.COMPONENT_RELAY) as second:
             assert next(second).HasField("welcome")
             assert refusal(lambda: next(first))[1] == "E1018"
@@ -810,6 +811,38 @@ def test_agents_do_not_come_back_to_it(mesh, tmp_path):
     assert mesh.cli("delete", "part19", "--yes").returncode == 0
 
 
+def test_tunnels_through_one_that_is_shut_out(mesh, tmp_path):
+    """A captured machine may go on carrying them: the device ends them, which hears of it where it links next."""
+    edge = Component(tmp_path / "edge", f"127.0.0.1:{mesh.port}", "link", line=mesh.key("--component", "link"), name="part41").ready()
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    (folder / "murmesh-agent.ini").write_text(f"[Router]\nParentAddress = 127.0.0.1:{edge.port}, 127.0.0.1:{mesh.port}\nReturnAfter = 1h\n")
+    assert mesh.cli("user", "add", "partowner", "--role", "operator").returncode == 0
+    password_give(mesh, "partowner")
+    home = Elsewhere(tmp_path / "home")
+    assert home.login(SimpleNamespace(port=edge.port, info=mesh.info), "partowner").returncode == 0
+    try:
+        with Agent(mesh.key("--relay", f"127.0.0.1:{edge.port}"), folder, "part42").online() as agent, Echo() as echo, \
+                Program([PROGRAMS / "murmesh", "map", f"TCP:0:part42:HTTP:{echo.port}", "--json"], tmp_path / "map.log", env=home.env) as mapped, \
+                socket.create_connection(("127.0.0.1", json.loads(mapped.process.stdout.readline())["local_port"]), 20) as connection:
+            connection.sendall(b"hello")
+            assert connection.recv(100) == b"hello"
+            assert connections(edge) == 2
+            assert mesh.device("part42")["parent"] == "part41-1"
+            assert "part42" in mesh.cli("relay", "tree").stdout
+            os.kill(edge.pid, signal.SIGSTOP)  # its roles do not hear from it that they are to stop
+            assert mesh.cli("component", "revoke", "part41").returncode == 0
+            until(lambda: mesh.device("part42")["online"] and mesh.device("part42")["parent"] == "server", "it is online elsewhere", 30)
+            connection.settimeout(20 * PATIENCE)
+            with contextlib.suppress(ConnectionError):
+                assert connection.recv(100) == b""
+            assert agent.process.poll() is None
+    finally:
+        os.kill(edge.pid, signal.SIGCONT)
+        edge.stop()
+    assert mesh.cli("delete", "part42", "--yes").returncode == 0
+
+
 # ---- people ----
 
 def test_who_may(mesh, tmp_path):
@@ -840,6 +873,11 @@ def test_approved(mesh, tmp_path):
         assert not [row for row in mesh.json("component") if row["name"] == "part08"]
         assert mesh.cli("approve", "part08").returncode == 0
         component.ready()
+        assert (row["address"], row["roles"], row["reach"]) == ("127.0.0.1", "link,relay", f"127.0.0.1:{component.port}")
+        asked, = [row for row in mesh.json("audit", "ls", "--text", "part08") if row["action"] == "approval asked for"]
+        assert f"for link,relay at 127.0.0.1:{component.port}" in asked["detail"]
+        joined, = [row for row in mesh.json("audit", "ls", "--text", "part08") if row["action"] == "component joined"]
+        assert joined["detail"] == f"from 127.0.0.1, for link,relay at 127.0.0.1:{component.port}"
         assert not mesh.device("part08")
         assert mesh.cli("component", "revoke", "part08").returncode == 0
         component.wait()
