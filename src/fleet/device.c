@@ -5,7 +5,7 @@
 
 #define COLUMNS                                                                                                                    \
 	"id, name, token, os, arch, version, parent, created, last_seen, retired, group_name, tags, relay, relay_address, signs, " \
-	"forged"
+	"forged, relay_unsigned"
 
 static int name_check(struct str name)
 {
@@ -37,7 +37,7 @@ int fleet_device_add(struct store_tx *tx, const struct device *device)
 	if (err < 0)
 		return err;
 	struct store_query *query = store_query(tx, "INSERT INTO devices (" COLUMNS ")"
-	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0, $6, $7, 0, '', 0, 0)");
+	                                            " VALUES ($1, $2, $3, '', '', '', $4, $5, 0, 0, $6, $7, 0, '', 0, 0, 0)");
 	store_bind_id(query, 1, &device->id);
 	store_bind_text(query, 2, name);
 	store_bind_integer(query, 3, device->token);
@@ -66,6 +66,7 @@ static int device_read(struct store_query *query, struct device *ret)
 	store_text(query, 13, ret->relay_address, sizeof ret->relay_address);
 	ret->signs = store_integer(query, 14);
 	ret->forged = store_integer(query, 15);
+	ret->relay_unsigned = store_integer(query, 16) != 0;
 	return store_error(query);
 }
 
@@ -219,9 +220,17 @@ int fleet_device_update(struct store_tx *tx, const struct id *id, const struct d
 
 int fleet_device_relay(struct store_tx *tx, const struct id *id, bool relay)
 {
-	struct store_query *query = store_query(tx, "UPDATE devices SET relay = $1 WHERE id = $2");
+	struct store_query *query =
+	        store_query(tx, "UPDATE devices SET relay = $1, relay_unsigned = relay_unsigned * $1 WHERE id = $2");
 	store_bind_integer(query, 1, relay);
 	store_bind_id(query, 2, id);
+	return changed_one(tx, query);
+}
+
+int fleet_device_relay_signs(struct store_tx *tx, const struct id *id)
+{
+	struct store_query *query = store_query(tx, "UPDATE devices SET relay_unsigned = 0 WHERE id = $1");
+	store_bind_id(query, 1, id);
 	return changed_one(tx, query);
 }
 

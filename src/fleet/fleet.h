@@ -33,6 +33,7 @@ struct device {
 	int64_t signs;                       /* since when its management part signs: what is not signed is not its word any more */
 	int64_t forged;                      /* when something was refused last that it should have signed */
 	bool relay;                          /* others may link to it */
+	bool relay_unsigned;                 /* its requests for a relay's certificate need no signature yet */
 	char group[FLEET_GROUP_SIZE];        /* in lower case; "" = none */
 	char tags[FLEET_TAGS_SIZE];          /* in lower case, sorted, a blank between two */
 	char relay_address[FLEET_TEXT_SIZE]; /* host:port, as it says itself; "" = it is no relay just now */
@@ -78,6 +79,7 @@ struct device_platform {
 };
 int fleet_device_update(struct store_tx *tx, const struct id *id, const struct device_platform *platform);
 int fleet_device_relay(struct store_tx *tx, const struct id *id, bool relay); /* -E_NOT_FOUND */
+int fleet_device_relay_signs(struct store_tx *tx, const struct id *id);       /* from now on; -E_NOT_FOUND */
 int fleet_relay_list(struct store_tx *tx, fleet_each each, void *ctx);        /* those that are not retired, by name and token */
 int fleet_device_label(struct store_tx *tx, const struct device *device);     /* keeps its group and tags; -E_NOT_FOUND */
 /* Keeps its token where that was never given to another of this name, else takes the next.  -E_NOT_FOUND (retired ones too), -E_NAME,

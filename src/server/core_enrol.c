@@ -462,6 +462,8 @@ static int relay_decide(struct store_tx *tx, struct certificate_job *job, const 
 	struct key *key = NULL;
 	if (!device->relay)
 		return -E_DENIED;
+	if (!request->node_signature.size && device->relay_unsigned)
+		return 0;
 	if (!request->node_signature.size) {
 		fleet_full_name(device, job->too_old);
 		snprintf(job->base.why, sizeof job->base.why, "the agent on this relay is too old: update murmesh-agent there");
@@ -474,6 +476,8 @@ static int relay_decide(struct store_tx *tx, struct certificate_job *job, const 
 		err = key_verify(key, CONTEXT_RELAY_KEY, request->key.bytes, request->key.size, request->node_signature.bytes,
 		                 request->node_signature.size);
 	key_free(key);
+	if (err == 0 && device->relay_unsigned)
+		err = fleet_device_relay_signs(tx, &device->id);
 	return err == -E_SIGNATURE ? -E_DENIED : err;
 }
 

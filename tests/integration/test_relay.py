@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -235,6 +236,22 @@ def test_a_relay_gets_no_certificate_of_another_relay(mesh, relays, tmp_path):
         assert refusal(lambda: ask(request)) == (denied, "E1019")
     for name in ("rogue03", "honest03"):
         assert mesh.cli("delete", name, "--yes").returncode == 0
+
+
+def test_a_relay_of_before_signs_from_its_first_signature_on(mesh, relays, tmp_path):
+    """A server that is newer than its relays serves them on."""
+    relay, key = Device(mesh, tmp_path, "aged02").enrol(), Key(tmp_path, "relay")
+    assert mesh.cli("relay", "enable", "aged02").returncode == 0
+    with sqlite3.connect(mesh.directory / "db" / "murmesh.db", timeout=20) as database:  # as the migration finds it
+        assert database.execute("UPDATE devices SET relay_unsigned = 1 WHERE name = 'aged02'").rowcount == 1
+
+    def ask(request):
+        return relay.peer.unary("CertificationManager/RenewCertificate", request, enrol.CertificateReply)
+    unsigned = enrol.RenewRequest(csr=key.request(), kind=enrol.RELAY)
+    assert ask(unsigned).device_id.hex() == relay.id
+    assert ask(relay_request(key, relay.key)).device_id.hex() == relay.id
+    assert refusal(lambda: ask(unsigned)) == (grpc.StatusCode.PERMISSION_DENIED, "E1727")
+    assert mesh.cli("delete", "aged02", "--yes").returncode == 0
 
 
 def refusal_or_none(call):

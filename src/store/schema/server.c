@@ -252,6 +252,10 @@ static const char *const migrations[] = {
 
 	"ALTER TABLE tasks ADD COLUMN component BLOB NOT NULL DEFAULT x'00000000000000000000000000000000' CHECK (length(component) "
 	"= 16);",
+
+	/* Relays of before the server asked for their signatures: they are believed without, until they give the first. */
+	"ALTER TABLE devices ADD COLUMN relay_unsigned INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE devices SET relay_unsigned = relay;",
 };
 
 const struct store_schema store_schema_server = {
