@@ -1,132 +1,147 @@
 #include <signal.h>
 
 #include "base/err.h"
-#include "cli/leg.h"
-#include "portmap/map.h"
-#include "portmap/spec.h"
+#include "cli/mapping.h"
+#include "os/fd.h"
+#include "os/network.h"
 
-#define MAPS_MAX 64
+#define SPECS_MAX    64
+#define MAPPINGS_MAX 1024
 
-struct mapping {
-	struct session *session;
-	const struct cli *cli;
-	struct tls_context *tls;
-	struct map_spec spec;
-	struct id device;
-	struct map_listener *map;
-	char target[300]; /* "web02:8000" or "web02 -> 192.168.1.1:80" */
+struct maps {
+	struct session session;
+	struct mapping_common common;
+	struct io_timer *expiry;
+	struct mapping at[MAPPINGS_MAX];
+	unsigned n;
+	bool expired;
 };
 
-static void on_opened(void *ctx, struct stream *stream, int err, const char *details)
+/* Each port of a range is a map of its own; the device is looked up once. */
+static int spec_open(struct maps *maps, const struct cli *cli, const char *text)
 {
-	map_connection_open(ctx, stream, err, details);
-}
-
-static void on_open(void *ctx, struct map_connection *connection)
-{
-	struct mapping *mapping = ctx;
-	const struct leg_target target = {
-		.device = mapping->device, .host = str_from(mapping->spec.host), .port = mapping->spec.port, .tls = mapping->tls
-	};
-	leg_open(mapping->session, &target, on_opened, connection);
-}
-
-static void on_failed(void *ctx, int err, const char *details)
-{
-	const struct mapping *mapping = ctx;
-	char why[512];
-	if (*details)
-		snprintf(why, sizeof why, "%s (%s)", err_text(err), details);
-	else
-		snprintf(why, sizeof why, "%s", err_text(err));
-	cli_fail_because(err, str_is(str_from(details), err_text(err)) ? NULL : why, NULL, "a connection to %s was refused",
-	                 mapping->target);
-}
-
-static int spec_fail(const char *text, unsigned column, const char *reason)
-{
-	char why[300];
-	snprintf(why, sizeof why, "column %u: %s", column, reason);
-	return cli_fail_because(-E_MAP_SPEC, why, NULL, "the map %s cannot be used", text);
-}
-
-static int mapping_open(struct mapping *mapping, const char *text)
-{
-	unsigned column;
-	const char *reason;
+	struct map_spec spec;
 	murmesh_Device device;
-	if (map_spec_parse(str_from(text), true, &mapping->spec, &column, &reason) < 0)
-		return spec_fail(text, column, reason);
-	if (mapping->spec.protocol != MAP_TCP)
-		return cli_fail_because(-E_UNSUPPORTED, "this version maps TCP ports only", "write TCP instead of UDP",
+	int code = mapping_parse(text, &spec);
+	if (code == 0 && spec.count > MAPPINGS_MAX - maps->n)
+		code = cli_fail_because(-E_LIMIT, "one command maps at most 1024 ports", "start another one for the rest",
 		                        "the map %s cannot be used", text);
-	int err = session_device(mapping->session, mapping->spec.device, &device);
-	if (err < 0)
-		return cli_fail_because(err, mapping->session->why[0] ? mapping->session->why : NULL, NULL,
-		                        "the device %s cannot be used", mapping->spec.device);
-	if (!device.online)
-		cli_note(mapping->cli, "note: %s is offline; connections are refused until it is back", device.full_name);
-	memcpy(mapping->device.bytes, device.id, sizeof mapping->device.bytes);
-	if (mapping->spec.host[0])
-		snprintf(mapping->target, sizeof mapping->target, "%s:%u through %s", mapping->spec.host, mapping->spec.port,
-		         device.name);
-	else
-		snprintf(mapping->target, sizeof mapping->target, "%s:%u", device.name, mapping->spec.port);
-	const struct map_settings settings = { mapping->spec.local_port, on_open, on_failed, mapping };
-	err = map_open(mapping->session->loop, &settings, &mapping->map);
-	return err < 0 ? cli_fail(err, "the local port %u cannot be opened", mapping->spec.local_port) : 0;
+	if (code == 0)
+		code = devices_choose(&maps->session, cli, spec.device, cli_flag(cli, "strict"), &device);
+	for (unsigned i = 0; code == 0 && i < spec.count; i++) {
+		code = mapping_open(&maps->at[maps->n], &maps->common, &spec, i, &device);
+		maps->n += code == 0;
+	}
+	return code;
 }
 
-static int mapping_print(const struct mapping *mapping)
+static void on_expired(void *ctx)
 {
-	if (cli_format(mapping->cli) >= CLI_JSON)
-		return cli_json_line(mapping->cli,
-		                     json_pack("{s:i, s:o, s:s}", "local_port", (int)map_port(mapping->map), "device",
-		                               cli_json_text(str_from(mapping->spec.device)), "target", mapping->target));
-	fprintf(mapping->cli->out, "localhost:%u -> %s\n", map_port(mapping->map), mapping->target);
-	return 0;
+	struct maps *maps = ctx;
+	maps->expired = true;
+	io_loop_stop(maps->session.loop);
 }
 
-static int stay(struct session *session)
+static int expiry_start(struct maps *maps, uint64_t after_ms)
 {
-	while (!session->interrupted && session->server)
+	maps->expiry = io_timer_new(maps->session.loop, on_expired, maps);
+	if (!maps->expiry)
+		return cli_fail(-E_NO_MEMORY, "the maps were not opened");
+	io_timer_start(maps->expiry, after_ms, 0);
+	return CLI_OK;
+}
+
+static int stay(struct maps *maps, const struct cli *cli)
+{
+	const struct session *session = &maps->session;
+	while (!session->interrupted && session->server && !maps->expired)
 		io_loop_run(session->loop);
-	return session->interrupted ? CLI_OK : cli_fail(-E_CLOSED, "the server ended the connection");
+	if (maps->expired)
+		cli_note(cli, "the time of --expire is over; the maps are closed");
+	return session->interrupted || maps->expired ? CLI_OK : cli_fail(-E_CLOSED, "the server ended the connection");
+}
+
+static int maps_open(struct maps *maps, const struct cli *cli)
+{
+	int err = session_leg_context(&maps->session, false, &maps->common.tls);
+	int code = err < 0 ? cli_fail(err, "no tunnel can be opened") : CLI_OK;
+	for (size_t i = 0; code == 0 && i < cli->n_operands; i++)
+		code = spec_open(maps, cli, cli->operands[i]);
+	for (unsigned i = 0; code == 0 && i < maps->n; i++)
+		code = mapping_print(&maps->at[i]) < 0 ? CLI_FAILED : CLI_OK;
+	fflush(cli->out);
+	if (code == 0 && cli_given(cli, "expire"))
+		code = expiry_start(maps, cli_duration_ms(cli, "expire"));
+	return code;
+}
+
+/* For whom it opens the maps is said once. */
+static int bind_check(const struct mapping_common *common)
+{
+	struct socket_address address = { 0 };
+	struct socket_source source = { 0 };
+	if (common->bind && strcmp(common->bind, MAP_BIND_ALL) != 0) {
+		if (socket_address_parse(str_from(common->bind), 0, &address) < 0)
+			return cli_fail_because(-E_USAGE, "this is no address", "give an address of this machine, or all",
+			                        "--bind %s cannot be used", common->bind);
+		socket_address_source(&address, &source);
+	}
+	if (common->bind && !source.loopback && !common->allow)
+		cli_note(common->cli, "note: whoever reaches this machine can use these maps; --allow NETWORK says who may");
+	return CLI_OK;
+}
+
+static int settings_take(struct mapping_common *common, const struct cli *cli)
+{
+	common->cli = cli;
+	common->bind = cli_flag(cli, "all") ? MAP_BIND_ALL : cli_text(cli, "bind");
+	common->allow = cli_text(cli, "allow");
+	common->idle_ms = cli_duration_ms(cli, "idle");
+	if (common->allow && network_ranges_check(str_from(common->allow)) < 0)
+		return cli_fail_because(-E_USAGE, NULL, "write networks and addresses with commas between, as 10.0.0.0/8,192.0.2.7",
+		                        "--allow %s cannot be used", common->allow);
+	return bind_check(common);
 }
 
 static int run(const struct cli *cli)
 {
-	static struct mapping mappings[MAPS_MAX];
-	struct session session;
-	struct tls_context *tls = NULL;
-	size_t n = 0;
-	int code = session_begin(&session, cli);
+	static struct maps maps;
+	int code = settings_take(&maps.common, cli);
+	if (code == 0)
+		code = session_begin(&maps.session, cli);
 	if (code)
 		return code;
-	struct io_signal *terminate = session_interrupt_by(&session, SIGTERM);
-	int err = session_leg_context(&session, false, &tls);
-	if (err < 0)
-		code = cli_fail(err, "no tunnel can be opened");
-	for (; code == 0 && n < cli->n_operands; n++) {
-		mappings[n] = (struct mapping){ .session = &session, .cli = cli, .tls = tls };
-		code = mapping_open(&mappings[n], cli->operands[n]);
-	}
-	for (size_t i = 0; code == 0 && i < n; i++)
-		code = mapping_print(&mappings[i]) < 0 ? CLI_FAILED : 0;
-	fflush(cli->out);
+	fd_limit_raise();
+	maps.common.session = &maps.session;
+	struct io_signal *terminate = session_interrupt_by(&maps.session, SIGTERM);
+	code = maps_open(&maps, cli);
 	if (code == 0)
-		code = stay(&session);
-	for (size_t i = 0; i < n; i++)
-		map_close(mappings[i].map);
+		code = stay(&maps, cli);
+	for (unsigned i = 0; i < maps.n; i++)
+		mapping_close(&maps.at[i]);
+	io_timer_free(maps.expiry);
 	io_signal_free(terminate);
-	session_close(&session);
-	tls_context_free(tls);
+	session_close(&maps.session);
+	tls_context_free(maps.common.tls);
 	return code;
 }
+
+static const struct cli_option options[] = {
+	{ "bind", 0, "ADDRESS|all", CLI_TEXT, "listen there (else on the loopback addresses only)", NULL, 0 },
+	{ "all", 0, NULL, CLI_FLAG, "the same as --bind all", NULL, 0 },
+	{ "allow", 0, "NETWORK,...", CLI_TEXT, "take connections from these addresses and networks only", NULL, 0 },
+	{ "idle", 0, "DURATION", CLI_DURATION, "end a connection on which nothing came for so long", NULL, 0 },
+	{ "expire", 0, "DURATION", CLI_DURATION, "end all maps after this time", NULL, 0 },
+	{ "strict", 0, NULL, CLI_FLAG, "refuse a name that is not that of exactly one device that is online (exit code 3)", NULL,
+	  0 },
+	{ 0 },
+};
 
 static const struct cli_example examples[] = {
 	{ "murmesh map TCP:0:web02:HTTP:8000", "any free local port to port 8000 of web02" },
 	{ "murmesh map TCP:8080:web02:HTTP:192.168.1.1:80", "a host in web02's network" },
+	{ "murmesh map TCP:8000-8003:web02:HTTP:9000-9003 TCP:2222:db::22", "four ports of web02 and one of db" },
+	{ "murmesh map TCP:8080:web02:HTTP:80 --bind all --allow 192.0.2.0/24 --expire 8h", "for others in this network, today" },
 	{ 0 },
 };
 
@@ -134,8 +149,9 @@ const struct cli_command command_map = {
 	.name = "map",
 	.summary = "make a port of a device, or of its network, a local one",
 	.usage = "TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT...",
+	.options = options,
 	.examples = examples,
 	.run = run,
 	.operands_least = 1,
-	.operands_most = MAPS_MAX,
+	.operands_most = SPECS_MAX,
 };

@@ -1,0 +1,34 @@
+/* cli/mapping.h: one port map of `murmesh map`, for people: says what it does and why a connection failed. */
+#ifndef CLI_MAPPING_H
+#define CLI_MAPPING_H
+#include "cli/devices.h"
+#include "portmap/map.h"
+#include "portmap/spec.h"
+
+/* What all maps of one command have in common. */
+struct mapping_common {
+	struct session *session;
+	const struct cli *cli;
+	struct tls_context *tls; /* session_leg_context() */
+	const char *bind, *allow;
+	uint64_t idle_ms;
+};
+
+struct mapping {
+	const struct mapping_common *common;
+	struct map_spec spec; /* of this one: a range is as many mappings, each with a count of 1 */
+	struct id device;
+	struct map_listener *map;
+	char target[360];        /* "web02:8000" or "192.168.1.1:80 through web02" */
+	uint64_t quiet_until_ms; /* strangers at the door are told of once in a while */
+};
+
+/* Reads one text.  Returns the exit code (why not is printed). */
+int mapping_parse(const char *text, struct map_spec *ret);
+/* Opens port number i of the spec, to that device.  Returns the exit code; to be closed when it is 0. */
+int mapping_open(struct mapping *mapping, const struct mapping_common *common, const struct map_spec *spec, unsigned i,
+                 const murmesh_Device *device);
+void mapping_close(struct mapping *mapping);
+/* "localhost:8080 -> web02:8000", or JSON.  0 or a negative code. */
+int mapping_print(const struct mapping *mapping);
+#endif
