@@ -143,7 +143,8 @@ class Program:
         self.log_file = open(log, "ab")
         self.log_start = self.log_file.tell()
         feed = subprocess.PIPE if stdin is not None else options.pop("stdin_file", subprocess.DEVNULL)
-        self.process = subprocess.Popen(list(map(str, command)), stdin=feed, stdout=subprocess.PIPE, stderr=self.log_file,
+        sink = options.pop("stdout_file", subprocess.PIPE)
+        self.process = subprocess.Popen(list(map(str, command)), stdin=feed, stdout=sink, stderr=self.log_file,
                                         preexec_fn=before, **options)
         self.pid = self.process.pid
         if stdin is not None:
@@ -166,7 +167,8 @@ class Program:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
-            self.process.stdout.close()
+            if self.process.stdout:
+                self.process.stdout.close()
             self.log_file.close()
 
     def __enter__(self):

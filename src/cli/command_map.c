@@ -28,6 +28,8 @@ static int spec_open(struct maps *maps, const struct cli *cli, const char *text)
 		                        "the map %s cannot be used", text);
 	if (code == 0)
 		code = devices_choose(&maps->session, cli, spec.device, cli_flag(cli, "strict"), &device);
+	if (code == 0 && !device.online)
+		cli_note(cli, "note: %s is offline; connections are refused until it is back", device.full_name);
 	for (unsigned i = 0; code == 0 && i < spec.count; i++) {
 		code = mapping_open(&maps->at[maps->n], &maps->common, &spec, i, &device);
 		maps->n += code == 0;

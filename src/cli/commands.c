@@ -15,6 +15,8 @@
 	ROW(show)                                                                                                                  \
 	ROW(run)                                                                                                                   \
 	ROW(map)                                                                                                                   \
+	ROW(nc)                                                                                                                    \
+	ROW(ssh_config)                                                                                                            \
 	ROW(send)                                                                                                                  \
 	ROW(queue)                                                                                                                 \
 	ROW(rename)                                                                                                                \

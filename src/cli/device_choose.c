@@ -55,8 +55,6 @@ static void warn(const struct cli *cli, const struct choice *choice, const char 
 		cli_note(cli, "warning: %u devices%s have the name %s; the one seen most recently is used: %s",
 		         choice->online ? choice->online : choice->n, choice->online ? " that are online" : "", name,
 		         best->full_name);
-	if (!best->online)
-		cli_note(cli, "note: %s is offline; connections are refused until it is back", best->full_name);
 }
 
 int devices_choose(struct session *session, const struct cli *cli, const char *name, bool strict, murmesh_Device *ret)

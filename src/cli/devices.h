@@ -14,7 +14,7 @@ bool devices_has_name(const murmesh_Device *device, struct str name);
 int devices_fail(const struct session *session, int err, struct str selector);
 
 /* device_choose.c: the one device for connections.  Of several with that name it is the only one that is online, or, with a warning, the one
- * that was seen most recently; that it is offline is said.  strict: only the one device of that name, online; else exit code 3.  Returns the exit
+ * that was seen most recently; maybe one that is offline.  strict: only the one device of that name, online; else exit code 3.  Returns the exit
  * code (why not is printed). */
 int devices_choose(struct session *session, const struct cli *cli, const char *name, bool strict, murmesh_Device *ret);
 

@@ -195,6 +195,13 @@ static bool target_take(struct cursor *cursor, bool relay_allowed, struct map_sp
 	return remote_ports_take(cursor, ret);
 }
 
+static int fail(const struct cursor *cursor, struct str text, unsigned *reterr_column, const char **reterr_reason)
+{
+	*reterr_column = (unsigned)(cursor->wrong_at - text.ptr) + 1;
+	*reterr_reason = cursor->reason;
+	return -E_MAP_SPEC;
+}
+
 int map_spec_parse(struct str text, bool relay_allowed, struct map_spec *ret, unsigned *reterr_column, const char **reterr_reason)
 {
 	struct cursor cursor = { text, NULL, NULL };
@@ -205,7 +212,17 @@ int map_spec_parse(struct str text, bool relay_allowed, struct map_spec *ret, un
 		*ret = spec;
 		return 0;
 	}
-	*reterr_column = (unsigned)(cursor.wrong_at - text.ptr) + 1;
-	*reterr_reason = cursor.reason;
-	return -E_MAP_SPEC;
+	return fail(&cursor, text, reterr_column, reterr_reason);
+}
+
+int map_target_parse(struct str text, char ret_host[MAP_HOST_SIZE], uint16_t *ret_port, unsigned *reterr_column,
+                     const char **reterr_reason)
+{
+	struct cursor cursor = { text, NULL, NULL };
+	struct map_spec spec = { .local_port = 1, .count = 1 }; /* no range */
+	if (!target_take(&cursor, true, &spec))
+		return fail(&cursor, text, reterr_column, reterr_reason);
+	memcpy(ret_host, spec.host, sizeof spec.host);
+	*ret_port = spec.port;
+	return 0;
 }

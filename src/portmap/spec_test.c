@@ -165,12 +165,40 @@ static void relay_only_where_allowed(void **state)
 	assert_int_equal(map_spec_parse(STR("TCP:0:w::80"), false, &spec, &column, &reason), 0);
 }
 
+static void targets(void **state)
+{
+	static const struct {
+		const char *text, *host;
+		uint16_t port;
+		unsigned column;
+	} rows[] = {
+		{ "22", "", 22, 0 },          { "nas:80", "nas", 80, 0 }, { "[::1]:443", "::1", 443, 0 }, { "", NULL, 0, 1 },
+		{ "0", NULL, 0, 1 },          { "1-2", NULL, 0, 1 },      { "nas:1-2", NULL, 0, 5 },      { ":80", NULL, 0, 1 },
+		{ "fe80::1:80", NULL, 0, 1 }, { "nas:", NULL, 0, 5 },     { "http", NULL, 0, 1 },         { "[::1]", NULL, 0, 6 },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char host[MAP_HOST_SIZE];
+		uint16_t port = 0;
+		unsigned column = 0;
+		const char *reason = NULL;
+		print_message("row %zu\n", i);
+		int err = map_target_parse(str_from(rows[i].text), host, &port, &column, &reason);
+		assert_int_equal(err, rows[i].host ? 0 : -E_MAP_SPEC);
+		assert_int_equal(column, rows[i].column);
+		assert_int_equal(port, rows[i].port);
+		if (rows[i].host)
+			assert_string_equal(host, rows[i].host);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepts),
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(relay_only_where_allowed),
+		cmocka_unit_test(targets),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
