@@ -124,7 +124,7 @@ def test_reader_goes_away(mesh):
     with Target(serve) as target, mesh.background("nc", "web02", target.port) as program:
         assert program.process.stdout.readline() == b"line\n"
         program.process.stdout.close()
-        assert program.wait() == 1
+        assert program.wait() == -signal.SIGPIPE
 
 
 def test_target_breaks(mesh):
