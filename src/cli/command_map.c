@@ -17,6 +17,25 @@ struct maps {
 	bool expired;
 };
 
+static int device_choose(struct maps *maps, const struct cli *cli, const char *name, murmesh_Device *ret)
+{
+	int code = devices_choose(&maps->session, cli, name, cli_flag(cli, "strict"), ret);
+	if (code == 0 && !ret->online)
+		cli_note(cli, "note: %s is offline; connections are refused until it is back", ret->full_name);
+	return code;
+}
+
+/* Its device is the first operand. */
+static int dynamic_open(struct maps *maps, const struct cli *cli)
+{
+	murmesh_Device device;
+	int code = device_choose(maps, cli, cli->operands[0], &device);
+	if (code == 0)
+		code = mapping_open_dynamic(&maps->at[0], &maps->common, cli_text(cli, "dynamic"), cli->operands[0], &device);
+	maps->n = code == 0;
+	return code;
+}
+
 /* Each port of a range is a map of its own; the device is looked up once. */
 static int spec_open(struct maps *maps, const struct cli *cli, const char *text)
 {
@@ -27,9 +46,7 @@ static int spec_open(struct maps *maps, const struct cli *cli, const char *text)
 		code = cli_fail_because(-E_LIMIT, "one command maps at most 1024 ports", "start another one for the rest",
 		                        "the map %s cannot be used", text);
 	if (code == 0)
-		code = devices_choose(&maps->session, cli, spec.device, cli_flag(cli, "strict"), &device);
-	if (code == 0 && !device.online)
-		cli_note(cli, "note: %s is offline; connections are refused until it is back", device.full_name);
+		code = device_choose(maps, cli, spec.device, &device);
 	for (unsigned i = 0; code == 0 && i < spec.count; i++) {
 		code = mapping_open(&maps->at[maps->n], &maps->common, &spec, i, &device);
 		maps->n += code == 0;
@@ -67,7 +84,10 @@ static int maps_open(struct maps *maps, const struct cli *cli)
 {
 	int err = session_leg_context(&maps->session, false, &maps->common.tls);
 	int code = err < 0 ? cli_fail(err, "no tunnel can be opened") : CLI_OK;
-	for (size_t i = 0; code == 0 && i < cli->n_operands; i++)
+	bool dynamic = cli_given(cli, "dynamic");
+	if (code == 0 && dynamic)
+		code = dynamic_open(maps, cli);
+	for (size_t i = dynamic; code == 0 && i < cli->n_operands; i++)
 		code = spec_open(maps, cli, cli->operands[i]);
 	for (unsigned i = 0; code == 0 && i < maps->n; i++)
 		code = mapping_print(&maps->at[i]) < 0 ? CLI_FAILED : CLI_OK;
@@ -75,22 +95,6 @@ static int maps_open(struct maps *maps, const struct cli *cli)
 	if (code == 0 && cli_given(cli, "expire"))
 		code = expiry_start(maps, cli_duration_ms(cli, "expire"));
 	return code;
-}
-
-/* For whom it opens the maps is said once. */
-static int bind_check(const struct mapping_common *common)
-{
-	struct socket_address address = { 0 };
-	struct socket_source source = { 0 };
-	if (common->bind && strcmp(common->bind, MAP_BIND_ALL) != 0) {
-		if (socket_address_parse(str_from(common->bind), 0, &address) < 0)
-			return cli_fail_because(-E_USAGE, "this is no address", "give an address of this machine, or all",
-			                        "--bind %s cannot be used", common->bind);
-		socket_address_source(&address, &source);
-	}
-	if (common->bind && !source.loopback && !common->allow)
-		cli_note(common->cli, "note: whoever reaches this machine can use these maps; --allow NETWORK says who may");
-	return CLI_OK;
 }
 
 static int settings_take(struct mapping_common *common, const struct cli *cli)
@@ -102,7 +106,10 @@ static int settings_take(struct mapping_common *common, const struct cli *cli)
 	if (common->allow && network_ranges_check(str_from(common->allow)) < 0)
 		return cli_fail_because(-E_USAGE, NULL, "write networks and addresses with commas between, as 10.0.0.0/8,192.0.2.7",
 		                        "--allow %s cannot be used", common->allow);
-	return bind_check(common);
+	if (mapping_bind_check(common, common->bind) < 0)
+		return cli_fail_because(-E_USAGE, "this is no address", "give an address of this machine, or all",
+		                        "--bind %s cannot be used", common->bind);
+	return CLI_OK;
 }
 
 static int run(const struct cli *cli)
@@ -129,6 +136,8 @@ static int run(const struct cli *cli)
 }
 
 static const struct cli_option options[] = {
+	{ "dynamic", 'D', "[ADDRESS:]PORT", CLI_TEXT, "a SOCKS5 proxy there: DEVICE (the first operand) connects its clients", NULL,
+	  0 },
 	{ "bind", 0, "ADDRESS|all", CLI_TEXT, "listen there (else on the loopback addresses only)", NULL, 0 },
 	{ "all", 0, NULL, CLI_FLAG, "the same as --bind all", NULL, 0 },
 	{ "allow", 0, "NETWORK,...", CLI_TEXT, "take connections from these addresses and networks only", NULL, 0 },
@@ -144,13 +153,15 @@ static const struct cli_example examples[] = {
 	{ "murmesh map TCP:8080:web02:HTTP:192.168.1.1:80", "a host in web02's network" },
 	{ "murmesh map TCP:8000-8003:web02:HTTP:9000-9003 TCP:2222:db::22", "four ports of web02 and one of db" },
 	{ "murmesh map TCP:8080:web02:HTTP:80 --bind all --allow 192.0.2.0/24 --expire 8h", "for others in this network, today" },
+	{ "murmesh map -D 1080 web02",
+	  "whatever web02 reaches, for programs that speak SOCKS5: curl --socks5-hostname localhost:1080 URL" },
 	{ 0 },
 };
 
 const struct cli_command command_map = {
 	.name = "map",
 	.summary = "make a port of a device, or of its network, a local one",
-	.usage = "TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT...",
+	.usage = "[DEVICE] TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT...",
 	.options = options,
 	.examples = examples,
 	.run = run,

@@ -14,14 +14,15 @@ static void on_opened(void *ctx, struct stream *stream, int err, const char *det
 static void on_open(void *ctx, struct map_connection *connection)
 {
 	struct mapping *mapping = ctx;
+	const struct socks_request *request = map_connection_request(connection);
 	const struct leg_target target = { .device = mapping->device,
-		                           .host = str_from(mapping->spec.host),
-		                           .port = mapping->spec.port,
+		                           .host = str_from(request ? request->host : mapping->spec.host),
+		                           .port = request ? request->port : mapping->spec.port,
 		                           .tls = mapping->common->tls };
 	leg_open(mapping->common->session, &target, on_opened, connection);
 }
 
-/* Anybody in the network can make these: they must not fill a log. */
+/* Anybody who reaches the port can make these: they must not fill a log. */
 static void stranger_fail(struct mapping *mapping, int err, const char *address)
 {
 	char why[512];
@@ -30,21 +31,23 @@ static void stranger_fail(struct mapping *mapping, int err, const char *address)
 		return;
 	mapping->quiet_until_ms = now + STRANGERS_QUIET_MS;
 	snprintf(why, sizeof why, "it comes from %s, which is not in --allow", address);
-	cli_fail_because(err, why, NULL, "a connection to %s was refused", mapping->target);
+	cli_fail_because(err, *address ? why : NULL, NULL, "a connection to %s was refused", mapping->target);
 }
 
-static void on_failed(void *ctx, int err, const char *details)
+static void on_failed(void *ctx, int err, const char *details, const struct socks_request *request)
 {
 	struct mapping *mapping = ctx;
-	char why[512];
-	if (err == -E_MAP_SOURCE)
+	char why[512], target[300];
+	if (err == -E_MAP_SOURCE || err == -E_SOCKS)
 		return stranger_fail(mapping, err, details);
 	if (*details)
 		snprintf(why, sizeof why, "%s (%s)", err_text(err), details);
 	else
 		snprintf(why, sizeof why, "%s", err_text(err));
-	cli_fail_because(err, str_is(str_from(details), err_text(err)) ? NULL : why, NULL, "a connection to %s was refused",
-	                 mapping->target);
+	if (request)
+		target_format(str_from(request->host), request->port, target, sizeof target);
+	cli_fail_because(err, str_is(str_from(details), err_text(err)) ? NULL : why, NULL, "a connection to %s%s%s was refused",
+	                 request ? target : "", request ? " by way of " : "", mapping->target);
 }
 
 int mapping_parse(const char *text, struct map_spec *ret)
@@ -71,27 +74,77 @@ static void target_text(struct mapping *mapping, const murmesh_Device *device)
 	         spec->host[0] ? device->name : "");
 }
 
+static int listen_at(struct mapping *mapping)
+{
+	const struct mapping_common *common = mapping->common;
+	const struct map_settings settings = { .local_port = mapping->spec.local_port,
+		                               .bind = mapping->bind,
+		                               .allow = common->allow,
+		                               .idle_ms = common->idle_ms,
+		                               .dynamic = mapping->dynamic,
+		                               .open = on_open,
+		                               .failed = on_failed,
+		                               .ctx = mapping };
+	int err = map_open(common->session->loop, &settings, &mapping->map);
+	if (err == 0 || err == -E_PORT || !mapping->bind)
+		return err == 0 ? CLI_OK : cli_fail(err, "the local port %u cannot be opened", mapping->spec.local_port);
+	return cli_fail_because(err, NULL, "give an address that this machine has, or all", "the local address %s cannot be used",
+	                        mapping->bind);
+}
+
 int mapping_open(struct mapping *mapping, const struct mapping_common *common, const struct map_spec *spec, unsigned i,
                  const murmesh_Device *device)
 {
-	*mapping = (struct mapping){ .common = common, .spec = *spec };
+	*mapping = (struct mapping){ .common = common, .spec = *spec, .bind = common->bind };
 	mapping->spec.local_port = (uint16_t)(spec->local_port ? spec->local_port + i : 0);
 	mapping->spec.port = (uint16_t)(spec->port + i);
 	mapping->spec.count = 1;
 	memcpy(mapping->device.bytes, device->id, sizeof mapping->device.bytes);
 	target_text(mapping, device);
-	const struct map_settings settings = { .local_port = mapping->spec.local_port,
-		                               .bind = common->bind,
-		                               .allow = common->allow,
-		                               .idle_ms = common->idle_ms,
-		                               .open = on_open,
-		                               .failed = on_failed,
-		                               .ctx = mapping };
-	int err = map_open(common->session->loop, &settings, &mapping->map);
-	if (err == 0 || err == -E_PORT || !common->bind)
-		return err == 0 ? CLI_OK : cli_fail(err, "the local port %u cannot be opened", mapping->spec.local_port);
-	return cli_fail_because(err, NULL, "give an address that this machine has, or all", "the local address %s cannot be used",
-	                        common->bind);
+	return listen_at(mapping);
+}
+
+/* [BIND:]PORT; BIND as for --bind, IPv6 also in brackets. */
+static int dynamic_parse(struct mapping *mapping, const char *text)
+{
+	uint64_t port;
+	struct str port_text, bind = str_cut_last(str_from(text), ':', &port_text);
+	if (bind.len > 1 && bind.ptr[0] == '[' && bind.ptr[bind.len - 1] == ']')
+		bind = (struct str){ bind.ptr + 1, bind.len - 2 };
+	bool given = port_text.len < strlen(text);
+	if (str_to_u64(port_text, UINT16_MAX, &port) < 0 || str_copy(bind, mapping->own_bind, sizeof mapping->own_bind) < 0)
+		return -E_USAGE;
+	mapping->spec.local_port = (uint16_t)port;
+	if (given)
+		mapping->bind = mapping->own_bind;
+	return given ? mapping_bind_check(mapping->common, mapping->bind) : 0;
+}
+
+int mapping_open_dynamic(struct mapping *mapping, const struct mapping_common *common, const char *text, const char *name,
+                         const murmesh_Device *device)
+{
+	*mapping = (struct mapping){ .common = common, .bind = common->bind, .dynamic = true };
+	if (dynamic_parse(mapping, text) < 0)
+		return cli_fail_because(-E_USAGE, NULL, "write PORT or ADDRESS:PORT, as 1080 or [::1]:1080", "-D %s cannot be used",
+		                        text);
+	memcpy(mapping->device.bytes, device->id, sizeof mapping->device.bytes);
+	str_copy(str_from(name), mapping->spec.device, sizeof mapping->spec.device);
+	snprintf(mapping->target, sizeof mapping->target, "SOCKS5 through %s", device->name);
+	return listen_at(mapping);
+}
+
+int mapping_bind_check(const struct mapping_common *common, const char *bind)
+{
+	struct socket_address address;
+	struct socket_source source = { 0 };
+	if (bind && strcmp(bind, MAP_BIND_ALL) != 0) {
+		if (socket_address_parse(str_from(bind), 0, &address) < 0)
+			return -E_USAGE;
+		socket_address_source(&address, &source);
+	}
+	if (bind && !source.loopback && !common->allow)
+		cli_note(common->cli, "note: whoever reaches this machine can use these maps; --allow NETWORK says who may");
+	return 0;
 }
 
 void mapping_close(struct mapping *mapping)
@@ -101,7 +154,7 @@ void mapping_close(struct mapping *mapping)
 
 static void local_text(const struct mapping *mapping, char *out, size_t size)
 {
-	const char *bind = mapping->common->bind;
+	const char *bind = mapping->bind;
 	const char *host = !bind ? "localhost" : strcmp(bind, MAP_BIND_ALL) == 0 ? "*" : bind;
 	target_format(str_from(host), map_port(mapping->map), out, size);
 }

@@ -9,6 +9,7 @@
 #include "os/fd.h"
 #include "os/network.h"
 #include "os/socket.h"
+#include "portmap/door.h"
 #include "stream/stream.h"
 #include "tunnel/pump.h"
 
@@ -32,11 +33,19 @@ struct map_listener {
 struct map_connection {
 	struct list node;
 	struct map_listener *map; /* NULL once it is closed */
-	struct stream *local;     /* until it is pumped */
+	struct stream *local;     /* until it is pumped, or stands at the door */
+	struct door *door;        /* of a dynamic map, until it is pumped */
+	struct socks_request *request;
 	struct pump *pump;
 	uint64_t bytes, moved_ms; /* pump_bytes() when it was last seen to grow, and when that was */
 	bool opening;
 };
+
+static void connection_free(struct map_connection *connection)
+{
+	mem_free(connection->request);
+	mem_free(connection);
+}
 
 static void connection_drop(struct map_connection *connection)
 {
@@ -46,9 +55,10 @@ static void connection_drop(struct map_connection *connection)
 	}
 	connection->map = NULL;
 	connection->local = stream_free(connection->local);
+	connection->door = door_free(connection->door);
 	connection->pump = pump_free(connection->pump);
 	if (!connection->opening)
-		mem_free(connection);
+		connection_free(connection);
 }
 
 static void on_pump_ended(void *ctx, int err)
@@ -64,27 +74,57 @@ static void on_local_failed(void *ctx, int err)
 	connection_drop(ctx);
 }
 
+/* ---- what became of a leg ---- */
+
+/* The owner may close the map in answer to it: the connection is not touched any more. */
+static void connection_fail(struct map_connection *connection, int err, const char *details)
+{
+	const struct map_settings settings = connection->map->settings;
+	struct socks_request request = { 0 };
+	bool asked = connection->request;
+	if (asked)
+		request = *connection->request;
+	if (connection->door)
+		door_refuse(connection->door, err);
+	else
+		connection_drop(connection);
+	settings.failed(settings.ctx, err, details, asked ? &request : NULL);
+}
+
+static void connection_pump(struct map_connection *connection, struct stream *leg)
+{
+	struct str first = STR("");
+	struct stream *local = connection->door ? door_open(connection->door, &first) : connection->local;
+	connection->local = NULL;
+	if (!local) {
+		stream_free(leg);
+		return connection_drop(connection);
+	}
+	connection->pump = pump_new(connection->map->loop, local, leg, first, on_pump_ended, connection);
+	connection->door = door_free(connection->door);
+	connection->moved_ms = io_loop_now_ms(connection->map->loop);
+	if (!connection->pump)
+		connection_drop(connection);
+}
+
 void map_connection_open(struct map_connection *connection, struct stream *leg, int err, const char *details)
 {
 	connection->opening = false;
 	if (!connection->map) { /* the client or the map went away meanwhile */
 		stream_free(leg);
-		mem_free(connection);
-		return;
-	}
-	if (!leg) {
-		const struct map_settings settings = connection->map->settings;
-		connection_drop(connection); /* first: `failed` may close the map */
-		settings.failed(settings.ctx, err, details);
-		return;
-	}
-	struct stream *local = connection->local;
-	connection->local = NULL;
-	connection->pump = pump_new(connection->map->loop, local, leg, STR(""), on_pump_ended, connection);
-	connection->moved_ms = io_loop_now_ms(connection->map->loop);
-	if (!connection->pump)
-		connection_drop(connection);
+		connection_free(connection);
+	} else if (!leg)
+		connection_fail(connection, err, details);
+	else
+		connection_pump(connection, leg);
 }
+
+const struct socks_request *map_connection_request(const struct map_connection *connection)
+{
+	return connection->request;
+}
+
+/* ---- connections on which nothing comes ---- */
 
 static void on_sweep(void *ctx)
 {
@@ -116,11 +156,41 @@ static int sweep_start(struct map_listener *map)
 	return 0;
 }
 
+/* ---- new ones ---- */
+
+static void on_asked(void *ctx, const struct socks_request *request)
+{
+	struct map_connection *connection = ctx;
+	connection->request = mem_alloc(sizeof *request);
+	if (!connection->request)
+		return connection_fail(connection, -E_NO_MEMORY, "");
+	*connection->request = *request;
+	connection->opening = true;
+	connection->map->settings.open(connection->map->settings.ctx, connection);
+}
+
+static void on_door_ended(void *ctx, int err)
+{
+	struct map_connection *connection = ctx;
+	const struct map_settings settings = connection->map->settings;
+	connection_drop(connection);
+	if (err == -E_SOCKS)
+		settings.failed(settings.ctx, err, "", NULL);
+}
+
+static int door_stand(struct map_connection *connection)
+{
+	static const struct door_events events = { on_asked, on_door_ended };
+	connection->door = door_new(connection->map->loop, connection->local, &events, connection);
+	connection->local = NULL;
+	return connection->door ? 0 : -E_NO_MEMORY;
+}
+
 static void connection_refuse(struct map_listener *map, int fd, int err, const char *details)
 {
 	socket_reset(fd);
 	fd_close(fd);
-	map->settings.failed(map->settings.ctx, err, details);
+	map->settings.failed(map->settings.ctx, err, details, NULL);
 }
 
 static void connection_new(struct map_listener *map, int fd)
@@ -138,12 +208,14 @@ static void connection_new(struct map_listener *map, int fd)
 	list_append(&map->connections, &connection->node);
 	map->n_connections++;
 	connection->local = stream_new(map->loop, &plain, &events, connection);
-	if (!connection->local) {
-		connection_drop(connection);
-		map->settings.failed(map->settings.ctx, -E_NO_MEMORY, "");
+	if (!connection->local)
+		return connection_fail(connection, -E_NO_MEMORY, "");
+	stream_reset(connection->local); /* until it is pumped nothing looks connected */
+	if (map->settings.dynamic) {
+		if (door_stand(connection) < 0)
+			connection_fail(connection, -E_NO_MEMORY, "");
 		return;
 	}
-	stream_reset(connection->local); /* until it is pumped nothing looks connected */
 	connection->opening = true;
 	map->settings.open(map->settings.ctx, connection);
 }

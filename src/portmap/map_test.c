@@ -33,9 +33,10 @@ static void on_open(void *ctx, struct map_connection *connection)
 		world->map = map_close(world->map);
 }
 
-static void on_failed(void *ctx, int err, const char *details)
+static void on_failed(void *ctx, int err, const char *details, const struct socks_request *request)
 {
 	struct world *world = ctx;
+	assert_null(request);
 	world->failures++;
 	world->failed_err = err;
 	snprintf(world->failed_details, sizeof world->failed_details, "%s", details);

@@ -215,6 +215,11 @@ int map_spec_parse(struct str text, bool relay_allowed, struct map_spec *ret, un
 	return fail(&cursor, text, reterr_column, reterr_reason);
 }
 
+bool map_host_valid(struct str host)
+{
+	return host.len < MAP_HOST_SIZE && (address_valid(host) || host_valid(host));
+}
+
 int map_target_parse(struct str text, char ret_host[MAP_HOST_SIZE], uint16_t *ret_port, unsigned *reterr_column,
                      const char **reterr_reason)
 {

@@ -34,6 +34,8 @@ struct map_spec {
 /* Returns 0, or -E_MAP_SPEC and then where it went wrong (the byte's number, from 1; one behind the end when something is
  * missing there) and why: a clause without full stop, for people, never freed.  Writes *ret on success only. */
 int map_spec_parse(struct str text, bool relay_allowed, struct map_spec *ret, unsigned *reterr_column, const char **reterr_reason);
+/* A host name, an IPv4 address, or an IPv6 address without brackets. */
+bool map_host_valid(struct str host);
 /* [HOST:]PORT alone, with the same rules and errors. */
 int map_target_parse(struct str text, char ret_host[MAP_HOST_SIZE], uint16_t *ret_port, unsigned *reterr_column,
                      const char **reterr_reason);
