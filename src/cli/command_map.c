@@ -1,7 +1,9 @@
 #include <signal.h>
 
 #include "base/err.h"
-#include "cli/mapping.h"
+#include "cli/application.h"
+#include "cli/mcrouter.h"
+#include "cli/router.h"
 #include "os/fd.h"
 #include "os/network.h"
 
@@ -11,11 +13,83 @@
 struct maps {
 	struct session session;
 	struct mapping_common common;
+	struct router router;
+	struct mcrouter wanted; /* all maps, of files and of the command line */
+	const char *dynamic;    /* the device of -D */
 	struct io_timer *expiry;
 	struct mapping at[MAPPINGS_MAX];
 	unsigned n;
 	bool expired;
 };
+
+/* ---- what is wanted ---- */
+
+static int spec_take(struct maps *maps, const char *text, enum mapping_kind kind)
+{
+	struct mcrouter *wanted = &maps->wanted;
+	if (wanted->n == MCROUTER_MAPS)
+		return cli_fail(-E_LIMIT, "the map %s cannot be used", text);
+	int code = mapping_parse(text, kind, &wanted->maps[wanted->n]);
+	wanted->n += code == 0;
+	return code;
+}
+
+static int operand_take(struct maps *maps, const struct cli *cli, char *word)
+{
+	bool relay;
+	const char *text = router_map(word, &relay);
+	if (text)
+		return spec_take(maps, text, relay ? MAPPING_RELAY : MAPPING_DEVICE);
+	if (word[0] == '-')
+		return router_take(&maps->router, word);
+	if (mcrouter_is(word))
+		return mcrouter_read(word, &maps->wanted);
+	if (cli_given(cli, "dynamic") && !maps->dynamic) {
+		maps->dynamic = word;
+		return CLI_OK;
+	}
+	return spec_take(maps, word, MAPPING_ANY);
+}
+
+/* What stands in a file holds unless the command line says something else. */
+static void server_take(struct maps *maps, const struct cli *cli)
+{
+	bool named = maps->router.host || cli_given(cli, "server") || cli_directory_named(cli);
+	if (!named && maps->wanted.host[0]) {
+		maps->router.host = maps->wanted.host;
+		if (!maps->router.user && maps->wanted.user[0])
+			maps->router.user = maps->wanted.user;
+	}
+}
+
+static int wanted_check(const struct maps *maps, const struct cli *cli)
+{
+	if (cli_given(cli, "dynamic") && !maps->dynamic)
+		return cli_fail_because(-E_USAGE, "the device is missing", "write `murmesh map -D PORT DEVICE`",
+		                        "no proxy was opened");
+	if (!maps->wanted.n && !maps->dynamic)
+		return cli_fail_because(-E_USAGE, "no map is given", "write `murmesh map TCP:LOCALPORT:DEVICE:APP:PORT`",
+		                        "no map was opened");
+	for (size_t i = 0; i < maps->wanted.n; i++)
+		if (maps->wanted.maps[i].protocol != MAP_TCP)
+			return cli_fail_because(-E_UNSUPPORTED, "this version maps TCP ports only", "write TCP instead of UDP",
+			                        "the map of port %u of %s cannot be used", maps->wanted.maps[i].port,
+			                        maps->wanted.maps[i].device);
+	return CLI_OK;
+}
+
+static int wanted_take(struct maps *maps, const struct cli *cli)
+{
+	int code = CLI_OK;
+	for (size_t i = 0; code == 0 && i < cli->n_operands; i++)
+		code = operand_take(maps, cli, cli->operands[i]);
+	if (code == 0)
+		code = wanted_check(maps, cli);
+	server_take(maps, cli);
+	return code ? code : router_ready(&maps->router, cli);
+}
+
+/* ---- opening ---- */
 
 static int device_choose(struct maps *maps, const struct cli *cli, const char *name, murmesh_Device *ret)
 {
@@ -25,33 +99,47 @@ static int device_choose(struct maps *maps, const struct cli *cli, const char *n
 	return code;
 }
 
-/* Its device is the first operand. */
 static int dynamic_open(struct maps *maps, const struct cli *cli)
 {
 	murmesh_Device device;
-	int code = device_choose(maps, cli, cli->operands[0], &device);
+	int code = device_choose(maps, cli, maps->dynamic, &device);
 	if (code == 0)
-		code = mapping_open_dynamic(&maps->at[0], &maps->common, cli_text(cli, "dynamic"), cli->operands[0], &device);
+		code = mapping_open_dynamic(&maps->at[0], &maps->common, cli_text(cli, "dynamic"), maps->dynamic, &device);
 	maps->n = code == 0;
 	return code;
 }
 
 /* Each port of a range is a map of its own; the device is looked up once. */
-static int spec_open(struct maps *maps, const struct cli *cli, const char *text)
+static int spec_open(struct maps *maps, const struct cli *cli, const struct map_spec *spec)
 {
-	struct map_spec spec;
 	murmesh_Device device;
-	int code = mapping_parse(text, &spec);
-	if (code == 0 && spec.count > MAPPINGS_MAX - maps->n)
-		code = cli_fail_because(-E_LIMIT, "one command maps at most 1024 ports", "start another one for the rest",
-		                        "the map %s cannot be used", text);
-	if (code == 0)
-		code = device_choose(maps, cli, spec.device, &device);
-	for (unsigned i = 0; code == 0 && i < spec.count; i++) {
-		code = mapping_open(&maps->at[maps->n], &maps->common, &spec, i, &device);
+	if (spec->count > MAPPINGS_MAX - maps->n)
+		return cli_fail_because(-E_LIMIT, "one command maps at most 1024 ports", "start another one for the rest",
+		                        "the map of %s cannot be used", spec->device);
+	int code = device_choose(maps, cli, spec->device, &device);
+	for (unsigned i = 0; code == 0 && i < spec->count; i++) {
+		code = mapping_open(&maps->at[maps->n], &maps->common, spec, i, &device);
 		maps->n += code == 0;
 	}
 	return code;
+}
+
+static int maps_write(const struct maps *maps, const struct cli *cli)
+{
+	char front[SOCKET_ADDRESS_TEXT];
+	const char *path = cli_text(cli, "write");
+	const char *host = maps->router.host ? maps->router.host : cli_text(cli, "server");
+	socket_address_format(&maps->session.front, front);
+	int err = mcrouter_write(path, host ? host : front, maps->at, maps->n);
+	return err < 0 ? cli_fail(err, "the file %s cannot be written", path) : CLI_OK;
+}
+
+/* What cannot be opened is said; the maps stay. */
+static void applications_open(const struct maps *maps)
+{
+	signal(SIGCHLD, SIG_IGN); /* nobody waits for them */
+	for (unsigned i = 0; i < maps->n; i++)
+		application_open(&maps->at[i]);
 }
 
 static void on_expired(void *ctx)
@@ -84,23 +172,27 @@ static int maps_open(struct maps *maps, const struct cli *cli)
 {
 	int err = session_leg_context(&maps->session, false, &maps->common.tls);
 	int code = err < 0 ? cli_fail(err, "no tunnel can be opened") : CLI_OK;
-	bool dynamic = cli_given(cli, "dynamic");
-	if (code == 0 && dynamic)
+	if (code == 0 && maps->dynamic)
 		code = dynamic_open(maps, cli);
-	for (size_t i = dynamic; code == 0 && i < cli->n_operands; i++)
-		code = spec_open(maps, cli, cli->operands[i]);
+	for (size_t i = 0; code == 0 && i < maps->wanted.n; i++)
+		code = spec_open(maps, cli, &maps->wanted.maps[i]);
+	if (code == 0 && cli_given(cli, "write"))
+		code = maps_write(maps, cli);
 	for (unsigned i = 0; code == 0 && i < maps->n; i++)
 		code = mapping_print(&maps->at[i]) < 0 ? CLI_FAILED : CLI_OK;
 	fflush(cli->out);
+	if (code == 0 && cli_flag(cli, "open"))
+		applications_open(maps);
 	if (code == 0 && cli_given(cli, "expire"))
 		code = expiry_start(maps, cli_duration_ms(cli, "expire"));
 	return code;
 }
 
-static int settings_take(struct mapping_common *common, const struct cli *cli)
+static int settings_take(struct maps *maps, const struct cli *cli)
 {
+	struct mapping_common *common = &maps->common;
 	common->cli = cli;
-	common->bind = cli_flag(cli, "all") ? MAP_BIND_ALL : cli_text(cli, "bind");
+	common->bind = cli_flag(cli, "all") || maps->router.all ? MAP_BIND_ALL : cli_text(cli, "bind");
 	common->allow = cli_text(cli, "allow");
 	common->idle_ms = cli_duration_ms(cli, "idle");
 	if (common->allow && network_ranges_check(str_from(common->allow)) < 0)
@@ -115,9 +207,11 @@ static int settings_take(struct mapping_common *common, const struct cli *cli)
 static int run(const struct cli *cli)
 {
 	static struct maps maps;
-	int code = settings_take(&maps.common, cli);
+	int code = wanted_take(&maps, cli);
 	if (code == 0)
-		code = session_begin(&maps.session, cli);
+		code = settings_take(&maps, cli);
+	if (code == 0)
+		code = router_session(&maps.router, cli, &maps.session);
 	if (code)
 		return code;
 	fd_limit_raise();
@@ -143,6 +237,9 @@ static const struct cli_option options[] = {
 	{ "allow", 0, "NETWORK,...", CLI_TEXT, "take connections from these addresses and networks only", NULL, 0 },
 	{ "idle", 0, "DURATION", CLI_DURATION, "end a connection on which nothing came for so long", NULL, 0 },
 	{ "expire", 0, "DURATION", CLI_DURATION, "end all maps after this time", NULL, 0 },
+	{ "open", 0, NULL, CLI_FLAG,
+	  "start the application of each map: HTTP, HTTPS, RDP, PuTTY, WinSCP, or of ~/.config/murmesh/applications", NULL, 0 },
+	{ "write", 0, "FILE", CLI_FILE, "write the maps into a .mcrouter file", NULL, 0 },
 	{ "strict", 0, NULL, CLI_FLAG, "refuse a name that is not that of exactly one device that is online (exit code 3)", NULL,
 	  0 },
 	{ 0 },
@@ -153,6 +250,8 @@ static const struct cli_example examples[] = {
 	{ "murmesh map TCP:8080:web02:HTTP:192.168.1.1:80", "a host in web02's network" },
 	{ "murmesh map TCP:8000-8003:web02:HTTP:9000-9003 TCP:2222:db::22", "four ports of web02 and one of db" },
 	{ "murmesh map TCP:8080:web02:HTTP:80 --bind all --allow 192.0.2.0/24 --expire 8h", "for others in this network, today" },
+	{ "murmesh map office.mcrouter --open", "the maps of a file, and their applications" },
+	{ "murmesh map -host:fleet.example.org -user:anna -map:TCP:0:web02:HTTP:80 -all", "the arguments of MeshCentral Router" },
 	{ "murmesh map -D 1080 web02",
 	  "whatever web02 reaches, for programs that speak SOCKS5: curl --socks5-hostname localhost:1080 URL" },
 	{ 0 },
@@ -161,10 +260,11 @@ static const struct cli_example examples[] = {
 const struct cli_command command_map = {
 	.name = "map",
 	.summary = "make a port of a device, or of its network, a local one",
-	.usage = "[DEVICE] TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT...",
+	.usage = "[DEVICE] [FILE.mcrouter] TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT...",
 	.options = options,
 	.examples = examples,
 	.run = run,
 	.operands_least = 1,
 	.operands_most = SPECS_MAX,
+	.router_operands = true,
 };

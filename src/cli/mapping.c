@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "cli/leg.h"
+#include "os/log.h"
 #include "tunnel/grant.h"
 
 #define STRANGERS_QUIET_MS 10000
@@ -19,6 +20,8 @@ static void on_open(void *ctx, struct map_connection *connection)
 		                           .host = str_from(request ? request->host : mapping->spec.host),
 		                           .port = request ? request->port : mapping->spec.port,
 		                           .tls = mapping->common->tls };
+	log_debug("a connection to %s:%u is asked for (%s)", target.host.len ? target.host.ptr : mapping->spec.device, target.port,
+	          mapping->target);
 	leg_open(mapping->common->session, &target, on_opened, connection);
 }
 
@@ -38,6 +41,7 @@ static void on_failed(void *ctx, int err, const char *details, const struct sock
 {
 	struct mapping *mapping = ctx;
 	char why[512], target[300];
+	log_debug("a connection to %s was refused: %s %s", mapping->target, err_name(err), details);
 	if (err == -E_MAP_SOURCE || err == -E_SOCKS)
 		return stranger_fail(mapping, err, details);
 	if (*details)
@@ -50,18 +54,23 @@ static void on_failed(void *ctx, int err, const char *details, const struct sock
 	                 request ? target : "", request ? " by way of " : "", mapping->target);
 }
 
-int mapping_parse(const char *text, struct map_spec *ret)
+static int spec_fail(const char *text, unsigned column, const char *reason)
+{
+	char why[300];
+	snprintf(why, sizeof why, "column %u: %s", column, reason);
+	return cli_fail_because(-E_MAP_SPEC, why, NULL, "the map %s cannot be used", text);
+}
+
+int mapping_parse(const char *text, enum mapping_kind kind, struct map_spec *ret)
 {
 	unsigned column;
 	const char *reason;
-	char why[300];
-	if (map_spec_parse(str_from(text), true, ret, &column, &reason) < 0) {
-		snprintf(why, sizeof why, "column %u: %s", column, reason);
-		return cli_fail_because(-E_MAP_SPEC, why, NULL, "the map %s cannot be used", text);
-	}
-	if (ret->protocol != MAP_TCP)
-		return cli_fail_because(-E_UNSUPPORTED, "this version maps TCP ports only", "write TCP instead of UDP",
-		                        "the map %s cannot be used", text);
+	struct str port;
+	if (map_spec_parse(str_from(text), kind != MAPPING_DEVICE, ret, &column, &reason) < 0)
+		return spec_fail(text, column, reason);
+	str_cut_last(str_from(text), ':', &port);
+	if (kind == MAPPING_RELAY && !ret->host[0])
+		return spec_fail(text, (unsigned)(port.ptr - text) + 1, "the remote host of the relay map is missing");
 	return CLI_OK;
 }
 

@@ -30,8 +30,9 @@ struct mapping {
 
 /* NULL, an address, or MAP_BIND_ALL: else -E_USAGE.  For whom it opens the maps is said. */
 int mapping_bind_check(const struct mapping_common *common, const char *bind);
-/* Reads one text.  Returns the exit code (why not is printed). */
-int mapping_parse(const char *text, struct map_spec *ret);
+/* Reads one text; of -map: without a remote host, of -relaymap: with one.  Returns the exit code (why not is printed). */
+enum mapping_kind { MAPPING_ANY, MAPPING_DEVICE, MAPPING_RELAY };
+int mapping_parse(const char *text, enum mapping_kind kind, struct map_spec *ret);
 /* Opens port number i of the spec, to that device.  Returns the exit code; to be closed when it is 0. */
 int mapping_open(struct mapping *mapping, const struct mapping_common *common, const struct map_spec *spec, unsigned i,
                  const murmesh_Device *device);
