@@ -110,7 +110,7 @@ static int dynamic_open(struct maps *maps, const struct cli *cli)
 }
 
 /* Each port of a range is a map of its own; the device is looked up once. */
-static int spec_open(struct maps *maps, const struct cli *cli, const struct map_spec *spec)
+static int spec_open(struct maps *maps, const struct cli *cli, const struct map_spec *spec, const char *label)
 {
 	murmesh_Device device;
 	if (spec->count > MAPPINGS_MAX - maps->n)
@@ -118,8 +118,10 @@ static int spec_open(struct maps *maps, const struct cli *cli, const struct map_
 		                        "the map of %s cannot be used", spec->device);
 	int code = device_choose(maps, cli, spec->device, &device);
 	for (unsigned i = 0; code == 0 && i < spec->count; i++) {
-		code = mapping_open(&maps->at[maps->n], &maps->common, spec, i, &device);
+		struct mapping *mapping = &maps->at[maps->n];
+		code = mapping_open(mapping, &maps->common, spec, i, &device);
 		maps->n += code == 0;
+		str_copy(str_from(label), mapping->label, sizeof mapping->label);
 	}
 	return code;
 }
@@ -175,7 +177,7 @@ static int maps_open(struct maps *maps, const struct cli *cli)
 	if (code == 0 && maps->dynamic)
 		code = dynamic_open(maps, cli);
 	for (size_t i = 0; code == 0 && i < maps->wanted.n; i++)
-		code = spec_open(maps, cli, &maps->wanted.maps[i]);
+		code = spec_open(maps, cli, &maps->wanted.maps[i], maps->wanted.labels[i]);
 	if (code == 0 && cli_given(cli, "write"))
 		code = maps_write(maps, cli);
 	for (unsigned i = 0; code == 0 && i < maps->n; i++)

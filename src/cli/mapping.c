@@ -1,6 +1,7 @@
 #include "cli/mapping.h"
 
 #include "base/err.h"
+#include "base/utf8.h"
 #include "cli/leg.h"
 #include "os/log.h"
 #include "tunnel/grant.h"
@@ -176,6 +177,9 @@ int mapping_print(const struct mapping *mapping)
 	if (cli_format(cli) >= CLI_JSON)
 		return cli_json_line(cli, json_pack("{s:i, s:o, s:s}", "local_port", (int)map_port(mapping->map), "device",
 		                                    cli_json_text(str_from(mapping->spec.device)), "target", mapping->target));
-	fprintf(cli->out, "%s -> %s\n", local, mapping->target);
+	char line[700], clean[700];
+	bool label = mapping->label[0];
+	snprintf(line, sizeof line, "%s -> %s%s%s%s", local, mapping->target, label ? " (" : "", mapping->label, label ? ")" : "");
+	fprintf(cli->out, "%s\n", utf8_clean(str_from(line), clean, sizeof clean));
 	return 0;
 }

@@ -15,7 +15,8 @@ struct mapping_common {
 	uint64_t idle_ms;
 };
 
-#define MAPPING_BIND_SIZE 64
+#define MAPPING_BIND_SIZE  64
+#define MAPPING_LABEL_SIZE 128
 struct mapping {
 	const struct mapping_common *common;
 	struct map_spec spec; /* of this one: a range is as many mappings, each with a count of 1; of a dynamic one no target */
@@ -23,6 +24,7 @@ struct mapping {
 	char own_bind[MAPPING_BIND_SIZE];
 	bool dynamic;
 	struct id device;
+	char label[MAPPING_LABEL_SIZE]; /* what its .mcrouter file calls it; "" = nothing */
 	struct map_listener *map;
 	char target[360];        /* "web02:8000" or "192.168.1.1:80 through web02" */
 	uint64_t quiet_until_ms; /* strangers at the door are told of once in a while */
@@ -40,6 +42,6 @@ int mapping_open(struct mapping *mapping, const struct mapping_common *common, c
 int mapping_open_dynamic(struct mapping *mapping, const struct mapping_common *common, const char *text, const char *name,
                          const murmesh_Device *device);
 void mapping_close(struct mapping *mapping);
-/* "localhost:8080 -> web02:8000", or JSON.  0 or a negative code. */
+/* "localhost:8080 -> web02:8000", with its label if it has one, or JSON.  0 or a negative code. */
 int mapping_print(const struct mapping *mapping);
 #endif

@@ -113,7 +113,10 @@ static int whole_get(const char *path, const json_t *whole, struct mcrouter *fil
 	    !text_get(whole, "username", file->user, sizeof file->user))
 		return refuse(path, 0, "hostname or username is no such text");
 	for (size_t i = 0; i < json_array_size(maps); i++) {
-		const char *wrong = map_get(json_array_get(maps, i), &file->maps[file->n]);
+		const json_t *map = json_array_get(maps, i);
+		const char *wrong = map_get(map, &file->maps[file->n]);
+		if (!wrong && !text_get(map, "name", file->labels[file->n], sizeof *file->labels))
+			wrong = "name is no such text";
 		if (wrong)
 			return refuse(path, i + 1, wrong);
 		file->n++;
@@ -161,6 +164,8 @@ static json_t *map_json(const struct mapping *mapping)
 	json_t *map = json_pack("{s:o, s:s, s:s, s:i, s:i, s:i, s:i}", "nodeName", cli_json_text(str_from(spec->device)), "meshId",
 	                        mesh, "nodeId", device, "appId", app, "protocol", spec->protocol == MAP_UDP ? UDP : TCP,
 	                        "localPort", (int)map_port(mapping->map), "remotePort", (int)spec->port);
+	if (map && mapping->label[0])
+		json_object_set_new(map, "name", cli_json_text(str_from(mapping->label)));
 	if (map && !app && spec->app[0])
 		json_object_set_new(map, "appIdStr", cli_json_text(str_from(spec->app)));
 	if (map && spec->host[0])

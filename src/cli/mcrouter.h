@@ -13,6 +13,7 @@
 struct mcrouter {
 	char host[256], user[64]; /* "" = none */
 	struct map_spec maps[MCROUTER_MAPS];
+	char labels[MCROUTER_MAPS][MAPPING_LABEL_SIZE]; /* their "name"; "" = none */
 	size_t n;
 };
 

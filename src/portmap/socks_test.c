@@ -87,7 +87,9 @@ static void wrong_requests(void **state)
 		{ STR("\5\1\0\3\3a b\0\120"), SOCKS_FAILED },
 		{ STR("\5\1\0\3\3a\0b\0\120"), SOCKS_FAILED },
 		{ STR("\5\1\0\3\4a:80\0\120"), SOCKS_FAILED },
-		{ STR("\5\1\0\3\11" "300.1.1.1\0\120"), SOCKS_FAILED },
+		{ STR("\5\1\0\3\11"
+		      "300.1.1.1\0\120"),
+		  SOCKS_FAILED },
 		{ STR("\5\1\0\3\3\r\nx\0\120"), SOCKS_FAILED },
 		{ STR("\5\1\0\3\377" NAME_253 ".a\0\120"), SOCKS_FAILED },
 	};

@@ -128,13 +128,20 @@ def test_file_is_read_and_written(mesh, tmp_path, away):
         assert set(written) == {"hostname", "username", "mappings"} and written["username"]
         device = mesh.device("web02")
         first, second = written["mappings"]
-        assert first == {"nodeName": "web02", "meshId": first["meshId"], "nodeId": device["id"], "appId": 1, "protocol": 1, "localPort": ports[0], "remotePort": echo.port}
+        assert first == {"nodeName": "web02", "name": 'the "page"', "meshId": first["meshId"], "nodeId": device["id"], "appId": 1, "protocol": 1, "localPort": ports[0], "remotePort": echo.port}
         assert (second["appId"], second["appIdStr"], second["remoteIP"], second["localPort"]) == (0, "gizmo", "127.0.0.1", ports[1])
         assert again.stat().st_mode & 0o777 == 0o600
         first["nodeName"] = "renamed since"  # the id counts
         again.write_text(json.dumps(written))
         with Router(away, again, lines=2, before=("--dir", mesh.directory)) as router:
             assert [line["local_port"] for line in router.info] == ports and router.talks(0)
+
+
+def test_labels_are_shown(mesh, tmp_path):
+    path = file_make(tmp_path, 80)
+    with Program([PROGRAMS / "murmesh", "--dir", mesh.directory, "map", path], tmp_path / "log") as program:
+        assert re.match(rb'localhost:\d+ -> web02:80 \(the "page"\)\n', program.process.stdout.readline())
+        assert program.process.stdout.readline().endswith(b" -> 127.0.0.1:80 through web02\n")
 
 
 def test_file_says_which_server(mesh, tmp_path, away):
