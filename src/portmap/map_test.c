@@ -340,7 +340,7 @@ static void test_idle(void **state)
 {
 	(void)state;
 	struct world world;
-	assert_int_equal(world_open_with(&world, (struct map_settings){ .idle_ms = 200 }), 0);
+	assert_int_equal(world_open_with(&world, (struct map_settings){ .idle_ms = 1000 }), 0);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(connect_to(&world, i, "127.0.0.1"), 0);
 		wait_opened(&world, (unsigned)i + 1);

@@ -385,7 +385,7 @@ def test_allowed_sources(mesh):
 
 
 def test_idle_connections(mesh):
-    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}", options=["--idle", "1s"]) as mapped:
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}", options=["--idle", "3s"]) as mapped:
         with mapped.connect() as silent, mapped.connect() as other:
             other.sendall(b"x")
             assert other.recv(1) == b"x"

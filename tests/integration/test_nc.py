@@ -130,9 +130,13 @@ def test_reader_goes_away(mesh):
 def test_target_breaks(mesh):
     def serve(connection):
         connection.sendall(b"x")
+        connection.recv(1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
     with Target(serve) as target, mesh.background("nc", "web02", target.port, stdin_file=subprocess.PIPE) as program:
+        assert program.process.stdout.read(1) == b"x"
+        program.process.stdin.write(b"y")
+        program.process.stdin.flush()
         assert program.wait() == 1 and "broke" in program.log()
         program.process.stdin.close()
 
