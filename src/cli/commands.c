@@ -16,6 +16,7 @@
 	ROW(run)                                                                                                                   \
 	ROW(map)                                                                                                                   \
 	ROW(nc)                                                                                                                    \
+	ROW(grant)                                                                                                                 \
 	ROW(ssh_config)                                                                                                            \
 	ROW(send)                                                                                                                  \
 	ROW(queue)                                                                                                                 \
