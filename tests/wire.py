@@ -22,8 +22,8 @@ SECONDS = 20 * PATIENCE
 _folder = tempfile.TemporaryDirectory()
 subprocess.run(["protoc", f"-I{ROOT}/proto", f"--python_out={_folder.name}", *(str(path) for path in (ROOT / "proto").glob("*.proto"))], check=True)
 sys.path.insert(0, _folder.name)
-enrol, fleet, internal, live, local, router, run, terminal = (
-    importlib.import_module(f"{name}_pb2") for name in ("enrol", "fleet", "internal", "live", "local", "router", "run", "terminal"))
+console, enrol, fleet, internal, live, local, router, run, terminal = (
+    importlib.import_module(f"{name}_pb2") for name in ("console", "enrol", "fleet", "internal", "live", "local", "router", "run", "terminal"))
 sys.path.remove(_folder.name)
 
 
@@ -144,6 +144,12 @@ authorityKeyIdentifier = keyid
     openssl("ca", "-batch", "-notext", "-config", folder / "ca.cnf", "-extensions", "extensions", "-startdate", start, "-enddate", end, "-in", folder / "leaf.csr",
             "-cert", ca / "intermediate.crt", "-keyfile", ca / "intermediate.key", "-out", folder / "leaf.crt")
     (folder / "chain.crt").write_text((folder / "leaf.crt").read_text() + (ca / "intermediate.crt").read_text())
+
+
+def relay_request(key, node):
+    """For a relay's certificate: the device's own key vouches for that one."""
+    public = key.public()
+    return enrol.RenewRequest(csr=key.request(), kind=enrol.RELAY, node_key=node.public(), node_signature=node.sign("murmesh relay key 1", public))
 
 
 class Device:

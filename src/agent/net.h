@@ -140,6 +140,8 @@ int net_reports_open(void *ctx, struct rpc_call *call); /* of the probe: to the 
 void net_rpc_legs_free(struct net_role *net);
 int net_identity_use(struct net_role *net); /* after a renewal */
 void net_link_later(struct net_role *net, int err, const char *why);
+void net_order_refuse(struct net_role *net, uint32_t order,
+                      int err);            /* tells the server: the order of that number in Frame was not taken */
 void net_link_again(struct net_role *net); /* at once, to the parent that is to be from now on */
 /* ---- net_renew.c: certificates in time, or late ---- */
 int net_renewal_begin(struct net_role *net);
@@ -149,6 +151,9 @@ void net_renew_late(struct net_role *net);         /* dials, without a certifica
 int net_time_check(const struct net_role *net); /* of the parent just dialed: was it valid at a time that can be now? */
 int net_time_learn(struct net_role *net, int64_t server_time);              /* -E_CERTIFICATE_EXPIRED: it cannot be now */
 int net_time_welcome(struct net_role *net, const murmesh_Welcome *welcome); /* the same, also of a relay */
+/* Does what was signed at the one time (ms since 1970) count after what was signed at the other (0: nothing)?  -E_POLICY_OLD; -E_SIGNED_AHEAD: it is of a
+ * time that has not come.  Such a one that is kept, of an older version, does not stand in the way. */
+int net_time_order(const struct net_role *net, int64_t created_ms, int64_t last_ms);
 /* ---- net_thread.c: what runs through all links (ca/continuity.h), and what becomes of a copy ---- */
 int net_thread_load(struct net_role *net);
 int net_thread_keep(const struct net_role *net);
@@ -168,7 +173,8 @@ void net_relay_forward(struct net_role *net, const murmesh_TunnelForward *messag
 void net_relay_free(struct net_role *net);
 /* ---- net_ended.c: relays that are none any more ---- */
 #define NET_ENDED "the parent is no relay any more, or no machine of the server"
-int net_ended_load(struct net_role *net);                                               /* what is kept; trust is there */
+int net_ended_load(struct net_role *net);    /* what is kept; trust is there */
+void net_ended_policy(struct net_role *net); /* there is another: what the grant key before has signed does not count */
 void net_ended_take(struct net_role *net, const murmesh_SignedDocument *document);      /* of the parent: a RelaysEnded */
 bool net_ended_parent(const struct net_role *net, const struct rpc_connection *parent); /* is it one?  TLS is done */
 /* ---- net_inventory.c ---- */

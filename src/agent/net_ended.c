@@ -20,12 +20,12 @@ bool net_ended_parent(const struct net_role *net, const struct rpc_connection *p
 }
 
 /* A list that is older than the one before does not count. */
-static int list_take(struct net_role *net, const murmesh_SignedDocument *document)
+static int list_take(struct net_role *net, const murmesh_SignedDocument *document, bool kept)
 {
 	static murmesh_RelaysEnded ended;
 	int err = ended_check(net->trust, document, &ended);
-	if (err == 0 && ended.created_ms <= net->ended.created_ms)
-		err = -E_POLICY_OLD;
+	if (err == 0 && !kept) /* then the clock may be wrong yet */
+		err = net_time_order(net, ended.created_ms, net->ended.created_ms);
 	if (err == 0)
 		net->ended = ended;
 	return err;
@@ -53,14 +53,22 @@ int net_ended_load(struct net_role *net)
 		err = file_read(path, &bytes);
 	pb_istream_t in = pb_istream_from_buffer(buf_head(&bytes), buf_len(&bytes));
 	if (err == 0)
-		err = pb_decode(&in, murmesh_SignedDocument_fields, &document) ? list_take(net, &document) : -E_MESSAGE;
+		err = pb_decode(&in, murmesh_SignedDocument_fields, &document) ? list_take(net, &document, true) : -E_MESSAGE;
 	buf_done(&bytes);
 	return err == -ENOENT ? 0 : err;
 }
 
+void net_ended_policy(struct net_role *net)
+{
+	net->ended = (murmesh_RelaysEnded){ 0 };
+	if (net_ended_load(net) < 0)
+		log_info("which relays have ended is told anew: the list was signed by a key that the policy does not name any "
+		         "more");
+}
+
 void net_ended_take(struct net_role *net, const murmesh_SignedDocument *document)
 {
-	int err = list_take(net, document);
+	int err = list_take(net, document, false);
 	if (err == -E_POLICY_OLD) /* what it has, as a rule */
 		return;
 	if (err < 0) {

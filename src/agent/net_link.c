@@ -22,14 +22,22 @@
 struct offer {
 	struct net_role *net;
 	uint8_t preamble[RELAY_PREAMBLE];
-	uint8_t pair[16];
+	struct id pair;
 };
 
-static void offer_refuse(struct net_role *net, const uint8_t pair[16], int err)
+static void offer_refuse(struct net_role *net, const uint8_t pair[sizeof(struct id)], int err)
 {
 	murmesh_Frame frame = { .which_body = murmesh_Frame_refusal_tag };
 	memcpy(frame.body.refusal.pair, pair, sizeof frame.body.refusal.pair);
 	frame.body.refusal.error = (uint32_t)-err;
+	if (net->link)
+		rpc_call_send(net->link, &frame);
+}
+
+void net_order_refuse(struct net_role *net, uint32_t order, int err)
+{
+	const murmesh_Frame frame = { .which_body = murmesh_Frame_order_refused_tag,
+		                      .body.order_refused = { .order = order, .error = (uint32_t)-err } };
 	if (net->link)
 		rpc_call_send(net->link, &frame);
 }
@@ -39,9 +47,10 @@ static void on_offer_reached(void *ctx, int fd)
 	struct offer *offer = ctx;
 	int err = fd;
 	if (fd >= 0)
-		err = agent_end_leg(offer->net->legs, fd, (struct str){ (const char *)offer->preamble, sizeof offer->preamble });
+		err = agent_end_leg(offer->net->legs, fd, (struct str){ (const char *)offer->preamble, sizeof offer->preamble },
+		                    &offer->pair);
 	if (err < 0)
-		offer_refuse(offer->net, offer->pair, err);
+		offer_refuse(offer->net, offer->pair.bytes, err);
 	mem_free(offer);
 }
 
@@ -52,7 +61,7 @@ static void on_offer(struct net_role *net, const murmesh_TunnelOffer *message)
 	if (!offer)
 		return offer_refuse(net, message->pair, -E_NO_MEMORY);
 	offer->net = net;
-	memcpy(offer->pair, message->pair, sizeof offer->pair);
+	memcpy(offer->pair.bytes, message->pair, sizeof offer->pair.bytes);
 	relay_preamble_write(RELAY_AGENT, message->ticket, offer->preamble);
 	net_reach(net, str_from(net->reached.host), net->reached.port, on_offer_reached, offer);
 }
@@ -61,6 +70,7 @@ struct rpc_leg {
 	struct list node;
 	struct net_role *net;
 	struct rpc_connection *connection;
+	struct id pair;
 };
 
 /* What exec does for users; it checks their orders itself. */
@@ -87,7 +97,7 @@ static void on_leg_closed(void *ctx, int err)
 	rpc_leg_free(ctx);
 }
 
-static void on_rpc_leg(void *ctx, struct stream *stream)
+static void on_rpc_leg(void *ctx, struct stream *stream, const struct id *pair)
 {
 	static const struct rpc_connection_events events = { on_leg_open, NULL, on_leg_closed };
 	static const struct rpc_connection_settings settings = {
@@ -100,6 +110,7 @@ static void on_rpc_leg(void *ctx, struct stream *stream)
 		return;
 	}
 	leg->net = net;
+	leg->pair = *pair;
 	list_append(&net->rpc_legs, &leg->node);
 	net->n_rpc_legs++;
 	leg->connection = rpc_connection_new(net->loop, stream, &settings, &events, leg);
@@ -111,6 +122,18 @@ void net_rpc_legs_free(struct net_role *net)
 {
 	LIST_EACH(at, &net->rpc_legs)
 		rpc_leg_free(LIST_ENTRY(at, struct rpc_leg, node));
+}
+
+static void on_over(struct net_role *net, const murmesh_TunnelOver *message)
+{
+	struct id pair;
+	memcpy(pair.bytes, message->pair, sizeof pair.bytes);
+	agent_end_over(net->legs, &pair);
+	LIST_EACH(at, &net->rpc_legs) {
+		struct rpc_leg *leg = LIST_ENTRY(at, struct rpc_leg, node);
+		if (id_equal(&leg->pair, &pair))
+			rpc_leg_free(leg);
+	}
 }
 
 static void on_refused(void *ctx, int err, const char *target)
@@ -313,6 +336,9 @@ static void on_frame(void *ctx, const void *message)
 		break;
 	case murmesh_Frame_revoked_tag:
 		on_revoked(net, &frame->body.revoked);
+		break;
+	case murmesh_Frame_over_tag:
+		on_over(net, &frame->body.over);
 		break;
 	case murmesh_Frame_relay_tag:
 		net_relay_order(net, &frame->body.relay);

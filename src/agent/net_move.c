@@ -71,8 +71,8 @@ static int move_read(struct net_role *net, const murmesh_SignedDocument *documen
 {
 	murmesh_Move order;
 	int err = move_check(net->trust, document, &order);
-	if (err == 0 && order.created_ms <= net->move.created_ms)
-		err = -E_POLICY_OLD;
+	if (err == 0)
+		err = net_time_order(net, order.created_ms, net->move.created_ms);
 	*ret = (struct net_move){ .fall_back = net->move.fall_back,
 		                  .created_ms = order.created_ms,
 		                  .fall_back_s = order.fall_back_s };
@@ -83,18 +83,20 @@ static int move_read(struct net_role *net, const murmesh_SignedDocument *documen
 
 void net_move_take(struct net_role *net, const murmesh_SignedDocument *document)
 {
+	const struct net_move before = net->move;
 	struct net_move move;
 	int err = move_read(net, document, &move);
-	if (err < 0) {
-		log_limited(LOG_WARNING, "an order to link to another parent was not taken: %s", err_text(err));
-		return;
+	if (err == 0) { /* as net_relay_duty() has it */
+		net->move = move;
+		err = move_keep(net);
 	}
-	net->move = move;
-	err = move_keep(net);
-	if (err == 0)
-		err = net_parents_load(net);
-	if (err < 0)
-		log_warning("the order to link to another parent holds until a restart only: %s", err_text(err));
+	if (err < 0) {
+		net->move = before;
+		log_limited(LOG_WARNING, "an order to link to another parent was not taken: %s", err_text(err));
+		return net_order_refuse(net, murmesh_Frame_move_tag, err);
+	}
+	if (net_parents_load(net) < 0)
+		log_warning("the order to link to another parent holds after a restart only: its other parents cannot be read");
 	fall_back_begin(net);
 	if (!net_parent_same(net_parent(net), &net->dialed))
 		return net_link_again(net); /* where it is linked it is not to be any more */

@@ -25,6 +25,8 @@ void net_policy_take(struct net_role *net, const murmesh_SignedDocument *policy)
 	int err = keep_policy(&net->keep, policy);
 	if (err == 0)
 		err = net_identity_use(net);
+	if (err == 0)
+		net_ended_policy(net);
 	if (err == 0 && net_parents_load(net) < 0)
 		log_warning("the parents of the policy are not known: one of this machine's own cannot be read");
 	if (err < 0)

@@ -8,14 +8,59 @@
 #include "os/file.h"
 #include "os/log.h"
 
-#define FILE_MAX 64
+#define FILE_MAX   64
+#define CERTIFY_MS 15000 /* less than link waits */
 
 /* What link and relay ask for themselves. */
 static bool is_own(struct str path)
 {
-	return str_is(path, rpc_CertificationManager_RenewCertificate.path) || str_is(path, rpc_Core_Revocations.path) ||
-	       str_is(path, rpc_Core_CaChanges.path);
+	return str_is(path, rpc_Core_Revocations.path) || str_is(path, rpc_Core_CaChanges.path);
 }
+
+/* ---- link's certificate: its request is signed with the machine's own key ---- */
+
+static void on_certified(void *ctx, int err, const char *why, const void *response)
+{
+	struct rpc_call *call = ctx;
+	if (err < 0)
+		rpc_call_finish(call, err, why);
+	else
+		rpc_call_reply(call, response);
+	rpc_call_unref(call);
+}
+
+static int request_sign(const struct key *key, murmesh_RenewRequest *request)
+{
+	uint8_t wanted[KEY_PUBLIC_MAX];
+	size_t wanted_len, len;
+	int err = certificate_request_read(request->csr.bytes, request->csr.size, wanted, &wanted_len);
+	if (err == 0)
+		err = key_public_write(key, request->node_key.bytes, &len);
+	if (err < 0)
+		return err;
+	request->node_key.size = (pb_size_t)len;
+	err = key_sign(key, CONTEXT_RELAY_KEY, wanted, wanted_len, request->node_signature.bytes, &len);
+	request->node_signature.size = (pb_size_t)len;
+	return err;
+}
+
+static void on_certificate_asked(void *ctx, struct rpc_call *call, const void *message)
+{
+	static murmesh_RenewRequest request;
+	struct net_role *net = ctx;
+	request = *(const murmesh_RenewRequest *)message;
+	int err = request.kind == murmesh_CertificateKind_RELAY ? request_sign(net->keep.key, &request) : -E_DENIED;
+	if (err == 0 && !net->parent)
+		err = -E_RELAY_OFFLINE;
+	if (err == 0)
+		err = rpc_unary(net->parent, &rpc_CertificationManager_RenewCertificate, &request, CERTIFY_MS, on_certified, call);
+	if (err < 0)
+		rpc_call_finish(call, err, NULL);
+	else
+		rpc_call_ref(call);
+}
+
+/* ---- what agents below call ---- */
 
 /* The call, or a relay before, is this machine's own: somebody below it is its parent, or would be. */
 static bool is_circle(const struct net_role *net, const struct rpc_origin *origin)
@@ -29,10 +74,14 @@ static bool is_circle(const struct net_role *net, const struct rpc_origin *origi
 
 static int on_open(void *ctx, struct rpc_call *call)
 {
-	const struct net_role *net = ctx;
+	static const struct rpc_service certificate = { .method = &rpc_CertificationManager_RenewCertificate,
+		                                        .unary = on_certificate_asked };
+	struct net_role *net = ctx;
 	const struct rpc_origin *origin = rpc_call_origin(call);
 	if (!net->online || !net->parent)
 		return -E_RELAY_OFFLINE;
+	if (!origin && str_is(rpc_call_path(call), certificate.method->path))
+		return rpc_serve(&certificate, call, net);
 	if (!origin)
 		return is_own(rpc_call_path(call)) ? rpc_proxy(call, net->parent) : -E_DENIED;
 	struct rpc_origin longer = *origin;
@@ -128,17 +177,19 @@ void net_relay_order(struct net_role *net, const murmesh_RelayOrder *order)
 void net_relay_duty(struct net_role *net, const murmesh_SignedDocument *document)
 {
 	murmesh_RelayDuty duty;
+	int64_t before = net->duty_ms;
 	int err = duty_check(net->trust, document, &duty);
-	if (err == 0 && duty.created_ms <= net->duty_ms)
-		err = -E_POLICY_OLD;
-	if (err < 0) {
-		log_limited(LOG_WARNING, "an order about being a relay was not taken: %s", err_text(err));
-		return;
+	if (err == 0)
+		err = net_time_order(net, duty.created_ms, net->duty_ms);
+	if (err == 0) { /* one that is not kept could be undone by an older one after a restart */
+		net->duty_ms = duty.created_ms;
+		err = duty_keep(net);
 	}
-	net->duty_ms = duty.created_ms;
-	err = duty_keep(net);
-	if (err < 0)
-		log_warning("that the server signs orders about being a relay could not be kept: %s", err_text(err));
+	if (err < 0) {
+		net->duty_ms = before;
+		log_limited(LOG_WARNING, "an order about being a relay was not taken: %s", err_text(err));
+		return net_order_refuse(net, murmesh_Frame_duty_tag, err);
+	}
 	order_take(net, duty.enabled);
 }
 

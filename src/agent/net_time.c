@@ -4,7 +4,8 @@
 #include "base/err.h"
 #include "stream/stream.h"
 
-#define SLACK_S 300 /* servers of one mesh may differ */
+#define SLACK_S 300  /* servers of one mesh may differ */
+#define AHEAD_S 3600 /* what is signed for later than this blocked all that comes after it */
 
 static const struct certificate_info *parent_of(const struct net_role *net)
 {
@@ -44,4 +45,17 @@ int net_time_welcome(struct net_role *net, const murmesh_Welcome *welcome)
 	if (!is_relay(net))
 		return learn(net, welcome->server_time);
 	return welcome->has_time && time_check(net->trust, &welcome->time, &told) == 0 ? learn(net, told) : 0;
+}
+
+static bool is_ahead(const struct net_role *net, int64_t created_ms)
+{
+	int64_t now = trusted_time_or_wall();
+	return created_ms / 1000 > (now > net->time_least ? now : net->time_least) + AHEAD_S;
+}
+
+int net_time_order(const struct net_role *net, int64_t created_ms, int64_t last_ms)
+{
+	if (is_ahead(net, created_ms))
+		return -E_SIGNED_AHEAD;
+	return created_ms > last_ms || is_ahead(net, last_ms) ? 0 : -E_POLICY_OLD;
 }

@@ -92,8 +92,9 @@ static const struct {
 	const char *name;
 	uint32_t bit;
 } roles[] = {
-	{ "link", murmesh_ComponentRole_COMPONENT_LINK },
-	{ "relay", murmesh_ComponentRole_COMPONENT_RELAY },
+	{ "link", murmesh_ComponentRole_COMPONENT_LINK }, { "relay", murmesh_ComponentRole_COMPONENT_RELAY },
+	{ "web", murmesh_ComponentRole_COMPONENT_WEB },   { "collect", murmesh_ComponentRole_COMPONENT_COLLECT },
+	{ "viz", murmesh_ComponentRole_COMPONENT_VIZ },
 };
 #define N_ROLES (sizeof roles / sizeof *roles)
 

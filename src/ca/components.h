@@ -11,7 +11,7 @@
 
 struct store_tx;
 
-#define CA_COMPONENT_ROLES_ALL 3u
+#define CA_COMPONENT_ROLES_ALL 31u
 #define CA_COMPONENTS_MAX      1000 /* that are not revoked */
 
 struct component_record {
@@ -30,7 +30,7 @@ int ca_component_each(struct store_tx *tx, int (*each)(void *ctx, const struct c
 int ca_component_seen(struct store_tx *tx, const struct id *id, int64_t now);
 int ca_component_revoke(struct store_tx *tx, const struct id *id, int64_t now); /* -E_NOT_FOUND: also one that is revoked */
 
-/* "link,relay" and its bits: names once each, with commas.  -E_COMPONENT_ROLE. */
+/* "link,relay,web,collect,viz" and its bits: names once each, with commas.  -E_COMPONENT_ROLE. */
 #define CA_COMPONENT_ROLES_SIZE 64
 int ca_component_roles_parse(struct str text, uint32_t *ret);
 const char *ca_component_roles_format(uint32_t roles, char out[CA_COMPONENT_ROLES_SIZE]);

@@ -112,7 +112,7 @@ static void test_limit(void **state)
 
 static void test_roles(void **state)
 {
-	static const char *const wrong[] = { "", "web", "link,", ",link", "link,link", "link relay", "LINK", "link,core" };
+	static const char *const wrong[] = { "", "core", "link,", ",link", "link,link", "link relay", "LINK", "link,core" };
 	uint32_t roles = 7;
 	char text[CA_COMPONENT_ROLES_SIZE];
 	(void)state;

@@ -10,6 +10,8 @@ static const struct cli_column columns[] = {
 	{ "kind" },
 	{ "fingerprint" },
 	{ "address" },
+	{ "roles" },
+	{ "reach" },
 	{ "group" },
 	{ "os" },
 	{ "arch" },
@@ -23,10 +25,11 @@ static json_t *approval_json(const murmesh_Approval *approval)
 	char id[ID_TEXT_SIZE];
 	hex_encode(approval->device, sizeof approval->device, id);
 	const char *kind = approval->kind[0] ? approval->kind : "new";
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "id", id, "name",
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "id", id, "name",
 	                 cli_json_text(str_from(approval->name)), "full_name", cli_json_text(str_from(approval->full_name)), "kind",
 	                 cli_json_text(str_from(kind)), "fingerprint", cli_json_text(str_from(approval->fingerprint)), "address",
-	                 cli_json_text(str_from(approval->address)), "group", cli_json_text(str_from(approval->group)), "os",
+	                 cli_json_text(str_from(approval->address)), "roles", cli_json_text(str_from(approval->roles)), "reach",
+	                 cli_json_text(str_from(approval->reach)), "group", cli_json_text(str_from(approval->group)), "os",
 	                 cli_json_text(str_from(approval->os)), "arch", cli_json_text(str_from(approval->arch)), "version",
 	                 cli_json_text(str_from(approval->version)), "asked", (json_int_t)approval->asked);
 }
@@ -111,7 +114,7 @@ static const struct cli_option approve_options[] = {
 };
 
 static const struct cli_example approve_examples[] = {
-	{ "murmesh approve", "who waits, with the fingerprint that the machine shows too" },
+	{ "murmesh approve", "who waits, from which address, with the fingerprint that the machine shows too" },
 	{ "murmesh approve web02", "lets it in" },
 	{ "murmesh approve 9f86d081884c7d65", "the one with that fingerprint" },
 	{ "murmesh approve web03", "kind copy, two machines show one identity: the copy becomes a machine of its own" },

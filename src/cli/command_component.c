@@ -4,17 +4,10 @@
 #include "cli/devices.h"
 
 static const struct cli_column columns[] = {
-	{ "id", CLI_COLUMN_VALUE, true },
-	{ "name", CLI_COLUMN_VALUE, false },
-	{ "full_name", CLI_COLUMN_VALUE, true },
-	{ "roles", CLI_COLUMN_VALUE, false },
-	{ "attached", CLI_COLUMN_VALUE, false },
-	{ "address", CLI_COLUMN_VALUE, false },
-	{ "version", CLI_COLUMN_VALUE, false },
-	{ "last_seen", CLI_COLUMN_TIME, false },
-	{ "created", CLI_COLUMN_TIME, true },
-	{ "revoked", CLI_COLUMN_TIME, false },
-	{ 0 },
+	{ "id", CLI_COLUMN_VALUE, true },        { "name", CLI_COLUMN_VALUE, false },     { "full_name", CLI_COLUMN_VALUE, true },
+	{ "roles", CLI_COLUMN_VALUE, false },    { "attached", CLI_COLUMN_VALUE, false }, { "address", CLI_COLUMN_VALUE, false },
+	{ "enrolled", CLI_COLUMN_VALUE, false }, { "version", CLI_COLUMN_VALUE, false },  { "last_seen", CLI_COLUMN_TIME, false },
+	{ "created", CLI_COLUMN_TIME, true },    { "revoked", CLI_COLUMN_TIME, false },   { 0 },
 };
 
 static json_t *time_json(int64_t seconds)
@@ -28,12 +21,12 @@ static json_t *component_json(const murmesh_Component *component)
 	char text[ID_TEXT_SIZE], roles[CA_COMPONENT_ROLES_SIZE];
 	memcpy(id.bytes, component->id, sizeof id.bytes);
 	id_format(&id, text);
-	return json_pack("{s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "id", text, "name",
+	return json_pack("{s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "id", text, "name",
 	                 cli_json_text(str_from(component->name)), "full_name", cli_json_text(str_from(component->full_name)),
 	                 "roles", ca_component_roles_format(component->roles, roles), "attached", component->attached, "address",
-	                 cli_json_text(str_from(component->address)), "version", cli_json_text(str_from(component->version)),
-	                 "last_seen", time_json(component->last_seen), "created", time_json(component->created), "revoked",
-	                 time_json(component->revoked));
+	                 cli_json_text(str_from(component->address)), "enrolled", cli_json_text(str_from(component->enrolled)),
+	                 "version", cli_json_text(str_from(component->version)), "last_seen", time_json(component->last_seen),
+	                 "created", time_json(component->created), "revoked", time_json(component->revoked));
 }
 
 struct listing {
@@ -105,7 +98,8 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_example examples[] = {
-	{ "murmesh component", "which machines run roles of this server, and whether they are attached" },
+	{ "murmesh component", "which machines run roles of this server, whether they are attached, the address that each names "
+	                       "now, and that it enrolled with" },
 	{ "murmesh component revoke edge01", "shut one out: its certificates count no more, at once" },
 	{ 0 },
 };

@@ -32,6 +32,7 @@ static int take(void *ctx, const murmesh_Device *device)
 	if (!device->relay && !tree->devices_too)
 		return 0;
 	json_t *row = device_json(device);
+	json_object_set_new(row, "above", cli_json_text(str_from(device->parent))); /* parent may be a machine of the server */
 	json_object_set_new(row, "address", cli_json_text(str_from(device->relay_address)));
 	return json_array_append_new(tree->nodes, row) < 0 ? -E_NO_MEMORY : 0;
 }
@@ -54,9 +55,10 @@ static void below(struct cli_table *table, const struct tree *tree, const char *
 	json_array_foreach(tree->nodes, i, relay)
 	{
 		const char *name = json_string_value(json_object_get(relay, "full_name"));
-		if (!str_is(str_from(parent), json_string_value(json_object_get(relay, "parent"))) || depth == DEPTH_MAX)
+		if (!str_is(str_from(parent), json_string_value(json_object_get(relay, "above"))) || depth == DEPTH_MAX)
 			continue;
 		json_t *row = json_deep_copy(relay);
+		json_object_del(row, "above");
 		json_object_set_new(row, "devices", json_integer(json_integer_value(json_object_get(tree->devices, name))));
 		json_object_set_new(row, "devices_online", json_integer(json_integer_value(json_object_get(tree->online, name))));
 		json_object_set_new(row, "name", name_indented(table, tree, json_object_get(relay, "name"), depth));

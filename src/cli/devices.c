@@ -149,6 +149,14 @@ static int relay_check(struct session *session, const murmesh_DeviceChange *mess
 	return message->set_relay ? devices_each(session, str_from(message->selector), relay_is, &wanted) : 0;
 }
 
+/* The same of moving, which shows in nothing: servers that know of it know this question, too. */
+static int move_check(struct session *session, const murmesh_DeviceChange *message)
+{
+	const murmesh_DeviceName nobody = murmesh_DeviceName_init_zero;
+	murmesh_Path reply;
+	return message->move ? session_unary(session, &rpc_Fleet_Ping, &nobody, &reply, sizeof reply) : 0;
+}
+
 static int change_make(struct session *session, const struct cli *cli, struct str selector, struct devices_change *change)
 {
 	murmesh_DevicesChanged reply;
@@ -161,6 +169,9 @@ static int change_make(struct session *session, const struct cli *cli, struct st
 	int code = question_ask(cli, change, devices);
 	if (code)
 		return code;
+	if (move_check(session, &change->message) == -E_UNSUPPORTED)
+		return cli_fail_because(-E_UNSUPPORTED, "this server is too old to move devices", "update the server",
+		                        "nothing was changed");
 	id_format(&shown.first, id); /* what a name means may change meanwhile, an id not */
 	change->message.count = shown.n;
 	err = str_copy(devices_is_query(selector) ? selector : str_from(id), change->message.selector,
@@ -222,6 +233,7 @@ json_t *device_json(const murmesh_Device *device)
 	struct id id;
 	char text[ID_TEXT_SIZE];
 	json_t *tags = json_array();
+	const char *parent = device->component[0] ? device->component : device->parent;
 	memcpy(id.bytes, device->id, sizeof id.bytes);
 	id_format(&id, text);
 	for (pb_size_t i = 0; i < device->tags_count; i++)
@@ -230,7 +242,7 @@ json_t *device_json(const murmesh_Device *device)
 	                 cli_json_text(str_from(device->name)), "full_name", cli_json_text(str_from(device->full_name)), "online",
 	                 device->online, "relay", device->relay, "group", cli_json_text(str_from(device->group)), "tags", tags,
 	                 "os", cli_json_text(str_from(device->os)), "arch", cli_json_text(str_from(device->arch)), "parent",
-	                 cli_json_text(str_from(device->parent)), "version", cli_json_text(str_from(device->version)), "last_seen",
+	                 cli_json_text(str_from(parent)), "version", cli_json_text(str_from(device->version)), "last_seen",
 	                 device->last_seen ? json_integer(device->last_seen) : json_null(), "signs", device->signs);
 }
 

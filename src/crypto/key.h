@@ -24,6 +24,8 @@ int key_private_write(const struct key *key, struct buf *out);
 /* Public key as SubjectPublicKeyInfo.  Reading refuses every other curve or algorithm, and trailing bytes (-E_ENCODING). */
 int key_public_write(const struct key *key, uint8_t out[KEY_PUBLIC_MAX], size_t *ret_len);
 int key_public_read(const uint8_t *der, size_t len, struct key **ret);
+/* Has it the one form that key_public_write() gives?  By comparison: for those who parse nothing, and pass it on. */
+bool key_public_is_plain(const uint8_t *der, size_t len);
 int key_public_hash(const struct key *key, uint8_t ret_hash[HASH_SIZE]); /* SHA-256 of the SubjectPublicKeyInfo */
 
 /* Signs context || 0x00 || bytes: a signature made for one purpose never fits another.  context is a literal such as "murmesh grant 1". */
@@ -55,6 +57,7 @@ bool hash_equal(const uint8_t a[HASH_SIZE], const uint8_t b[HASH_SIZE]);        
 #define CONTEXT_TIME       STR("murmesh time 1")         /* by the grant key */
 #define CONTEXT_MOVE       STR("murmesh move 1")         /* by the grant key */
 #define CONTEXT_RELAY      STR("murmesh relay 1")        /* by the grant key */
+#define CONTEXT_RELAY_KEY  STR("murmesh relay key 1")    /* by a device's own key */
 #define CONTEXT_ENDED      STR("murmesh relays ended 1") /* by the grant key */
 #define CONTEXT_USER_GRANT STR("murmesh user grant 1")   /* the same document, by an approver's key */
 #define CONTEXT_USER_ORDER STR("murmesh user order 1")

@@ -92,6 +92,8 @@ static void test_public_form(void **state)
 	struct key *key = key_generate(), *read = NULL;
 	(void)state;
 	assert_int_equal(key_public_write(key, der, &len), 0);
+	assert_true(key_public_is_plain(der, len));
+	assert_false(key_public_is_plain(der, len - 1));
 	assert_int_equal(key_public_read(der, len, &read), 0);
 	assert_int_equal(key_public_write(read, again, &again_len), 0);
 	assert_int_equal(again_len, len);
@@ -129,6 +131,11 @@ static void test_public_refused(void **state)
 	assert_int_equal(key_public_read(der, len + 1, &read), -E_ENCODING);
 	assert_int_equal(key_public_read(der, len - 1, &read), -E_ENCODING);
 	assert_int_equal(key_public_read(der, 0, &read), -E_ENCODING);
+	for (size_t i = 0; i < len - 64; i++) {
+		der[i] ^= 1;
+		assert_false(key_public_is_plain(der, len));
+		der[i] ^= 1;
+	}
 	der[len - 1] ^= 1; /* not on the curve */
 	assert_int_equal(key_public_read(der, len, &read), -E_ENCODING);
 	assert_int_equal(key_public_read(der, info_of(EVP_EC_gen("P-384"), der), &read), -E_ENCODING);

@@ -47,7 +47,7 @@ struct front {
 };
 
 const struct front_settings front_settings_default = {
-	.targets = { -1, -1, -1, -1, -1 },
+	.targets = { -1, -1, -1, -1, -1, -1 },
 	.deadline_ms = 10000,
 	.stuck_ms = 1000,
 	.max_waiting = 8192,

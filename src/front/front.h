@@ -23,6 +23,7 @@ enum front_kind {
 	FRONT_WEB,      /* TLS; ALPN offers http/1.1, or there is none (RFC 7301) */
 	FRONT_CLOUD,    /* "SSH-2.0" (RFC 4253 section 4.2) */
 	FRONT_REDIRECT, /* "GET ": answered here, never passed */
+	FRONT_SERVE,    /* TLS; ALPN offers murmesh-serve/1 alone: who comes serves HTTP/2 there, and is called */
 	FRONT_KINDS,
 };
 

@@ -25,7 +25,7 @@ static int vector_read(struct reader *r, unsigned prefix, struct reader *ret)
 static int alpn_classify(struct reader extension, enum front_kind *ret_kind)
 {
 	struct reader list, name;
-	bool http1 = false, link = false;
+	bool http1 = false, link = false, serve = false;
 	if (vector_read(&extension, 2, &list) < 0 || extension.len > 0 || list.len == 0)
 		return -E_PROTOCOL;
 	while (list.len > 0) {
@@ -34,10 +34,11 @@ static int alpn_classify(struct reader extension, enum front_kind *ret_kind)
 		struct str text = { (const char *)name.ptr, name.len };
 		http1 |= str_is(text, "http/1.1");
 		link |= str_is(text, "h2") || str_is(text, "murmesh-relay/1");
+		serve |= str_is(text, "murmesh-serve/1");
 	}
-	if (!http1 && !link)
+	if (!http1 && !link && !serve)
 		return -E_UNSUPPORTED;
-	*ret_kind = http1 ? FRONT_WEB : FRONT_LINK;
+	*ret_kind = http1 ? FRONT_WEB : link ? FRONT_LINK : FRONT_SERVE;
 	return 0;
 }
 

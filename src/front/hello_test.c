@@ -110,6 +110,8 @@ static void alpn_decides(void **state)
 	assert_int_equal(classify_hello((struct hello){ .alpn = "\2h2" }), FRONT_LINK);
 	assert_int_equal(classify_hello((struct hello){ .alpn = "\10grpc-exp\2h2" }), FRONT_LINK);
 	assert_int_equal(classify_hello((struct hello){ .alpn = "\17murmesh-relay/1" }), FRONT_LINK);
+	assert_int_equal(classify_hello((struct hello){ .alpn = "\17murmesh-serve/1" }), FRONT_SERVE);
+	assert_int_equal(classify_hello((struct hello){ .alpn = "\17murmesh-serve/1\2h2" }), FRONT_LINK);
 	assert_int_equal(classify_hello((struct hello){ .alpn = "\4smtp" }), -E_UNSUPPORTED);
 	assert_int_equal(classify_hello((struct hello){ .alpn = "\10http/1.0\2h3" }), -E_UNSUPPORTED);
 }

@@ -29,8 +29,11 @@ static void serves_read(struct front_role *role, struct str settings)
 	if (place == GATEWAY_ELSEWHERE)
 		ca_component_roles_parse(str_setting(settings, "roles"), &roles);
 	role->serves[FRONT_LINK] = roles & murmesh_ComponentRole_COMPONENT_LINK;
-	role->serves[FRONT_RELAY] = roles != 0; /* with link it passes legs on */
-	role->serves[FRONT_WEB] = place == GATEWAY_AT_CORE;
+	role->serves[FRONT_SERVE] = place == GATEWAY_AT_CORE;
+	role->serves[FRONT_RELAY] =
+	        roles & (murmesh_ComponentRole_COMPONENT_LINK | murmesh_ComponentRole_COMPONENT_RELAY |
+	                 murmesh_ComponentRole_COMPONENT_WEB); /* passes on the legs of those who come to the others */
+	role->serves[FRONT_WEB] = place == GATEWAY_AT_CORE || roles & murmesh_ComponentRole_COMPONENT_WEB;
 }
 
 static bool all_there(const struct front_role *role)
@@ -81,7 +84,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	if (str_is(what, "front"))
 		role->listener = fd;
 	else if (str_is(what, "pass-to:link"))
-		role->settings.targets[FRONT_LINK] = fd;
+		role->settings.targets[FRONT_LINK] = role->settings.targets[FRONT_SERVE] = fd;
 	else if (str_is(what, "pass-to:relay"))
 		role->settings.targets[FRONT_RELAY] = fd;
 	else if (str_is(what, "pass-to:web"))
@@ -126,6 +129,7 @@ int gateway_front_main(struct priv_child *child)
 	fd_close(role.tls_listener);
 	fd_close(role.orb);
 	fd_close(role.references_fd);
+	role.settings.targets[FRONT_SERVE] = -1; /* link's */
 	for (size_t i = 0; i < FRONT_KINDS; i++)
 		fd_close(role.settings.targets[i]);
 	return code;

@@ -6,11 +6,13 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "front/front.h"
 #include "gateway/certify.h"
 #include "gateway/component.h"
 #include "gateway/gateway.h"
 #include "gateway/link_login.h"
 #include "gateway/link_revoked.h"
+#include "gateway/providers.h"
 #include "io/io.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -29,7 +31,8 @@ struct link_role {
 	struct priv_child *child;
 	struct io_loop *loop;
 	struct io_watch *intake; /* the front's packet socket */
-	struct rpc_connection *core, *collect;
+	struct rpc_connection *core;
+	struct providers providers;
 	struct component *component;
 	struct list arriving, strangers, known; /* clients: in their handshake; without a certificate; with one; the oldest first */
 	size_t n_clients, n_strangers;
@@ -48,7 +51,8 @@ struct client {
 	struct rpc_connection *connection;
 	uint64_t until_ms; /* of a stranger; else 0 */
 	uint64_t leave_ms; /* its certificate was revoked: every call is refused until then; else 0 */
-	bool relay;        /* it has spoken for others: a relay, or a component */
+	bool relay;        /* it has spoken for others, or it is a component: it may have many calls */
+	bool serves;       /* it is called, and calls nobody */
 };
 
 enum {
@@ -58,7 +62,9 @@ enum {
 	RELAYS = 8,
 	DIRECT = 16, /* anyone, without a relay between */
 	COMPONENTS = 32,
-	LINKS = 64, /* components that have the role link */
+	LINKS = 64,  /* components that have the role link */
+	WEBS = 128,  /* or the role web */
+	VIZES = 256, /* or the role viz */
 };
 
 /* ---- who calls, and for whom ---- */
@@ -111,6 +117,13 @@ static int component_origin_check(const struct client *client, const struct iden
 	return good ? 0 : no_relay(role);
 }
 
+static void client_allow(struct client *client)
+{
+	if (!client->relay)
+		rpc_connection_allow(client->connection, GATEWAY_RELAY_CALLS);
+	client->relay = true;
+}
+
 /* What a relay or component says of its clients is believed, but not which component it is; on its own machine link says where they come from. */
 static int origin_settle(struct client *client, struct rpc_call *call)
 {
@@ -130,10 +143,8 @@ static int origin_settle(struct client *client, struct rpc_call *call)
 	if (settled.has_component)
 		settled.component = peer->id;
 	int err = settled.has_component ? component_origin_check(client, peer, origin) : origin_check(client, peer, origin);
-	if (err == 0 && !client->relay) {
-		client->relay = true;
-		rpc_connection_allow(client->connection, GATEWAY_RELAY_CALLS);
-	}
+	if (err == 0)
+		client_allow(client);
 	return err < 0 ? err : rpc_call_set_origin(call, &settled);
 }
 
@@ -208,6 +219,8 @@ static void on_renew_certificate(void *ctx, struct rpc_call *call, const void *m
 	if (peer)
 		identity_format(peer, checked.peer);
 	checked.relayed = rpc_call_origin(call) != NULL;
+	memcpy(&checked.node_key, &request->node_key, sizeof checked.node_key);
+	memcpy(&checked.node_signature, &request->node_signature, sizeof checked.node_signature);
 	certify(client->role, call, request->csr.bytes, request->csr.size, &checked);
 }
 
@@ -230,10 +243,9 @@ static void on_login(void *ctx, struct rpc_call *call, const void *message)
 	link_login(client->role->logins, client->role->core, call, message, stream_fd(rpc_connection_stream(client->connection)));
 }
 
-static int on_reports(void *ctx, struct rpc_call *call)
+static int on_provided(void *ctx, struct rpc_call *call)
 {
-	struct client *client = ctx;
-	return client->role->collect ? rpc_proxy(call, client->role->collect) : -E_BUSY;
+	return providers_ask(&((struct client *)ctx)->role->providers, call);
 }
 
 /* Methods without a function go to core as they are.  What is not in this table cannot be called from a network. */
@@ -242,13 +254,15 @@ static const struct rpc_service services[] = {
 	{ &rpc_CertificationManager_RequestCertificate, ANYONE, on_request_certificate, NULL },
 	{ &rpc_CertificationManager_RenewCertificate, ANYONE, on_renew_certificate, NULL },
 	{ &rpc_CertificationManager_Split, NODES, NULL, NULL },
-	{ &rpc_CertificationManager_CertifyServer, LINKS, on_certify_server, NULL },
+	{ &rpc_CertificationManager_CertifyServer, LINKS | WEBS, on_certify_server, NULL },
 	{ &rpc_Components_Attach, COMPONENTS, NULL, NULL },
 	{ &rpc_Login_Password, DIRECT, on_login, NULL },
 	{ &rpc_MessageRouter_Link, NODES, NULL, NULL },
-	{ &rpc_Reports_Send, NODES, NULL, on_reports },
+	{ &rpc_Reports_Send, NODES, NULL, on_provided },
 	{ &rpc_Core_Revocations, RELAYS | LINKS, NULL, NULL },
-	{ &rpc_Core_CaChanges, RELAYS | LINKS, NULL, NULL },
+	{ &rpc_Core_CaChanges, RELAYS | LINKS | WEBS, NULL, NULL },
+	{ &rpc_Events_Follow, VIZES, NULL, on_provided },
+	{ &rpc_Viz_Watch, WEBS, NULL, on_provided },
 	{ &rpc_Fleet_ListDevices, USERS, NULL, NULL },
 	{ &rpc_Fleet_GetDevice, USERS, NULL, NULL },
 	{ &rpc_Fleet_Ping, USERS, NULL, NULL },
@@ -283,7 +297,9 @@ static unsigned class_of(const struct link_role *role, const struct rpc_call *ca
 	if (peer && peer->kind == IDENTITY_COMPONENT)
 		component = link_revoked_component(role->revoked, &peer->id);
 	if (component)
-		class |= component & murmesh_ComponentRole_COMPONENT_LINK ? COMPONENTS | LINKS : COMPONENTS;
+		class |= COMPONENTS | (component & murmesh_ComponentRole_COMPONENT_LINK ? LINKS : 0) |
+		         (component & murmesh_ComponentRole_COMPONENT_WEB ? WEBS : 0) |
+		         (component & murmesh_ComponentRole_COMPONENT_VIZ ? VIZES : 0);
 	return class;
 }
 
@@ -292,10 +308,23 @@ static int call_pass(const struct link_role *role, struct rpc_call *call)
 	return role->core ? rpc_proxy(call, role->core) : -E_BUSY;
 }
 
+/* All of Console, which core has the table of, is there for those who may be a web, and for nobody else. */
+static const struct rpc_service *service_find(const struct client *client, const struct rpc_call *call)
+{
+	static const struct rpc_service console = { .access = WEBS };
+	struct str path = rpc_call_path(call);
+	const struct identity *peer = rpc_call_peer(call);
+	if (!str_starts(path, STR("/murmesh.Console/")))
+		return rpc_service_find(services, sizeof services / sizeof *services, path);
+	bool web = peer && peer->kind == IDENTITY_COMPONENT &&
+	           link_revoked_component(client->role->revoked, &peer->id) & murmesh_ComponentRole_COMPONENT_WEB;
+	return web ? &console : NULL;
+}
+
 static int on_open(void *ctx, struct rpc_call *call)
 {
 	struct client *client = ctx;
-	const struct rpc_service *row = rpc_service_find(services, sizeof services / sizeof *services, rpc_call_path(call));
+	const struct rpc_service *row = service_find(client, call);
 	if (!row)
 		return -E_UNSUPPORTED;
 	if (client->leave_ms)
@@ -304,9 +333,11 @@ static int on_open(void *ctx, struct rpc_call *call)
 	if (err < 0)
 		return err;
 	unsigned class = class_of(client->role, call);
+	if (class & COMPONENTS)
+		client_allow(client);
 	if (!(row->access & class))
 		return row->access & RELAYS && class & NODES ? no_relay(client->role) : -E_DENIED;
-	if (!(class & (USERS | RELAYS | COMPONENTS)) && !client->relay && rpc_connection_calls(client->connection) > CALLS_MAX)
+	if (!(class & (USERS | RELAYS)) && !client->relay && rpc_connection_calls(client->connection) > CALLS_MAX)
 		return -E_LIMIT;
 	if (client->role->place != GATEWAY_AT_CORE)
 		return call_pass(client->role, call);
@@ -320,6 +351,7 @@ static void client_free(struct client *client)
 	list_remove(&client->node);
 	client->role->n_clients--;
 	client->role->n_strangers -= client->until_ms > 0;
+	providers_go(&client->role->providers, client->connection);
 	rpc_connection_free(client->connection);
 	mem_free(client);
 }
@@ -382,6 +414,7 @@ static void on_leave(void *ctx)
 static void client_leave(struct client *client)
 {
 	struct link_role *role = client->role;
+	providers_go(&role->providers, client->connection);
 	list_remove(&client->node);
 	if (list_empty(&role->leaving))
 		io_timer_start(role->leave, LEAVE_MS, 0);
@@ -433,12 +466,22 @@ static void on_components_changed(void *ctx)
 	}
 }
 
+/* Which of them that machine may be.  Nobody's call has gone there before. */
+static uint32_t may_provide(const struct link_role *role, const struct certificate_info *peer)
+{
+	bool component = peer && peer->identity.kind == IDENTITY_COMPONENT;
+	return component ? link_revoked_component(role->revoked, &peer->identity.id) & PROVIDER_ROLES : 0;
+}
+
 static void on_client_ready(void *ctx)
 {
 	struct client *client = ctx;
 	const struct certificate_info *peer = client_peer(client);
+	uint32_t provides = client->serves ? may_provide(client->role, peer) : 0;
 	list_remove(&client->node);
-	if (peer && shut_out(client->role, peer))
+	if (provides)
+		providers_come(&client->role->providers, provides, client->connection);
+	if ((client->serves && !provides) || (peer && shut_out(client->role, peer)))
 		client_leave(client);
 	else if (peer)
 		list_append(&client->role->known, &client->node);
@@ -462,12 +505,14 @@ static int client_room(struct link_role *role)
 	return 0;
 }
 
-static void client_add(struct link_role *role, int fd)
+static void client_add(struct link_role *role, int fd, bool serves)
 {
 	static const struct rpc_connection_events events = { on_open, on_client_ready, on_client_closed };
-	static const struct rpc_connection_settings settings = {
-		.server = true, .max_streams = 100, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS
-	};
+	static const struct rpc_connection_settings settings = { .server = true,
+		                                                 .max_streams = 100,
+		                                                 .ping_ms = RPC_PING_MS,
+		                                                 .quiet_ms = RPC_QUIET_MS },
+	                                            call = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	const struct stream_settings tls = { .fd = fd, .tls = component_tls(role->component) };
 	static const struct stream_events none;
 	if (client_room(role) < 0) {
@@ -482,9 +527,10 @@ static void client_add(struct link_role *role, int fd)
 		return;
 	}
 	client->role = role;
+	client->serves = serves;
 	list_append(&role->arriving, &client->node);
 	role->n_clients++;
-	client->connection = rpc_connection_new(role->loop, stream, &settings, &events, client);
+	client->connection = rpc_connection_new(role->loop, stream, serves ? &call : &settings, &events, client);
 	if (!client->connection)
 		client_free(client);
 }
@@ -494,14 +540,14 @@ static void on_intake(void *ctx, unsigned events)
 	struct link_role *role = ctx;
 	(void)events;
 	for (unsigned i = 0; i < 64; i++) { /* a bounded turn: others want the loop too */
-		char kind[16];
+		char kind[16] = "";
 		int fds[FD_PASS_MAX];
 		size_t n = 0;
 		ssize_t len = fd_receive(role->intake_fd, kind, sizeof kind, fds, &n);
 		if (len <= 0 && len != -EMFILE && len != -EPROTO)
 			return;
 		for (size_t k = 0; k < n; k++)
-			client_add(role, fds[k]);
+			client_add(role, fds[k], kind[0] == FRONT_SERVE);
 	}
 }
 
@@ -527,16 +573,9 @@ static void on_core_closed(void *ctx, int err)
 	rpc_connection_drop(&((struct link_role *)ctx)->core);
 }
 
-static void on_collect_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct link_role *)ctx)->collect);
-}
-
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events events = { NULL, NULL, on_core_closed },
-	                                          collect = { NULL, NULL, on_collect_closed };
+	static const struct rpc_connection_events events = { NULL, NULL, on_core_closed };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct link_role *role = ctx;
 	struct str what = str_from(name);
@@ -544,28 +583,29 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 		rpc_connection_replace(&role->core, role->loop, fd, &settings, &events, role);
 		link_revoked_follow(role->revoked);
 		component_follow(role->component);
-	} else if (str_is(what, "rpc-to:collect")) {
-		rpc_connection_replace(&role->collect, role->loop, fd, &settings, &collect, role);
 	} else if (str_is(what, "pass-from:front")) {
 		role->intake_fd = fd;
 		role->intake = io_watch_new(role->loop, fd, on_intake, role);
 		intake_update(role);
-	} else
+	} else if (!providers_descriptor(&role->providers, name, fd))
 		fd_close(fd);
 }
 
 int gateway_link_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
-	static const char *const alpn[] = { "h2", NULL };
+	static const char *const alpn[] = { "h2", NULL }, *const at_core_alpn[] = { "h2", "murmesh-serve/1", NULL };
 	struct tls_settings how = { .verify = TLS_VERIFY_OPTIONAL,
 		                    .kinds = 1u << IDENTITY_NODE | 1u << IDENTITY_USER,
 		                    .alpn = alpn };
 	static const struct link_revoked_events revoked_events = { on_revoked, on_relay_ended, on_components_changed };
 	struct link_role role = { .child = child, .loop = priv_child_loop(child), .intake_fd = -1 };
 	role.place = gateway_place(priv_child_configuration(child));
-	if (role.place == GATEWAY_AT_CORE)
+	if (role.place == GATEWAY_AT_CORE) {
 		how.kinds |= 1u << IDENTITY_COMPONENT;
+		how.alpn = at_core_alpn;
+	}
+	providers_init(&role.providers, role.loop);
 	tls_warm_up();
 	list_init(&role.arriving);
 	list_init(&role.strangers);
@@ -591,7 +631,7 @@ int gateway_link_main(struct priv_child *child)
 	link_revoked_free(role.revoked);
 	component_free(role.component);
 	io_timer_free(role.leave);
-	rpc_connection_free(role.collect);
+	providers_done(&role.providers);
 	link_logins_free(role.logins);
 	io_watch_free(role.intake);
 	io_timer_free(role.farewell);

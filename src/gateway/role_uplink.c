@@ -1,5 +1,5 @@
 /* The uplink role: on another machine of the server it holds the connection to core's machine.  What link calls goes on there, in the name of those who
- * call; what core wants of relay comes over the same connection. */
+ * call, and what web calls, in the name of this machine; what core wants of relay comes over the same connection. */
 #include <stdarg.h>
 
 #include "base/err.h"
@@ -109,6 +109,9 @@ void uplink_hang_up(struct uplink *uplink)
 	uplink->connected = NULL;
 	uplink->dials = NULL;
 	uplink->attached = NULL;
+	if (uplink->serve_retry)
+		io_timer_stop(uplink->serve_retry);
+	rpc_connection_drop(&uplink->serving);
 	rpc_connection_drop(&uplink->core);
 }
 
@@ -124,7 +127,7 @@ void uplink_later(struct uplink *uplink, int err, const char *why)
 	uplink->pause_ms = uplink->pause_ms * 2 < PAUSE_MOST_MS ? uplink->pause_ms * 2 : PAUSE_MOST_MS;
 }
 
-/* ---- what link calls ---- */
+/* ---- what link and web call ---- */
 
 /* For itself. */
 static bool is_own(struct str path)
@@ -141,10 +144,40 @@ static int on_open(void *ctx, struct rpc_call *call)
 	return rpc_call_origin(call) || is_own(rpc_call_path(call)) ? rpc_proxy(call, uplink->core) : -E_DENIED;
 }
 
+/* It says of nobody that he calls: its sessions do. */
+static int on_web_open(void *ctx, struct rpc_call *call)
+{
+	const struct uplink *uplink = ctx;
+	struct str path = rpc_call_path(call);
+	bool may = str_starts(path, STR("/murmesh.Console/")) || str_is(path, rpc_Viz_Watch.path) ||
+	           str_is(path, rpc_CertificationManager_CertifyServer.path) || str_is(path, rpc_Core_CaChanges.path);
+	return !may ? -E_DENIED : uplink->online ? rpc_proxy(call, uplink->core) : -E_CORE_OFFLINE;
+}
+
+/* Without a collect here. */
+static int on_viz_open(void *ctx, struct rpc_call *call)
+{
+	const struct uplink *uplink = ctx;
+	bool may = str_is(rpc_call_path(call), rpc_Events_Follow.path);
+	return !may ? -E_DENIED : uplink->online ? rpc_proxy(call, uplink->core) : -E_CORE_OFFLINE;
+}
+
 static void on_link_gone(void *ctx, int err)
 {
 	(void)err;
 	rpc_connection_drop(&((struct uplink *)ctx)->link);
+}
+
+static void on_web_gone(void *ctx, int err)
+{
+	(void)err;
+	rpc_connection_drop(&((struct uplink *)ctx)->web);
+}
+
+static void on_viz_gone(void *ctx, int err)
+{
+	(void)err;
+	rpc_connection_drop(&((struct uplink *)ctx)->viz);
 }
 
 static void on_relay_gone(void *ctx, int err)
@@ -179,21 +212,28 @@ static void begin(struct uplink *uplink)
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
 	static const struct rpc_connection_events link_events = { on_open, NULL, on_link_gone },
+	                                          web_events = { on_web_open, NULL, on_web_gone },
+	                                          viz_events = { on_viz_open, NULL, on_viz_gone },
 	                                          relay_events = { NULL, NULL, on_relay_gone },
 	                                          resolve_events = { NULL, NULL, on_resolve_gone };
 	static const struct rpc_connection_settings serve = { .server = true,
 		                                              .trusted_metadata = true,
 		                                              .max_streams = GATEWAY_RELAY_CALLS },
+	                                            serve_web = { .server = true, .max_streams = GATEWAY_RELAY_CALLS },
 	                                            call = { .server = false };
 	struct uplink *uplink = ctx;
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-from:link")) {
 		rpc_connection_replace(&uplink->link, uplink->loop, fd, &serve, &link_events, uplink);
+	} else if (str_is(what, "rpc-from:web")) {
+		rpc_connection_replace(&uplink->web, uplink->loop, fd, &serve_web, &web_events, uplink);
 	} else if (str_is(what, "rpc-to:relay")) {
 		rpc_connection_replace(&uplink->relay, uplink->loop, fd, &call, &relay_events, uplink);
 	} else if (str_is(what, "rpc-to:resolve")) {
 		rpc_connection_replace(&uplink->resolve, uplink->loop, fd, &call, &resolve_events, uplink);
-	} else
+	} else if (str_is(what, "rpc-from:viz")) {
+		rpc_connection_replace(&uplink->viz, uplink->loop, fd, &serve_web, &viz_events, uplink);
+	} else if (!providers_descriptor(&uplink->providers, name, fd))
 		fd_close(fd);
 	if (!uplink->begun && uplink->resolve)
 		begin(uplink);
@@ -213,6 +253,7 @@ int gateway_uplink_main(struct priv_child *child)
 	static struct uplink uplink;
 	uplink = (struct uplink){ .child = child, .loop = priv_child_loop(child), .pause_ms = PAUSE_LEAST_MS };
 	uplink.keep = (struct keep){ .directory = priv_child_directory(child), .name = "component" };
+	providers_init(&uplink.providers, uplink.loop);
 	buf_init(&uplink.csr, CERTIFICATE_REQUEST_MAX);
 	if (settings_read(&uplink) < 0)
 		return 78;
@@ -226,11 +267,16 @@ int gateway_uplink_main(struct priv_child *child)
 	rpc_connection_drop(&uplink.resolve);
 	uplink_hang_up(&uplink);
 	rpc_connection_drop(&uplink.link);
+	rpc_connection_drop(&uplink.web);
+	rpc_connection_drop(&uplink.viz);
 	rpc_connection_drop(&uplink.relay);
+	providers_done(&uplink.providers);
+	io_timer_free(uplink.serve_retry);
 	io_timer_free(uplink.retry);
 	io_timer_free(uplink.renewal);
 	tls_context_free(uplink.pin_tls);
 	tls_context_free(uplink.tls);
+	tls_context_free(uplink.serve_tls);
 	buf_done(&uplink.csr);
 	keep_done(&uplink.keep);
 	mem_wipe(&uplink.line, sizeof uplink.line);

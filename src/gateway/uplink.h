@@ -14,6 +14,7 @@
 #include "ca/join_line.h"
 #include "gateway/gateway.h"
 #include "gateway/keep.h"
+#include "gateway/providers.h"
 #include "io/io.h"
 #include "os/host.h"
 #include "rpc/rpc.h"
@@ -22,8 +23,10 @@
 struct uplink {
 	struct priv_child *child;
 	struct io_loop *loop;
-	struct rpc_connection *link, *relay, *resolve;     /* roles here; of the first two perhaps only one */
-	struct rpc_connection *core;                       /* NULL = not connected, nor connecting */
+	struct rpc_connection *link, *web, *viz, *relay, *resolve; /* roles here; perhaps not all of the first ones */
+	struct rpc_connection *core;                               /* NULL = not connected, nor connecting */
+	struct rpc_connection *serving; /* the same of the one over which core's machine calls collect and viz here */
+	struct providers providers;
 	void (*connected)(struct uplink *uplink, int err); /* is to be told */
 	struct tls_context *dials;                         /* under which a name is looked up; borrowed; NULL = none is */
 	struct rpc_call *attached;                         /* NULL = not open */
@@ -36,8 +39,8 @@ struct uplink {
 	bool has_line, waiting /* for approval */, token_old /* of an earlier start */;
 	murmesh_Token token;
 	struct buf csr;
-	struct tls_context *pin_tls, *tls;
-	struct io_timer *retry, *renewal;
+	struct tls_context *pin_tls, *tls, *serve_tls;
+	struct io_timer *retry, *renewal, *serve_retry;
 	uint64_t pause_ms;
 	int told_err; /* of the last report that it is offline */
 };
@@ -51,6 +54,9 @@ void uplink_later(struct uplink *uplink, int err, const char *why); /* hangs up,
 
 /* ---- uplink_attach.c: Components.Attach ---- */
 void uplink_attach(struct uplink *uplink); /* it is connected */
+
+/* ---- uplink_serve.c: what core's machine calls here ---- */
+void uplink_serve(struct uplink *uplink); /* it is attached; from now on, until it is hung up */
 
 /* ---- uplink_enrol.c ---- */
 int uplink_load(struct uplink *uplink);   /* 1: it is enrolled; 0: not yet; or an error */

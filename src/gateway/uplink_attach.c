@@ -106,6 +106,7 @@ static void on_welcome(struct uplink *uplink)
 		uplink_report(uplink, "online %s", uplink->keep.info.common_name);
 	uplink->online = true;
 	uplink->told_err = 0;
+	uplink_serve(uplink);
 	priv_child_ready(uplink->child); /* again after a pause: the first one counts */
 }
 

@@ -26,7 +26,7 @@ static int pin_use(struct uplink *uplink, const uint8_t root_hash[HASH_SIZE])
 	return tls_context_new(&settings, &uplink->pin_tls);
 }
 
-static int identity_use(struct uplink *uplink)
+static int context_use(const struct uplink *uplink, const char *const *names, struct tls_context **at)
 {
 	const struct keep *keep = &uplink->keep;
 	const struct tls_settings settings = { .verify = TLS_VERIFY_REQUIRED,
@@ -36,14 +36,21 @@ static int identity_use(struct uplink *uplink)
 		                               .key = keep->key,
 		                               .mesh = keep->info.identity.mesh,
 		                               .kinds = KINDS,
-		                               .alpn = alpn };
+		                               .alpn = names };
 	struct tls_context *tls = NULL;
 	int err = tls_context_new(&settings, &tls);
 	if (err < 0)
 		return err;
-	tls_context_free(uplink->tls);
-	uplink->tls = tls;
+	tls_context_free(*at);
+	*at = tls;
 	return 0;
+}
+
+static int identity_use(struct uplink *uplink)
+{
+	static const char *const serve_alpn[] = { "murmesh-serve/1", NULL };
+	int err = context_use(uplink, alpn, &uplink->tls);
+	return err < 0 ? err : context_use(uplink, serve_alpn, &uplink->serve_tls);
 }
 
 /* ---- enrolment ---- */

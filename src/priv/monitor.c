@@ -227,7 +227,7 @@ static void edge_connect(struct priv_monitor *monitor, const struct priv_edge *e
 		member_kill(from, "cannot be connected");
 		return;
 	}
-	member_hand(from, "rpc-to:", edge->to, pair[0]);
+	member_hand(from, "rpc-to:", edge->as ? edge->as : edge->to, pair[0]);
 	member_hand(to, "rpc-from:", edge->from, pair[1]);
 	fd_close(pair[0]);
 	fd_close(pair[1]);

@@ -44,6 +44,7 @@ enum priv_edge_kind { PRIV_EDGE_RPC, PRIV_EDGE_PASS };
 struct priv_edge {
 	const char *from, *to;
 	enum priv_edge_kind kind;
+	const char *as; /* RPC: what `from` knows `to` by; NULL = its name */
 };
 
 /* A descriptor that the monitor opened (a listener) and a role gets as NAME (at most 63 bytes) at each of its starts. */

@@ -40,6 +40,7 @@ static unsigned status_from_err(int err)
 		return 6;
 	case E_DENIED:
 	case E_GRANT:
+	case E_RELAY_UNSIGNED:
 		return 7;
 	case E_LIMIT:
 	case E_FULL:
@@ -463,11 +464,12 @@ int call_from_request(struct rpc_connection *connection, struct h2_stream *strea
 	const struct certificate_info *info = tls ? tls_peer(tls) : NULL;
 	struct str named = h2_head_get(head, "murmesh-peer");
 	int err = origin_read(head, &call->origin);
-	if (info && info->has_identity) {
+	if (connection->trusted_metadata)
+		call->has_peer = named.ptr && identity_parse(named, &call->peer) == 0;
+	else if (info && info->has_identity) {
 		call->peer = info->identity;
 		call->has_peer = true;
-	} else if (connection->trusted_metadata && named.ptr)
-		call->has_peer = identity_parse(named, &call->peer) == 0;
+	}
 	call->believed = connection->trusted_metadata;
 	call->stream = stream;
 	call->head = head;

@@ -100,6 +100,7 @@ struct core_caller {
 	int64_t proved_until;
 	uint8_t session[32];
 	bool by_session;
+	struct id component; /* another machine of the server that he comes in at; zero: core's */
 };
 /* In a job: may he do that somewhere?  -E_DENIED, -E_SESSION. */
 int core_caller_check(struct store_tx *tx, struct core_caller *caller, enum account_action action, struct user *ret);
@@ -322,9 +323,12 @@ struct core_meeting {
 void core_meet(struct core_meeting *meeting); /* which stays until `done` */
 
 /* ---- core_pair.c: on the loop ---- */
-void core_pair_keep(struct core *core, const uint8_t name[16], const struct id *user, const struct id *device);
+void core_pair_keep(struct core *core, const struct core_meeting *meeting, const struct id *user, const struct id *device);
 /* Ends the tunnels of a user (NULL: of all), to a device (NULL: to any). */
 void core_pairs_close(struct core *core, const struct id *user, const struct id *device);
+/* Those that go through a component which is shut out: their devices are told, too; at their next welcome, when they cannot be reached now. */
+void core_pairs_close_through(struct core *core, const struct id *component);
+int core_pairs_welcome(struct core *core, const struct id *device);
 
 /* ---- core_reference.c: GetReference, of the server for CORBA clients ---- */
 int core_reference_begin(struct core_request *request);
@@ -334,6 +338,8 @@ int core_reference_run(struct store_tx *tx, struct core_request *request);
 int core_network_open(void *ctx, struct rpc_call *call);
 int core_orb_open(void *ctx, struct rpc_call *call);
 int core_console_open(void *ctx, struct rpc_call *call);
+bool core_console_is(struct str path);                        /* one of Console */
+int core_console_elsewhere(void *ctx, struct rpc_call *call); /* the same of web on another machine */
 
 /* ---- core_login.c, core_session.c ---- */
 void core_console_by_link(void *ctx, struct rpc_call *call, const void *request);
@@ -406,7 +412,8 @@ void core_task_report_done(struct core_request *request);
 int core_task_cancel_run(struct store_tx *tx, struct core_request *request);
 bool core_task_seen(const struct task *task, const struct user *user); /* his own; all by those who administrate all groups */
 void core_task_fill(const struct task *task, murmesh_Task *ret);
-void core_tasks_interrupt(struct core *core); /* the web role is gone, which carried them out */
+void core_tasks_interrupt(struct core *core,
+                          const struct id *component); /* web there (zero: here) is gone, which carried them out */
 
 /* ---- core_policy.c ---- */
 void core_policy_described(struct core *core); /* ca described itself: core->mesh is new */
@@ -429,6 +436,7 @@ int core_ended_welcome(const struct core *core, struct rpc_call *link);
 /* ---- core_component.c: machines that run roles of the server elsewhere ---- */
 struct component_record;
 void core_component_name(const struct component_record *component, char ret[FLEET_FULL_NAME]); /* its full name */
+const char *core_component_called(const struct core *core, const struct id *component);        /* on the loop; NULL: it is none */
 int core_components_open(struct core *core); /* before the database's thread begins */
 void core_components_free(struct core *core);
 /* On the loop: has it one of these roles (bits of ComponentRole)? */
@@ -436,6 +444,7 @@ bool core_component_may(const struct core *core, const struct id *component, uns
 /* In a job: one that comes with a join key for components, approved where that is asked for; on the loop, afterwards. */
 int core_component_join(struct store_tx *tx, const struct approval *approval, struct component_record *ret);
 void core_component_joined(struct core *core, const struct component_record *component);
+struct id core_component_of(const struct rpc_call *call);    /* that it came in at; zero: core's machine */
 int core_component_attach(void *ctx, struct rpc_call *call); /* Components.Attach */
 /* The relay there, for others to connect to: it has to be attached, at the host that it enrolled with. */
 bool core_component_relay_reach(const struct core *core, const struct id *component, murmesh_Forwarding *ret);

@@ -24,12 +24,18 @@ static void fingerprint_of(const struct approval *approval, char out[2 * HASH_SI
 		hex_encode(approval->key_hash, sizeof approval->key_hash, out);
 }
 
+#define DETAIL_SIZE 384
+
 /* For audit. */
-static void detail_of(const struct approval *approval, char *out, size_t size)
+static void detail_of(const struct approval *approval, char out[DETAIL_SIZE])
 {
-	char fingerprint[2 * HASH_SIZE + 1];
+	char fingerprint[2 * HASH_SIZE + 1], roles[CA_COMPONENT_ROLES_SIZE];
 	fingerprint_of(approval, fingerprint);
-	snprintf(out, size, "%s%s", fingerprint[0] ? "fingerprint " : "", fingerprint);
+	int len = snprintf(out, DETAIL_SIZE, "%s%s", fingerprint[0] ? "fingerprint " : "", fingerprint);
+	if (approval->components)
+		snprintf(out + len, DETAIL_SIZE - (size_t)len, ", for %s at %s",
+		         ca_component_roles_format(approval->components, roles),
+		         approval->reach[0] ? approval->reach : "no address");
 }
 
 /* ---- the machine asks ---- */
@@ -49,13 +55,13 @@ int core_approval_ask(struct store_tx *tx, struct approval *approval)
 	static const char *const actions[] = { [APPROVAL_NEW] = "approval asked for",
 		                               [APPROVAL_RENEWAL] = "approval of a late renewal asked for",
 		                               [APPROVAL_COPY] = "two machines showed one identity" };
-	char full_name[FLEET_FULL_NAME], detail[192], fingerprint[96];
+	char full_name[FLEET_FULL_NAME], detail[DETAIL_SIZE + 80], what[DETAIL_SIZE];
 	approval->asked = clock_wall_s();
 	approval->state = APPROVAL_WAITING;
 	full_name_of(approval, full_name);
-	detail_of(approval, fingerprint, sizeof fingerprint);
+	detail_of(approval, what);
 	snprintf(detail, sizeof detail, "%s%s%s%s", approval->address[0] ? "from " : "", approval->address,
-	         approval->address[0] && fingerprint[0] ? ", " : "", fingerprint);
+	         approval->address[0] && what[0] ? ", " : "", what);
 	int err = ca_approval_add(tx, approval);
 	return err < 0 ? err : core_audit(tx, full_name, actions[approval->kind], full_name, detail);
 }
@@ -74,13 +80,15 @@ void core_approval_fill(const struct approval *approval, murmesh_Approval *ret)
 	str_copy(str_from(approval->arch), ret->arch, sizeof ret->arch);
 	str_copy(str_from(approval->version), ret->version, sizeof ret->version);
 	str_copy(str_from(approval->address), ret->address, sizeof ret->address);
+	if (approval->components)
+		ca_component_roles_format(approval->components, ret->roles);
+	str_copy(str_from(approval->reach), ret->reach, sizeof ret->reach);
 	str_copy(str_from(approval->components ? "component" : ca_approval_kind_name(approval->kind)), ret->kind, sizeof ret->kind);
 }
 
 bool core_approval_seen(const struct approval *approval, const struct user *user)
 {
-	return account_may(user, ACCOUNT_KEY_NEW) &&
-	       account_reaches(user, approval->group);
+	return account_may(user, ACCOUNT_KEY_NEW) && account_reaches(user, approval->group);
 }
 
 struct walk {
@@ -179,7 +187,7 @@ static int component_join(struct store_tx *tx, const struct approval *approval, 
 static int decide(struct store_tx *tx, struct core_request *request, const struct user *user, struct approval *approval,
                   const struct decision *decision)
 {
-	char full_name[FLEET_FULL_NAME], detail[96];
+	char full_name[FLEET_FULL_NAME], detail[DETAIL_SIZE];
 	bool joins = approval->kind == APPROVAL_NEW && decision->approve;
 	approval->state = decision->approve || decision->same ? APPROVAL_APPROVED : APPROVAL_REJECTED;
 	core_approval_fill(approval, request->reply);
@@ -196,7 +204,7 @@ static int decide(struct store_tx *tx, struct core_request *request, const struc
 	if (err == 0 && approval->kind == APPROVAL_COPY)
 		err = ca_continuity_decide(tx, &approval->device, copy_of(decision));
 	full_name_of(approval, full_name);
-	detail_of(approval, detail, sizeof detail);
+	detail_of(approval, detail);
 	return err < 0 ? err : core_audit(tx, user->name, action_of(approval, decision), full_name, detail);
 }
 

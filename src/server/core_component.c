@@ -12,7 +12,9 @@
 #include "os/random.h"
 #include "server/core.h"
 
-#define TASK_MS 7000
+#define TASK_MS             7000
+#define ATTACHES_PER_MINUTE 30 /* of one component: each is a line of the log, and a job or two */
+#define ATTACHES_MAX        4  /* at once: the newest counts */
 
 struct core_component {
 	struct id id;
@@ -20,6 +22,8 @@ struct core_component {
 	char host[JOIN_HOST_SIZE];     /* that it enrolled with; "" = none */
 	unsigned roles;                /* 0: it was revoked */
 	struct attachment *attachment; /* NULL: it is not there */
+	unsigned n_open, n_lately;     /* attachments; of the minute */
+	int64_t minute;
 };
 
 struct attachment {
@@ -105,6 +109,21 @@ bool core_component_may(const struct core *core, const struct id *id, unsigned r
 	return component && component->roles & roles;
 }
 
+const char *core_component_called(const struct core *core, const struct id *id)
+{
+	const struct core_component *component = component_get(core, id);
+	return component ? component->full_name : NULL;
+}
+
+struct id core_component_of(const struct rpc_call *call)
+{
+	const struct rpc_origin *origin = rpc_call_origin(call);
+	const struct identity *peer = rpc_call_peer(call);
+	if (origin && origin->has_component)
+		return origin->component;
+	return peer && peer->kind == IDENTITY_COMPONENT ? peer->id : (struct id){ 0 };
+}
+
 /* ---- one comes, by its join key ---- */
 
 int core_component_join(struct store_tx *tx, const struct approval *approval, struct component_record *ret)
@@ -114,7 +133,12 @@ int core_component_join(struct store_tx *tx, const struct approval *approval, st
 	};
 	str_copy(str_from(approval->name), ret->name, sizeof ret->name);
 	str_copy(str_from(approval->reach), ret->address, sizeof ret->address);
-	return ca_component_add(tx, ret);
+	char full_name[FLEET_FULL_NAME], roles[CA_COMPONENT_ROLES_SIZE], detail[256];
+	core_component_name(ret, full_name);
+	snprintf(detail, sizeof detail, "from %s, for %s at %s", approval->address[0] ? approval->address : "an unknown address",
+	         ca_component_roles_format(ret->roles, roles), ret->address[0] ? ret->address : "no address");
+	int err = ca_component_add(tx, ret);
+	return err < 0 ? err : core_audit(tx, full_name, "component joined", full_name, detail);
 }
 
 void core_component_joined(struct core *core, const struct component_record *record)
@@ -222,7 +246,7 @@ void core_components_close_pair(struct core *core, const murmesh_PairName *pair)
 	struct core_component *component;
 	for (size_t at = 0; (component = map_next(core->components, &at));) {
 		murmesh_ComponentTask message = { .which_body = murmesh_ComponentTask_close_tag, .body.close = *pair };
-		if (component->attachment && task_send(component->attachment, &message, NULL, NULL) < 0)
+		if (component->roles && component->attachment && task_send(component->attachment, &message, NULL, NULL) < 0)
 			log_limited(LOG_WARNING, "a tunnel was not ended: the relay at %s cannot be asked", component->full_name);
 	}
 }
@@ -270,6 +294,8 @@ static void on_hello(struct attachment *attachment, const murmesh_ComponentHello
 	}
 	if (component->attachment) /* a machine that comes back before its old connection is known to be dead */
 		rpc_call_finish(component->attachment->call, -E_EXISTS, "it has attached anew");
+	if (component->roles & murmesh_ComponentRole_COMPONENT_WEB) /* of before, perhaps of a web that has ended */
+		core_tasks_interrupt(attachment->core, &component->id);
 	attachment->hello = *hello;
 	component->attachment = attachment;
 	log_info("attached: %s, with %s", component->full_name, ca_component_roles_format(hello->roles, may));
@@ -296,7 +322,10 @@ static void on_closed(void *ctx, int err, const char *why)
 		attachment->component->attachment = NULL;
 		log_info("not attached any more: %s", attachment->component->full_name);
 		keep_seen(attachment->core, &attachment->component->id);
+		if (attachment->hello.roles & murmesh_ComponentRole_COMPONENT_WEB)
+			core_tasks_interrupt(attachment->core, &attachment->component->id);
 	}
+	attachment->component->n_open--;
 	while (!list_empty(&attachment->tasks))
 		task_end(LIST_ENTRY(attachment->tasks.next, struct task, node), -E_BUSY, "");
 	mem_free(attachment);
@@ -307,14 +336,27 @@ static void on_half_closed(void *ctx)
 	rpc_call_finish(((struct attachment *)ctx)->call, 0, NULL);
 }
 
+static bool is_welcome(struct core_component *component)
+{
+	int64_t minute = clock_wall_s() / 60;
+	if (minute != component->minute) {
+		component->minute = minute;
+		component->n_lately = 0;
+	}
+	return component->n_open < ATTACHES_MAX && component->n_lately++ < ATTACHES_PER_MINUTE;
+}
+
 int core_component_attach(void *ctx, struct rpc_call *call)
 {
 	static const struct rpc_call_events events = { on_report, on_half_closed, NULL, on_closed };
+	struct core_component *component = component_get(ctx, &rpc_call_peer(call)->id);
+	if (!is_welcome(component))
+		return -E_LIMIT;
 	struct attachment *attachment = mem_alloc(sizeof *attachment);
 	if (!attachment)
 		return -E_NO_MEMORY;
-	*attachment = (struct attachment){ .core = ctx, .call = call };
-	attachment->component = component_get(ctx, &rpc_call_peer(call)->id);
+	*attachment = (struct attachment){ .core = ctx, .component = component, .call = call };
+	component->n_open++;
 	list_init(&attachment->tasks);
 	rpc_call_accept(call, &rpc_Components_Attach, &events, attachment);
 	return 0;
@@ -335,6 +377,7 @@ static void component_fill(const struct core *core, const struct component_recor
 	str_copy(str_from(record->name), ret->name, sizeof ret->name);
 	core_component_name(record, ret->full_name);
 	str_copy(str_from(attachment ? attachment->hello.address : record->address), ret->address, sizeof ret->address);
+	str_copy(str_from(record->address), ret->enrolled, sizeof ret->enrolled);
 	if (attachment)
 		str_copy(str_from(attachment->hello.version), ret->version, sizeof ret->version);
 }
@@ -416,6 +459,7 @@ void core_component_revoke_done(struct core_request *request)
 		component->roles = 0;
 	if (component && component->attachment)
 		rpc_call_finish(component->attachment->call, -E_REVOKED, NULL);
+	core_pairs_close_through(core, &record.id);
 	core_component_tell(core, &record.id, 0);
 	core_revoke_tell(core);
 	component_fill(core, &record, request->reply);

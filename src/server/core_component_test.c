@@ -7,6 +7,7 @@
 #define EDGE  0xe1 /* link and relay */
 #define WAY   0xe2 /* relay */
 #define OTHER 0xe3 /* as EDGE */
+#define PAGE  0xe4 /* web */
 #define LINK  murmesh_ComponentRole_COMPONENT_LINK
 #define RELAY murmesh_ComponentRole_COMPONENT_RELAY
 
@@ -51,20 +52,26 @@ static void on_ended(void *ctx, int err, const char *why)
 	io_loop_stop(machine->f->core.loop);
 }
 
-static void attach_as(struct test_core *f, struct machine *machine, enum identity_kind kind, uint8_t number, uint32_t roles,
-                      const char *address)
+/* The call alone. */
+static void attach_begin(struct test_core *f, struct machine *machine, enum identity_kind kind, uint8_t number)
 {
 	static const struct rpc_call_events events = { on_task, NULL, NULL, on_ended };
 	const struct identity peer = { .mesh = f->core.mesh_id, .kind = kind, .id = id_of(number) };
-	murmesh_ComponentReport hello = { .which_body = murmesh_ComponentReport_hello_tag,
-		                          .body.hello = { .version = "1", .roles = roles } };
 	char text[IDENTITY_TEXT_SIZE];
 	identity_format(&peer, text);
-	str_copy(str_from(address), hello.body.hello.address, sizeof hello.body.hello.address);
 	const struct rpc_metadata metadata = { STR("murmesh-peer"), str_from(text) };
 	*machine = (struct machine){ .f = f, .err = 1 };
 	machine->call = rpc_call_open(f->link, &rpc_Components_Attach, &metadata, 1, &events, machine);
 	assert_non_null(machine->call);
+}
+
+static void attach_as(struct test_core *f, struct machine *machine, enum identity_kind kind, uint8_t number, uint32_t roles,
+                      const char *address)
+{
+	murmesh_ComponentReport hello = { .which_body = murmesh_ComponentReport_hello_tag,
+		                          .body.hello = { .version = "1", .roles = roles } };
+	str_copy(str_from(address), hello.body.hello.address, sizeof hello.body.hello.address);
+	attach_begin(f, machine, kind, number);
 	assert_int_equal(rpc_call_send(machine->call, &hello), 0);
 	while (!machine->welcomes && machine->err == 1)
 		io_loop_run(f->core.loop);
@@ -165,6 +172,12 @@ static struct component_record records[] = {
 	{ .id = { { EDGE } }, .name = "edge", .number = 1, .roles = LINK | RELAY, .address = "edge:1", .created = 1 },
 	{ .id = { { OTHER } }, .name = "other", .number = 1, .roles = LINK | RELAY, .address = "other:1", .created = 1 },
 	{ .id = { { WAY } }, .name = "way", .number = 1, .roles = RELAY, .address = "way:1", .created = 1 },
+	{ .id = { { PAGE } },
+	  .name = "page",
+	  .number = 1,
+	  .roles = murmesh_ComponentRole_COMPONENT_WEB,
+	  .address = "page:1",
+	  .created = 1 },
 };
 #define N_RECORDS (sizeof records / sizeof *records)
 
@@ -220,6 +233,36 @@ static void test_calls(void **state)
 	}
 }
 
+/* The console's calls: of one that may be a web, for itself, and of nobody else. */
+static void test_console(void **state)
+{
+	struct test_core *f = *state;
+	const murmesh_SessionRequest nobody = { .session = { 1 } };
+	struct asked asked;
+	const struct {
+		struct from from;
+		int err;
+	} rows[] = {
+		{ { .kind = IDENTITY_COMPONENT, .peer = PAGE }, -E_SESSION },
+		{ { .kind = IDENTITY_COMPONENT, .peer = EDGE }, -E_DENIED },
+		{ { .kind = IDENTITY_COMPONENT, .peer = WAY }, -E_DENIED },
+		{ { .kind = IDENTITY_COMPONENT, .peer = 0x77 }, -E_DENIED },
+		{ { .kind = IDENTITY_COMPONENT, .peer = PAGE, .component = PAGE }, -E_DENIED }, /* in somebody's name */
+		{ { .kind = IDENTITY_COMPONENT, .peer = PAGE, .component = EDGE }, -E_DENIED },
+		{ { .kind = IDENTITY_NODE, .peer = PAGE }, -E_DENIED },
+		{ { .kind = IDENTITY_USER, .user = f->core.local_user }, -E_DENIED },
+		{ { .kind = IDENTITY_USER }, -E_DENIED },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		assert_int_equal(ask(f, &asked, rows[i].from, &rpc_Console_Me, &nobody), rows[i].err);
+	const murmesh_SessionKey key = { .key = { .size = 91 } };
+	assert_int_equal(ask(f, &asked, rows[0].from, &rpc_Console_UserCertificate, &key), -E_ENCODING);
+	const murmesh_RevocationsRequest none = murmesh_RevocationsRequest_init_zero;
+	assert_int_equal(ask(f, &asked, (struct from){ .kind = IDENTITY_COMPONENT, .peer = PAGE, .component = PAGE },
+	                     &rpc_Core_Revocations, &none),
+	                 -E_DENIED);
+}
+
 static void test_attach(void **state)
 {
 	struct test_core *f = *state;
@@ -249,6 +292,31 @@ static void test_attach(void **state)
 	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_RevokeComponent, &name), -E_NOT_FOUND);
 }
 
+/* Each that comes is a job: no component makes so many that others wait. */
+static void test_attaches_have_a_limit(void **state)
+{
+	struct test_core *f = *state;
+	struct machine many[5], other;
+	for (size_t i = 0; i < 4; i++) { /* at once: they stay open as long as they say nothing */
+		attach_begin(f, &many[i], IDENTITY_COMPONENT, EDGE);
+		assert_int_equal(many[i].err, 1);
+	}
+	attach_begin(f, &many[4], IDENTITY_COMPONENT, EDGE);
+	while (many[4].err == 1)
+		io_loop_run(f->core.loop);
+	assert_int_equal(many[4].err, -E_LIMIT);
+	for (size_t i = 0; i < 4; i++)
+		end(&many[i]);
+	unsigned n = 0, most = 100; /* in a minute, or two when the test runs over the end of one */
+	for (many[0].err = -E_CANCELLED; n < most && many[0].err != -E_LIMIT; n++) {
+		attach_as(f, &many[0], IDENTITY_COMPONENT, EDGE, LINK, "edge:1");
+		end(&many[0]);
+	}
+	assert_in_range(n, 20, 61);
+	attach(f, &other, OTHER, LINK); /* another one's are counted apart */
+	end(&other);
+}
+
 /* ---- where legs meet ---- */
 
 struct linked {
@@ -256,7 +324,8 @@ struct linked {
 	struct rpc_call *call;
 	bool welcome;
 	murmesh_TunnelOffer offer;
-	unsigned n_offers;
+	murmesh_TunnelOver over; /* the last */
+	unsigned n_offers, n_over;
 	int err;
 };
 
@@ -268,6 +337,10 @@ static void on_frame(void *ctx, const void *message)
 	if (frame->which_body == murmesh_Frame_offer_tag) {
 		device->offer = frame->body.offer;
 		device->n_offers++;
+	}
+	if (frame->which_body == murmesh_Frame_over_tag) {
+		device->over = frame->body.over;
+		device->n_over++;
 	}
 	io_loop_stop(device->f->core.loop);
 }
@@ -495,12 +568,62 @@ static void test_closed(void **state)
 	end(&way);
 }
 
+static void over(struct linked *device, const struct asked *asked)
+{
+	while (!device->n_over)
+		io_loop_run(device->f->core.loop);
+	assert_int_equal(device->n_over, 1);
+	assert_memory_equal(device->over.pair, asked->reply.tunnel.pair, 16);
+}
+
+/* A component that is shut out may not end what goes through it: the device does, which hears it at once, or when it has come elsewhere. */
+static void test_shut_out(void **state)
+{
+	struct test_core *f = *state;
+	struct machine edge, other;
+	struct asked first, second, without;
+	struct linked device;
+	const murmesh_ComponentName name = { "edge-1" }, next = { "other-1" };
+	attach(f, &edge, EDGE, LINK | RELAY);
+	attach_at(f, &other, OTHER, LINK | RELAY, "other:8");
+	link_at(f, &device, 0);
+	assert_int_equal(tunnel(f, &without, 0), 0);
+	assert_int_equal(tunnel(f, &first, EDGE), 0);
+	other.n_tasks = 0;
+	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_RevokeComponent, &name), 0);
+	over(&device, &first);
+	while (!other.n_tasks || !f->told.n_closed)
+		io_loop_run(f->core.loop);
+	assert_int_equal(other.tasks[0].which_body, murmesh_ComponentTask_close_tag);
+	assert_memory_equal(other.tasks[0].body.close.pair, first.reply.tunnel.pair, 16);
+	unlink_device(&device);
+
+	link_at(f, &device, OTHER);
+	assert_int_equal(tunnel(f, &second, 0), 0);
+	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_RevokeComponent, &next), 0);
+	assert_int_equal(device.n_over, 0); /* that one would not pass it on */
+	unlink_device(&device);
+	link_at(f, &device, 0);
+	over(&device, &second);
+	unlink_device(&device);
+	link_at(f, &device, 0);
+	assert_int_equal(tunnel(f, &without, 0), 0); /* what comes behind the welcome is there */
+	offered(&device, 1);
+	assert_int_equal(device.n_over, 0);
+	unlink_device(&device);
+	end(&edge);
+	end(&other);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, components_setup, test_core_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_calls),      TEST(test_attach),         TEST(test_meeting), TEST(test_meeting_elsewhere),
-		TEST(test_no_meeting), TEST(test_gone_meanwhile), TEST(test_closed),
+		TEST(test_calls),      TEST(test_attaches_have_a_limit),
+		TEST(test_console),    TEST(test_attach),
+		TEST(test_meeting),    TEST(test_meeting_elsewhere),
+		TEST(test_no_meeting), TEST(test_gone_meanwhile),
+		TEST(test_closed),     TEST(test_shut_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

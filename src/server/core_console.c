@@ -92,6 +92,21 @@ static const struct core_method methods[] = {
 	OPEN(WatchTasks, core_watch_tasks),
 };
 
+bool core_console_is(struct str path)
+{
+	return str_starts(path, STR("/murmesh.Console/"));
+}
+
+/* What browsers ask for there; nothing that a web asks for itself. */
+int core_console_elsewhere(void *ctx, struct rpc_call *call)
+{
+	const struct core *core = ctx;
+	const struct identity *peer = rpc_call_peer(call);
+	bool may = peer && !rpc_call_origin(call) && peer->kind == IDENTITY_COMPONENT && id_equal(&peer->mesh, &core->mesh_id) &&
+	           core_component_may(core, &peer->id, murmesh_ComponentRole_COMPONENT_WEB);
+	return may ? core_console_open(ctx, call) : -E_DENIED;
+}
+
 int core_console_open(void *ctx, struct rpc_call *call)
 {
 	const struct core_method *row = core_method_find(methods, sizeof methods / sizeof *methods, rpc_call_path(call));

@@ -101,11 +101,16 @@ int core_device_get(struct store_tx *tx, const struct user *user, const struct i
 
 /* ---- ListDevices ---- */
 
-static void parent_fill(const struct core *core, const struct id *parent, murmesh_Device *ret)
+static void parent_fill(const struct core *core, const struct device *device, murmesh_Device *ret)
 {
-	const char *relay = core_relay_name(core, parent);
+	const struct id *parent = &device->parent;
+	const char *relay = core_relay_name(core, parent), *component = NULL;
+	struct id at;
 	if (id_is_zero(parent)) {
 		str_copy(STR("server"), ret->parent, sizeof ret->parent);
+		if (core_link_component(core, &device->id, &at))
+			component = core_component_called(core, &at);
+		str_copy(str_from(component ? component : ""), ret->component, sizeof ret->component);
 		return;
 	}
 	if (relay)
@@ -128,7 +133,7 @@ void core_device_fill(const struct core *core, const struct device *device, murm
 	utf8_clean(str_from(device->arch), ret->arch, sizeof ret->arch);
 	utf8_clean(str_from(device->version), ret->version, sizeof ret->version);
 	ret->last_seen = ret->online ? clock_wall_s() : device->last_seen;
-	parent_fill(core, &device->parent, ret);
+	parent_fill(core, device, ret);
 	str_copy(str_from(device->group), ret->group, sizeof ret->group);
 	ret->signs = device->signs;
 	ret->relay = device->relay;

@@ -10,6 +10,7 @@
 #include "ca/records.h"
 #include "fleet/fleet.h"
 #include "os/clock.h"
+#include "os/log.h"
 #include "os/network.h"
 #include "os/random.h"
 #include "server/core.h"
@@ -87,6 +88,7 @@ struct certificate_job {
 	struct approval asked;          /* now; else its id is zero */
 	const char *action;             /* for audit */
 	char actor[128];
+	char too_old[FLEET_FULL_NAME]; /* a relay whose request is not signed; else "" */
 };
 
 /* A machine's management part keeps the key that it enrolled with: its net role knows the join key too, and must not get a certificate in the
@@ -187,6 +189,14 @@ static int decide_run(struct store_tx *tx, struct core_job *base)
 	return job->decide(tx, job);
 }
 
+static void certificate_ended(struct core_job *base)
+{
+	const struct certificate_job *job = (const struct certificate_job *)base;
+	if (job->too_old[0])
+		log_limited(LOG_WARNING, "the relay %s gets no certificate, and serves nobody: update murmesh-agent there",
+		            job->too_old);
+}
+
 static struct certificate_job *certificate_job_new(struct core *core, struct rpc_call *call, const char *action,
                                                    int (*decide)(struct store_tx *tx, struct certificate_job *job))
 {
@@ -195,6 +205,7 @@ static struct certificate_job *certificate_job_new(struct core *core, struct rpc
 		return NULL;
 	job->base.run = decide_run;
 	job->base.done = decide_done;
+	job->base.ended = certificate_ended;
 	job->decide = decide;
 	job->action = action;
 	return job;
@@ -433,13 +444,46 @@ static struct str host_of(struct str address)
 	return str_starts(address, STR("[")) ? str_cut(str_skip(address, 1), ']', &rest) : str_cut(address, ':', &rest);
 }
 
-/* Of a component: its own, with which it connects; or one for its role link, with which that meets others. */
+/* Is it of the key that the device has, and of no other?  A relay or link that speaks for it has none. */
+static int node_key_check(struct store_tx *tx, const struct certificate_job *job, const struct device *device)
+{
+	struct certificate_record record = { .kind = IDENTITY_NODE, .subject = device->id };
+	bool has = false, other = false;
+	hash_sha256(job->request.node_key.bytes, job->request.node_key.size, record.key_hash);
+	int err = ca_certificate_has_key(tx, &record, &has);
+	if (err == 0)
+		err = ca_certificate_has_other_key(tx, &record, &other);
+	return err < 0 ? err : has && !other ? 0 : -E_DENIED;
+}
+
+static int relay_decide(struct store_tx *tx, struct certificate_job *job, const struct device *device)
+{
+	const murmesh_CheckedRequest *request = &job->request;
+	struct key *key = NULL;
+	if (!device->relay)
+		return -E_DENIED;
+	if (!request->node_signature.size) {
+		fleet_full_name(device, job->too_old);
+		snprintf(job->base.why, sizeof job->base.why, "the agent on this relay is too old: update murmesh-agent there");
+		return -E_RELAY_UNSIGNED;
+	}
+	int err = node_key_check(tx, job, device);
+	if (err == 0)
+		err = key_public_read(request->node_key.bytes, request->node_key.size, &key);
+	if (err == 0)
+		err = key_verify(key, CONTEXT_RELAY_KEY, request->key.bytes, request->key.size, request->node_signature.bytes,
+		                 request->node_signature.size);
+	key_free(key);
+	return err == -E_SIGNATURE ? -E_DENIED : err;
+}
+
+/* Of a component: its own, with which it connects; or one for its role link or web, with which that meets others. */
 static int component_renew(struct store_tx *tx, struct certificate_job *job)
 {
 	struct component_record component;
 	char full_name[FLEET_FULL_NAME];
 	int err = component_check(tx, &job->peer.id, &component);
-	if (err == 0 && job->request.serves && !(component.roles & murmesh_ComponentRole_COMPONENT_LINK))
+	if (err == 0 && job->request.serves && component.roles == murmesh_ComponentRole_COMPONENT_RELAY)
 		err = -E_DENIED;
 	if (err == 0 && job->request.expired && clock_wall_s() - job->request.expired > CA_RENEWAL_SECONDS)
 		err = -E_CERTIFICATE_EXPIRED;
@@ -470,8 +514,8 @@ static int renew_decide(struct store_tx *tx, struct certificate_job *job)
 	if (err == 0 && job->request.relayed &&
 	    job->request.kind == murmesh_CertificateKind_MANAGER) /* the first one comes with the join key */
 		err = manager_key_check(tx, job, &device);
-	if (err == 0 && job->request.kind == murmesh_CertificateKind_RELAY && !device.relay)
-		err = -E_DENIED;
+	if (err == 0 && job->request.kind == murmesh_CertificateKind_RELAY)
+		err = relay_decide(tx, job, &device);
 	if (err < 0 || job->refused)
 		return err;
 	fleet_full_name(&device, full_name);
@@ -583,7 +627,9 @@ void core_enrol_user(struct core *core, struct rpc_call *call, const struct id *
 void core_enrol_session(void *ctx, struct rpc_call *call, const void *message)
 {
 	const murmesh_SessionKey *request = message;
-	struct core_caller caller = { .by_session = true };
+	struct core_caller caller = { .by_session = true, .component = core_component_of(call) };
+	if (!id_is_zero(&caller.component) && !key_public_is_plain(request->key.bytes, request->key.size)) /* ca would parse it */
+		return rpc_call_finish(call, -E_ENCODING, NULL);
 	memcpy(caller.session, request->session, sizeof caller.session);
 	user_certificate(ctx, call, &caller, "certificate for the console issued", request->key.bytes, request->key.size);
 	mem_wipe(&caller, sizeof caller);

@@ -151,6 +151,8 @@ static void hello_done(struct core_job *job)
 			err = revoked_send(hello);
 		if (err == 0)
 			err = core_ended_welcome(job->core, link->call);
+		if (err == 0)
+			err = core_pairs_welcome(job->core, &link->device);
 		link->relay_signed = hello->hello.relay_signed;
 		if (link->relay_signed && hello->hello.relay != hello->device.relay)
 			core_duty(job->core, &link->device, hello->device.relay);
@@ -237,6 +239,13 @@ static void on_message(void *ctx, const void *message)
 		id_format(&link->device, device);
 		log_limited(LOG_INFO, "device %s refused a tunnel: %s", device,
 		            err_text((int)(frame->body.refusal.error & INT_MAX)));
+		break;
+	case murmesh_Frame_order_refused_tag:
+		id_format(&link->device, device);
+		log_limited(LOG_WARNING, "device %s did not take an order %s: %s", device,
+		            frame->body.order_refused.order == murmesh_Frame_duty_tag ? "about being a relay"
+		                                                                      : "to link to another parent",
+		            err_text((int)(frame->body.order_refused.error & INT_MAX)));
 		break;
 	case murmesh_Frame_inventory_tag:
 	case murmesh_Frame_signed_inventory_tag:

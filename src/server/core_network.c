@@ -58,7 +58,8 @@ static const struct core_method methods[] = {
 	RUN(People_VerifyAudit, AuditVerify, NULL, core_verify_run, core_verify_done, NULL),
 };
 
-#define ANY_ROLE (~0u)
+#define ANY_ROLE      (~0u)
+#define SERVING_ROLES (murmesh_ComponentRole_COMPONENT_LINK | murmesh_ComponentRole_COMPONENT_WEB) /* that end TLS */
 
 /* A component calls for itself, or, when it has the role link, in the name of others. */
 static bool component_may_call(const struct core *core, unsigned access, const struct rpc_call *call)
@@ -69,7 +70,7 @@ static bool component_may_call(const struct core *core, unsigned access, const s
 		return core_component_may(core, &origin->component, murmesh_ComponentRole_COMPONENT_LINK);
 	if (!peer || peer->kind != IDENTITY_COMPONENT)
 		return access != COMPONENT_PEER;
-	return core_component_may(core, &peer->id, access == COMPONENT_PEER ? ANY_ROLE : murmesh_ComponentRole_COMPONENT_LINK);
+	return core_component_may(core, &peer->id, access == COMPONENT_PEER ? ANY_ROLE : SERVING_ROLES);
 }
 
 static int may_call(const struct core *core, unsigned access, const struct rpc_call *call)
@@ -96,6 +97,8 @@ static int open_row(struct core *core, struct rpc_call *call, const struct core_
 
 int core_network_open(void *ctx, struct rpc_call *call)
 {
+	if (core_console_is(rpc_call_path(call)))
+		return core_console_elsewhere(ctx, call);
 	return open_row(ctx, call, methods, sizeof methods / sizeof *methods);
 }
 

@@ -185,6 +185,7 @@ int core_serve(struct core *core, struct rpc_call *call, const struct core_metho
 	request->method = row;
 	request->reply = (uint8_t *)request + ALIGN(sizeof *request);
 	request->caller.by_session = by_session;
+	request->caller.component = core_component_of(call);
 	if (!by_session)
 		request->caller.user = rpc_call_peer(call)->id;
 	rpc_call_accept(call, method, &events, request);

@@ -64,6 +64,11 @@ int core_task_begin(struct core_request *request)
 	return core_selection_begin(request, message->selector, CORE_QUERY);
 }
 
+struct interrupt_job {
+	struct store_job job;
+	struct id component;
+};
+
 struct start {
 	struct store_tx *tx;
 	struct core_request *request;
@@ -153,6 +158,7 @@ static int start_run(struct start *start)
 	char object[192];
 	int err = core_caller_check(start->tx, &start->request->caller, ACCOUNT_RUN, &start->user);
 	start->task.user = start->user.id;
+	start->task.component = start->request->caller.component;
 	start->task.started = clock_wall_s();
 	random_id(&start->task.id);
 	hash_sha256(start->request->caller.session, sizeof start->request->caller.session, start->task.session);
@@ -323,8 +329,7 @@ int core_task_cancel_run(struct store_tx *tx, struct core_request *request)
 
 static int interrupt_run(struct store_tx *tx, struct store_job *job)
 {
-	(void)job;
-	return task_interrupt_all(tx, clock_wall_s());
+	return task_interrupt(tx, &((struct interrupt_job *)job)->component, clock_wall_s());
 }
 
 static void interrupt_done(struct store_job *job, int err)
@@ -334,13 +339,12 @@ static void interrupt_done(struct store_job *job, int err)
 	mem_free(job);
 }
 
-void core_tasks_interrupt(struct core *core)
+void core_tasks_interrupt(struct core *core, const struct id *component)
 {
-	struct store_job *job = mem_alloc(sizeof *job);
-	if (!job)
+	struct interrupt_job *interrupt = mem_alloc(sizeof *interrupt);
+	if (!interrupt)
 		return;
-	job->run = interrupt_run;
-	job->done = interrupt_done;
-	if (store_submit(core->store, job) < 0)
-		mem_free(job);
+	*interrupt = (struct interrupt_job){ .job = { .run = interrupt_run, .done = interrupt_done }, .component = *component };
+	if (store_submit(core->store, &interrupt->job) < 0)
+		mem_free(interrupt);
 }

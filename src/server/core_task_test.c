@@ -170,7 +170,7 @@ static void test_ends(void **state)
 	assert_int_equal(report(f, &task, 7, "done"), 0);
 	assert_int_equal(test_ask(f, &rpc_Console_CancelTask, &task), -E_SESSION);
 
-	core_tasks_interrupt(&f->core);
+	core_tasks_interrupt(&f->core, &(struct id){ 0 });
 	assert_int_equal(report(f, &task, 8, "done"), -E_CANCELLED);
 	assert_int_equal(test_ask(f, &rpc_Console_LoginByPassword, &login), 0);
 	memcpy(other.session, f->reply.session.session, 32);

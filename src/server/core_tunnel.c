@@ -69,7 +69,7 @@ static void on_met(void *ctx, int err, const char *why)
 	if (err < 0)
 		return core_job_fail(&tunnel->base, err == -E_CLOSED ? -E_OFFLINE : err, NULL);
 	tunnel->reply.relays_count = 1;
-	core_pair_keep(tunnel->base.core, tunnel->reply.pair, &tunnel->caller.user, &tunnel->device);
+	core_pair_keep(tunnel->base.core, &tunnel->meeting, &tunnel->caller.user, &tunnel->device);
 	rpc_call_reply(tunnel->base.call, &tunnel->reply);
 	core_job_free(&tunnel->base);
 }
@@ -128,9 +128,7 @@ static void tunnel_begin(struct core *core, struct rpc_call *call, const struct 
 	tunnel->base.ended = tunnel_ended;
 	tunnel->caller = *caller;
 	tunnel->request = *request;
-	const struct rpc_origin *origin = rpc_call_origin(call);
-	if (origin && origin->has_component)
-		tunnel->meeting.client = origin->component;
+	tunnel->meeting.client = caller->component;
 	memcpy(tunnel->device.bytes, tunnel->request.device, sizeof tunnel->device.bytes);
 	if (caller->by_session && core->policy.users_sign) /* his key is not in a browser */
 		return core_job_fail(&tunnel->base, -E_SIGNED_MODE, NULL);
@@ -144,14 +142,14 @@ static void tunnel_begin(struct core *core, struct rpc_call *call, const struct 
 
 void core_tunnel_open(void *ctx, struct rpc_call *call, const void *message)
 {
-	const struct core_caller caller = { .user = rpc_call_peer(call)->id };
+	const struct core_caller caller = { .user = rpc_call_peer(call)->id, .component = core_component_of(call) };
 	tunnel_begin(ctx, call, &caller, message);
 }
 
 void core_console_tunnel(void *ctx, struct rpc_call *call, const void *message)
 {
 	const murmesh_ConsoleTunnelRequest *request = message;
-	struct core_caller caller = { .by_session = true };
+	struct core_caller caller = { .by_session = true, .component = core_component_of(call) };
 	memcpy(caller.session, request->session, sizeof caller.session);
 	tunnel_begin(ctx, call, &caller, &request->tunnel);
 	mem_wipe(&caller, sizeof caller);

@@ -17,6 +17,7 @@
 #include "os/socket.h"
 #include "os/user.h"
 #include "resolve/resolve.h"
+#include "server/choice.h"
 #include "server/main.h"
 #include "server/server.h"
 
@@ -31,7 +32,7 @@ static const struct priv_role roles[] = {
 	{ "viz", server_viz_main, 0, NULL, false },
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
 	{ "web", server_web_main, PRIV_ALLOW_SOCKETPAIR, NULL, false },
-	{ "orb", server_orb_main, PRIV_ALLOW_ACCEPT, NULL, false }, /* last, as are its edges: can be left away */
+	{ "orb", server_orb_main, PRIV_ALLOW_ACCEPT, NULL, false },
 };
 
 static const struct priv_edge edges[] = {
@@ -39,7 +40,8 @@ static const struct priv_edge edges[] = {
 	{ "web", "relay", PRIV_EDGE_PASS },  { "link", "core", PRIV_EDGE_RPC },    { "core", "ca", PRIV_EDGE_RPC },
 	{ "core", "relay", PRIV_EDGE_RPC },  { "core", "hash", PRIV_EDGE_RPC },    { "core", "viz", PRIV_EDGE_RPC },
 	{ "web", "core", PRIV_EDGE_RPC },    { "web", "viz", PRIV_EDGE_RPC },      { "link", "collect", PRIV_EDGE_RPC },
-	{ "viz", "collect", PRIV_EDGE_RPC }, { "front", "orb", PRIV_EDGE_PASS },   { "orb", "core", PRIV_EDGE_RPC },
+	{ "link", "viz", PRIV_EDGE_RPC },    { "viz", "collect", PRIV_EDGE_RPC },  { "front", "orb", PRIV_EDGE_PASS },
+	{ "orb", "core", PRIV_EDGE_RPC },
 };
 
 static const struct conf_option conf_options[] = {
@@ -49,6 +51,8 @@ static const struct conf_option conf_options[] = {
 	/* A range that neither Debian nor systemd hands out. */
 	{ "Server", "RoleUid", CONF_UNSIGNED, "61100", "user id of the first role, when started as root; the others follow", 1000,
 	  2000000000 },
+	{ "Server", "Elsewhere", CONF_LIST, NULL,
+	  "roles that do not run here but on another machine (`murmesh key new --component`): collect, viz", 0, 0 },
 	{ "Web", "AppDomain", CONF_ADDRESS, NULL, "name that browsers reach the console by, beside the server's address", 0, 0 },
 	{ "Router", "ORB", CONF_BOOLEAN, "yes", "serve CORBA clients", 0, 0 },
 	{ "Router", "IORPort", CONF_PORT, NULL,
@@ -63,12 +67,13 @@ const struct conf_table server_conf_table = { "Server", conf_options, sizeof con
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: murmesh-server --dir DIR [--port PORT] [--address HOST[:PORT]] [--status-fd N]\n"
-	                "Starts the server in the foreground.  `murmesh up` does it for you, with an agent for this machine.\n"
-	                "       murmesh-server --role link|relay [--role ...] --core HOST:PORT [--join FILE|-] [--name NAME] --dir "
-	                "DIR ...\n"
-	                "Runs these roles of the server that answers at HOST:PORT on this machine.  FILE has the line that\n"
-	                "`murmesh key new --component link,relay` prints there; it is needed once.\n");
+	fprintf(stderr,
+	        "usage: murmesh-server --dir DIR [--port PORT] [--address HOST[:PORT]] [--status-fd N]\n"
+	        "Starts the server in the foreground.  `murmesh up` does it for you, with an agent for this machine.\n"
+	        "       murmesh-server --role link|relay|web [--role ...] --core HOST:PORT [--join FILE|-] [--name NAME] --dir "
+	        "DIR ...\n"
+	        "Runs these roles of the server that answers at HOST:PORT on this machine.  FILE has the line that\n"
+	        "`murmesh key new --component link,relay` prints there; it is needed once.\n");
 	return 64;
 }
 
@@ -144,8 +149,7 @@ static int listen_core(const char *directory)
 	return fd;
 }
 
-/* A configured address as host or host:port; "" when there is none. */
-static void address_text(const struct conf *conf, const char *section, const char *key, char out[300])
+void server_address_text(const struct conf *conf, const char *section, const char *key, char out[300])
 {
 	struct conf_address configured;
 	out[0] = 0;
@@ -161,7 +165,7 @@ void server_address_make(struct server *server)
 {
 	struct str text = str_from(server->options.address), port;
 	char host[300];
-	address_text(server->daemon.conf, "Server", "Address", host);
+	server_address_text(server->daemon.conf, "Server", "Address", host);
 	if (!text.len)
 		text = str_from(host);
 	if (!text.len)
@@ -181,7 +185,7 @@ static void settings_make(struct server *server)
 	server_address_make(server);
 	if (host_address(machine, sizeof machine) < 0)
 		machine[0] = 0;
-	address_text(server->daemon.conf, "Web", "AppDomain", domain);
+	server_address_text(server->daemon.conf, "Web", "AppDomain", domain);
 	if (stat(server->daemon.directory, &status) < 0)
 		status.st_uid = geteuid();
 	snprintf(server->settings, sizeof server->settings,
@@ -252,9 +256,36 @@ int server_front_open(struct server *server)
 	return server->front < 0 ? daemon_fail(DAEMON_UNAVAILABLE, -E_PORT, what, NULL) : 0;
 }
 
+static bool may_be_elsewhere(struct str role)
+{
+	return str_is(role, "collect") || str_is(role, "viz");
+}
+
+static int check_elsewhere(const struct server *server)
+{
+	struct str role;
+	for (size_t i = 0; conf_list_item(server->daemon.conf, "Server", "Elsewhere", i, &role); i++)
+		if (!may_be_elsewhere(role))
+			return daemon_fail(DAEMON_CONFIG, -E_CONFIG, "Elsewhere in [Server] cannot be used",
+			                   "only collect and viz can be left to another machine");
+	return 0;
+}
+
+static bool is_wanted(void *ctx, const char *name)
+{
+	const struct server *server = ctx;
+	struct str role;
+	for (size_t i = 0; conf_list_item(server->daemon.conf, "Server", "Elsewhere", i, &role); i++)
+		if (str_is(role, name))
+			return false;
+	return server->orb || !str_is(str_from(name), "orb");
+}
+
 static int prepare(struct server *server)
 {
 	int code = daemon_prepare(&server->daemon, "murmesh-server", server->options.directory, &server_conf_table);
+	if (code == 0)
+		code = check_elsewhere(server);
 	if (code == 0)
 		code = check_ca(server);
 	if (code)
@@ -275,6 +306,7 @@ int main(int argc, char **argv)
 {
 	static const struct priv_monitor_events events = { on_ready, NULL, NULL };
 	static struct server server;
+	static struct choice choice;
 	struct priv_program program = { .name = "murmesh-server",
 		                        .directory = server.daemon.directory,
 		                        .roles = roles,
@@ -306,10 +338,7 @@ int main(int argc, char **argv)
 		descriptors[n_descriptors++] = (struct priv_descriptor){ "ior", "orb", server.ior.fd };
 	if (server.iiop.fd >= 0)
 		descriptors[n_descriptors++] = (struct priv_descriptor){ "iiop", "orb", server.iiop.fd };
-	if (!server.orb) {
-		program.n_roles -= 1;
-		program.n_edges -= 2;
-	}
+	choice_make(&program, is_wanted, &server, "link", &choice);
 	program.first_uid = (uid_t)conf_unsigned(server.daemon.conf, "Server", "RoleUid");
 	return daemon_run(&server.daemon, &program, str_from(server.settings), descriptors, n_descriptors, &events, &server);
 }

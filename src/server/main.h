@@ -32,6 +32,8 @@ struct server {
 
 /* Opens the port of the front; 0, or an exit code. */
 int server_front_open(struct server *server);
+/* A configured address as host or host:port; "" when there is none. */
+void server_address_text(const struct conf *conf, const char *section, const char *key, char out[300]);
 /* The address for other machines: as given on the command line or configured, with our port where it names none. */
 void server_address_make(struct server *server);
 

@@ -16,30 +16,33 @@
 #include "os/host.h"
 #include "os/log.h"
 #include "resolve/resolve.h"
+#include "server/choice.h"
 #include "server/main.h"
+#include "server/server.h"
 
-/* The first ones are always there. */
 static const struct priv_role roles[] = {
 	{ "uplink", gateway_uplink_main, PRIV_ALLOW_CONNECT | PRIV_ALLOW_FILES, "uplink", false },
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
 	{ "front", gateway_front_main, PRIV_ALLOW_ACCEPT, NULL, false },
 	{ "link", gateway_link_main, 0, NULL, false },
 	{ "relay", gateway_relay_main, PRIV_ALLOW_SPLICE | PRIV_ALLOW_CONNECT, NULL, false },
+	{ "web", server_web_main, PRIV_ALLOW_SOCKETPAIR, NULL, false },
+	{ "collect", server_collect_main, 0, NULL, false },
+	{ "viz", server_viz_main, 0, NULL, false },
 };
-#define N_ROLES (sizeof roles / sizeof *roles)
-#define ALWAYS  3
 
 static const struct priv_edge edges[] = {
-	{ "uplink", "resolve", PRIV_EDGE_RPC }, { "link", "uplink", PRIV_EDGE_RPC },  { "uplink", "relay", PRIV_EDGE_RPC },
-	{ "front", "link", PRIV_EDGE_PASS },    { "front", "relay", PRIV_EDGE_PASS },
+	{ "uplink", "resolve", PRIV_EDGE_RPC }, { "link", "uplink", PRIV_EDGE_RPC }, { "uplink", "relay", PRIV_EDGE_RPC },
+	{ "web", "uplink", PRIV_EDGE_RPC },     { "front", "link", PRIV_EDGE_PASS }, { "front", "relay", PRIV_EDGE_PASS },
+	{ "front", "web", PRIV_EDGE_PASS },     { "web", "relay", PRIV_EDGE_PASS },  { "uplink", "collect", PRIV_EDGE_RPC },
+	{ "uplink", "viz", PRIV_EDGE_RPC },     { "viz", "collect", PRIV_EDGE_RPC },
 };
-#define N_EDGES (sizeof edges / sizeof *edges)
 
 static const struct priv_program whole = { .name = "murmesh-server",
 	                                   .roles = roles,
-	                                   .n_roles = N_ROLES,
+	                                   .n_roles = sizeof roles / sizeof *roles,
 	                                   .edges = edges,
-	                                   .n_edges = N_EDGES,
+	                                   .n_edges = sizeof edges / sizeof *edges,
 	                                   .option = "--component-role" };
 
 int component_role_main(const char *role)
@@ -47,33 +50,11 @@ int component_role_main(const char *role)
 	return priv_role_main(&whole, role);
 }
 
-/* ---- which of them run here ---- */
-
-struct chosen {
-	struct priv_role roles[N_ROLES];
-	struct priv_edge edges[N_EDGES];
-	size_t n_roles, n_edges;
-};
-
-static bool is_chosen(const struct chosen *chosen, const char *name)
+static bool is_wanted(void *ctx, const char *name)
 {
-	for (size_t i = 0; i < chosen->n_roles; i++)
-		if (str_is(str_from(name), chosen->roles[i].name))
-			return true;
-	return false;
-}
-
-static void choose(uint32_t wanted, struct chosen *ret)
-{
-	uint32_t role;
-	if (wanted & murmesh_ComponentRole_COMPONENT_LINK) /* legs of those who come in here: they go on from here */
-		wanted |= murmesh_ComponentRole_COMPONENT_RELAY;
-	for (size_t i = 0; i < N_ROLES; i++)
-		if (i < ALWAYS || (ca_component_roles_parse(str_from(roles[i].name), &role) == 0 && role & wanted))
-			ret->roles[ret->n_roles++] = roles[i];
-	for (size_t i = 0; i < N_EDGES; i++)
-		if (is_chosen(ret, edges[i].from) && is_chosen(ret, edges[i].to))
-			ret->edges[ret->n_edges++] = edges[i];
+	const uint32_t *wanted = ctx;
+	uint32_t role = 0;
+	return ca_component_roles_parse(str_from(name), &role) < 0 || role & *wanted; /* what is no such role is always there */
 }
 
 /* ---- reports of uplink ---- */
@@ -152,15 +133,17 @@ static int join_open(const char *join)
 
 static int settings_make(struct server *server)
 {
-	char text[CA_COMPONENT_ROLES_SIZE], name[64];
+	char text[CA_COMPONENT_ROLES_SIZE], name[64], domain[300];
 	struct host host;
+	server_address_text(server->daemon.conf, "Web", "AppDomain", domain);
 	host_read(&host);
 	if (str_copy(str_from(server->options.name ? server->options.name : host.name), name, sizeof name) < 0 ||
 	    !name_valid(str_from(name)))
 		return daemon_fail(DAEMON_USAGE, -E_NAME, "the machine's name cannot be used", NULL);
-	int len = snprintf(server->settings, sizeof server->settings, "join=%s\nname=%s\ncore=%s\nroles=%s\naddress=%s\n",
-	                   server->join, name, server->options.core, ca_component_roles_format(server->options.roles, text),
-	                   server->address);
+	int len = snprintf(server->settings, sizeof server->settings,
+	                   "join=%s\nname=%s\ncore=%s\nroles=%s\naddress=%s\ndomain=%s\nfront_port=%u\n", server->join, name,
+	                   server->options.core, ca_component_roles_format(server->options.roles, text), server->address, domain,
+	                   server->port);
 	return len < (int)sizeof server->settings ? 0
 	                                          : daemon_fail(DAEMON_USAGE, -E_TOO_LONG, "the addresses cannot be used", NULL);
 }
@@ -189,17 +172,16 @@ static int prepare(struct server *server)
 int component_main(struct server *server)
 {
 	static const struct priv_monitor_events events = { on_ready, on_report, NULL };
-	static struct chosen chosen;
+	static struct choice choice;
 	struct priv_program program = whole;
+	uint32_t wanted = server->options.roles;
 	int code = prepare(server);
 	if (code)
 		return code;
-	choose(server->options.roles, &chosen);
+	if (wanted & (murmesh_ComponentRole_COMPONENT_LINK | murmesh_ComponentRole_COMPONENT_WEB))
+		wanted |= murmesh_ComponentRole_COMPONENT_RELAY; /* the legs of their clients go on from here */
+	choice_make(&program, is_wanted, &wanted, "uplink", &choice);
 	program.directory = server->daemon.directory;
-	program.roles = chosen.roles;
-	program.n_roles = chosen.n_roles;
-	program.edges = chosen.edges;
-	program.n_edges = chosen.n_edges;
 	program.first_uid = (uid_t)conf_unsigned(server->daemon.conf, "Server", "RoleUid");
 	const struct priv_descriptor front = { "front", "front", server->front };
 	return daemon_run(&server->daemon, &program, str_from(server->settings), &front, 1, &events, server);

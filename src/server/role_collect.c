@@ -206,6 +206,13 @@ static int on_viz_open(void *ctx, struct rpc_call *call)
 	return row ? rpc_serve(row, call, ctx) : -E_UNSUPPORTED;
 }
 
+/* Core's machine, elsewhere: its link and its viz. */
+static int on_uplink_open(void *ctx, struct rpc_call *call)
+{
+	int err = on_link_open(ctx, call);
+	return err == -E_UNSUPPORTED ? on_viz_open(ctx, call) : err;
+}
+
 static void on_link_closed(void *ctx, int err)
 {
 	(void)err;
@@ -221,6 +228,7 @@ static void on_viz_closed(void *ctx, int err)
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
 	static const struct rpc_connection_events link_events = { on_link_open, NULL, on_link_closed };
+	static const struct rpc_connection_events uplink_events = { on_uplink_open, NULL, on_link_closed };
 	static const struct rpc_connection_events viz_events = { on_viz_open, NULL, on_viz_closed };
 	static const struct rpc_connection_settings from_link = { .server = true,
 		                                                  .trusted_metadata = true,
@@ -229,6 +237,8 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct collect_role *role = ctx;
 	if (str_is(str_from(name), "rpc-from:link")) {
 		rpc_connection_replace(&role->link, role->loop, fd, &from_link, &link_events, role);
+	} else if (str_is(str_from(name), "rpc-from:uplink")) {
+		rpc_connection_replace(&role->link, role->loop, fd, &from_link, &uplink_events, role);
 	} else if (str_is(str_from(name), "rpc-from:viz")) {
 		rpc_connection_replace(&role->viz, role->loop, fd, &from_viz, &viz_events, role);
 	} else

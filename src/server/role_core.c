@@ -285,9 +285,10 @@ static void on_relay_closed(void *ctx, int err)
 
 static void on_web_closed(void *ctx, int err)
 {
+	static const struct id here;
 	(void)err;
 	rpc_connection_drop(&((struct core *)ctx)->web);
-	core_tasks_interrupt(ctx);
+	core_tasks_interrupt(ctx, &here);
 }
 
 static void on_viz_closed(void *ctx, int err)
@@ -396,7 +397,7 @@ struct first_job {
 
 static int first_run(struct store_tx *tx, struct store_job *job)
 {
-	int err = task_interrupt_all(tx, clock_wall_s()); /* whoever carried them out ended with the server */
+	int err = task_interrupt(tx, NULL, clock_wall_s()); /* whoever carried them out ended with the server */
 	return err < 0 ? err : account_ensure_local(tx, clock_wall_s(), &((struct first_job *)job)->user);
 }
 

@@ -18,7 +18,7 @@ struct viz_role {
 	struct priv_child *child;
 	struct io_loop *loop;
 	struct viz *viz;
-	struct rpc_connection *core, *web, *collect;
+	struct rpc_connection *core, *web, *link, *collect;
 	struct io_timer *tick, *again; /* again: follows once more */
 	uint64_t since;                /* the last batch */
 	struct list watchers;
@@ -43,6 +43,9 @@ static void on_batch(void *ctx, const void *message)
 static void on_follow_closed(void *ctx, int err, const char *why)
 {
 	struct viz_role *role = ctx;
+	if (role->since) /* what comes next may be another collect: its store begins anew */
+		viz_source_new(role->viz, now_ms(role));
+	role->since = 0;
 	if (err < 0 && err != -E_CLOSED)
 		log_limited(LOG_WARNING, "no events: %s %s", err_text(err), why);
 	if (role->collect)
@@ -194,6 +197,13 @@ static int on_web_open(void *ctx, struct rpc_call *call)
 	return row ? rpc_serve(row, call, ctx) : -E_UNSUPPORTED;
 }
 
+/* Core's machine, elsewhere: its core and its webs. */
+static int on_uplink_open(void *ctx, struct rpc_call *call)
+{
+	int err = on_core_open(ctx, call);
+	return err == -E_UNSUPPORTED ? on_web_open(ctx, call) : err;
+}
+
 static void on_core_closed(void *ctx, int err)
 {
 	(void)err;
@@ -206,6 +216,12 @@ static void on_web_closed(void *ctx, int err)
 	rpc_connection_drop(&((struct viz_role *)ctx)->web);
 }
 
+static void on_link_closed(void *ctx, int err)
+{
+	(void)err;
+	rpc_connection_drop(&((struct viz_role *)ctx)->link);
+}
+
 static void on_collect_closed(void *ctx, int err)
 {
 	(void)err;
@@ -215,7 +231,9 @@ static void on_collect_closed(void *ctx, int err)
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
 	static const struct rpc_connection_events core_events = { on_core_open, NULL, on_core_closed };
+	static const struct rpc_connection_events uplink_events = { on_uplink_open, NULL, on_core_closed };
 	static const struct rpc_connection_events web_events = { on_web_open, NULL, on_web_closed };
+	static const struct rpc_connection_events link_events = { on_web_open, NULL, on_link_closed }; /* of webs elsewhere */
 	static const struct rpc_connection_events collect_events = { NULL, NULL, on_collect_closed };
 	static const struct rpc_connection_settings from_core = { .server = true };
 	static const struct rpc_connection_settings from_web = { .server = true, .max_streams = VIZ_WATCHES_MAX + 16 };
@@ -224,8 +242,12 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	struct str what = str_from(name);
 	if (str_is(what, "rpc-from:core")) {
 		rpc_connection_replace(&role->core, role->loop, fd, &from_core, &core_events, role);
+	} else if (str_is(what, "rpc-from:uplink")) {
+		rpc_connection_replace(&role->core, role->loop, fd, &from_web, &uplink_events, role);
 	} else if (str_is(what, "rpc-from:web")) {
 		rpc_connection_replace(&role->web, role->loop, fd, &from_web, &web_events, role);
+	} else if (str_is(what, "rpc-from:link")) {
+		rpc_connection_replace(&role->link, role->loop, fd, &from_web, &link_events, role);
 	} else if (str_is(what, "rpc-to:collect")) {
 		rpc_connection_replace(&role->collect, role->loop, fd, &to_collect, &collect_events, role);
 		role->since = 0; /* another collect: its store begins anew */
@@ -252,6 +274,7 @@ int server_viz_main(struct priv_child *child)
 	priv_child_ready(child);
 	int code = priv_child_run(child);
 	rpc_connection_drop(&role.web);
+	rpc_connection_drop(&role.link);
 	rpc_connection_drop(&role.core);
 	rpc_connection_drop(&role.collect);
 	io_timer_free(role.again);

@@ -19,6 +19,7 @@ struct web_role {
 	struct rpc_connection *core, *viz;
 	struct component *component; /* its key stays the same as long as the role lives: people may have pinned it */
 	int intake_fd, relay_fd;
+	enum gateway_place place;
 };
 
 static void on_intake(void *ctx, unsigned events)
@@ -59,6 +60,8 @@ static void on_core_closed(void *ctx, int err)
 	struct web_role *role = ctx;
 	(void)err;
 	web_set_core(role->web, NULL);
+	if (role->place == GATEWAY_ELSEWHERE)
+		web_set_viz(role->web, NULL);
 	rpc_connection_drop(&role->core);
 }
 
@@ -77,11 +80,13 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct web_role *role = ctx;
 	struct str what = str_from(name);
-	if (str_is(what, "rpc-to:core")) {
+	if (str_is(what, "rpc-to:core") || str_is(what, "rpc-to:uplink")) {
 		if (role->core)
 			on_core_closed(role, 0);
 		role->core = rpc_connection_plain(role->loop, fd, &settings, &core_events, role);
 		web_set_core(role->web, role->core);
+		if (role->place == GATEWAY_ELSEWHERE) /* the way to viz too */
+			web_set_viz(role->web, role->core);
 		component_follow(role->component);
 	} else if (str_is(what, "rpc-to:viz")) {
 		if (role->viz)
@@ -120,7 +125,8 @@ int server_web_main(struct priv_child *child)
 	tls_warm_up();
 	fd_limit_raise();
 	role.web = web_make(&role);
-	role.component = component_new(role.loop, &role.core, GATEWAY_AT_CORE, &how, on_renewed, &role);
+	role.place = gateway_place(priv_child_configuration(child));
+	role.component = component_new(role.loop, &role.core, role.place, &how, on_renewed, &role);
 	if (!role.web || !role.component)
 		return 75;
 	priv_child_listen(child, &events, &role);

@@ -4,7 +4,7 @@
 #include "base/utf8.h"
 #include "store/store.h"
 
-#define COLUMNS        "id, user, session, user_name, title, selector, started, ended, total, done, failed, open, state"
+#define COLUMNS        "id, user, session, user_name, title, selector, started, ended, total, done, failed, open, state, component"
 #define DEVICE_COLUMNS "device, name, state, code, error, output"
 
 static const char *const names[] = {
@@ -70,7 +70,7 @@ int task_begin(struct store_tx *tx, struct task *task, const void *command, size
 	if (err < 0)
 		return err;
 	struct store_query *query = store_query(tx, "INSERT INTO tasks (" COLUMNS ")"
-	                                            " VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, 0, 'running')");
+	                                            " VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, 0, 'running', $8)");
 	store_bind_id(query, 1, &task->id);
 	store_bind_id(query, 2, &task->user);
 	store_bind_blob(query, 3, task->session, sizeof task->session);
@@ -78,6 +78,7 @@ int task_begin(struct store_tx *tx, struct task *task, const void *command, size
 	bind_clean(query, 5, task->title);
 	bind_clean(query, 6, task->selector);
 	store_bind_integer(query, 7, task->started);
+	store_bind_id(query, 8, &task->component);
 	err = store_exec(query);
 	if (err < 0)
 		return err;
@@ -132,6 +133,7 @@ static int task_next(struct store_query *query, struct task *ret)
 	task.failed = store_integer(query, 10);
 	task.open = store_integer(query, 11);
 	store_text(query, 12, state, sizeof state);
+	store_id(query, 13, &task.component);
 	int err = store_error(query);
 	if (err == 0 && task_state_parse(str_from(state), &task.state) < 0)
 		err = -E_CHECKSUM;
@@ -255,36 +257,41 @@ int task_report(struct store_tx *tx, const struct id *id, const struct task_devi
 	return err;
 }
 
-/* One task, or all that run (NULL). */
-static int end(struct store_tx *tx, const struct id *id, enum task_state state, int64_t now)
+/* One task, those of a component, or all that run (both NULL). */
+static int end(struct store_tx *tx, const struct id *id, const struct id *component, enum task_state state, int64_t now)
 {
 	struct store_query *query =
 	        store_query(tx, "UPDATE task_devices SET state = $1 WHERE state IN ('waiting', 'running')"
-	                        " AND task IN (SELECT id FROM tasks WHERE state = 'running' AND ($2 IS NULL OR id = $2))");
+	                        " AND task IN (SELECT id FROM tasks WHERE state = 'running' AND ($2 IS NULL OR id = $2)"
+	                        " AND ($3 IS NULL OR component = $3))");
 	store_bind_text(query, 1, str_from(task_state_name(state)));
 	if (id)
 		store_bind_id(query, 2, id);
+	if (component)
+		store_bind_id(query, 3, component);
 	int err = store_exec(query);
 	if (err < 0)
 		return err;
 	query = store_query(tx, "UPDATE tasks SET state = $1, ended = $2, open = 0"
-	                        " WHERE state = 'running' AND ($3 IS NULL OR id = $3)");
+	                        " WHERE state = 'running' AND ($3 IS NULL OR id = $3) AND ($4 IS NULL OR component = $4)");
 	store_bind_text(query, 1, str_from(task_state_name(state)));
 	store_bind_integer(query, 2, now);
 	if (id)
 		store_bind_id(query, 3, id);
+	if (component)
+		store_bind_id(query, 4, component);
 	return store_exec(query);
 }
 
 int task_cancel(struct store_tx *tx, const struct id *id, int64_t now, struct task *ret)
 {
-	int err = end(tx, id, TASK_CANCELLED, now);
+	int err = end(tx, id, NULL, TASK_CANCELLED, now);
 	return err < 0 ? err : task_get(tx, id, ret);
 }
 
-int task_interrupt_all(struct store_tx *tx, int64_t now)
+int task_interrupt(struct store_tx *tx, const struct id *component, int64_t now)
 {
-	return end(tx, NULL, TASK_INTERRUPTED, now);
+	return end(tx, NULL, component, TASK_INTERRUPTED, now);
 }
 
 int task_prune(struct store_tx *tx, int64_t now)

@@ -29,6 +29,7 @@ int task_state_parse(struct str name, enum task_state *ret); /* -E_NOT_FOUND */
 
 struct task {
 	struct id id, user;
+	struct id component;        /* another machine of the server (ca/components.h) that carries it out; zero: core's */
 	uint8_t session[HASH_SIZE]; /* of the session that carries it out, which alone may report */
 	char user_name[64];
 	char title[TASK_TEXT_SIZE], selector[TASK_TEXT_SIZE]; /* cleaned (base/utf8.h) and cut when kept */
@@ -47,7 +48,7 @@ struct task_device {
 	char output[TASK_OUTPUT_SIZE]; /* cleaned when kept, lines stay; last: lists keep only as much as there is */
 };
 
-/* Makes it with its devices, all waiting.  command: bytes whose meaning is the caller's, at most TASK_COMMAND_MAX.  Of task: id, user, session,
+/* Makes it with its devices, all waiting.  command: bytes whose meaning is the caller's, at most TASK_COMMAND_MAX.  Of task: id, user, component, session,
  * title, selector, started.  -E_LIMIT: too many are running. */
 int task_begin(struct store_tx *tx, struct task *task, const void *command, size_t len);
 int task_device_add(struct store_tx *tx, struct task *task, const struct id *device, const char *name); /* -E_LIMIT, -E_EXISTS */
@@ -62,7 +63,7 @@ int task_devices(struct store_tx *tx, const struct id *id, int (*each)(void *ctx
  * no longer running: whoever carries it out stops), -E_EXISTS (this device was through). */
 int task_report(struct store_tx *tx, const struct id *id, const struct task_device *device, int64_t now, struct task *ret);
 int task_cancel(struct store_tx *tx, const struct id *id, int64_t now, struct task *ret); /* -E_NOT_FOUND; ended before: as it is */
-/* Whoever carried tasks out is gone. */
-int task_interrupt_all(struct store_tx *tx, int64_t now);
+/* Whoever carried tasks out is gone: those of a component (zero: of core's machine), or all (NULL). */
+int task_interrupt(struct store_tx *tx, const struct id *component, int64_t now);
 int task_prune(struct store_tx *tx, int64_t now);
 #endif

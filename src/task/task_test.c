@@ -118,7 +118,7 @@ static int ends(struct store_tx *tx, void *ctx)
 	report = report_of(2, TASK_DONE);
 	assert_int_equal(task_report(tx, &one.id, &report, NOW, &got), -E_CANCELLED);
 	assert_int_equal(task_cancel(tx, &(struct id){ { 77 } }, NOW, &got), -E_NOT_FOUND);
-	assert_int_equal(task_interrupt_all(tx, NOW + 2), 0);
+	assert_int_equal(task_interrupt(tx, NULL, NOW + 2), 0);
 	assert_int_equal(task_get(tx, &one.id, &got), 0);
 	assert_int_equal(got.state, TASK_CANCELLED);
 	assert_int_equal(task_get(tx, &two.id, &got), 0);
@@ -129,6 +129,28 @@ static int ends(struct store_tx *tx, void *ctx)
 	assert_int_equal(task_devices(tx, &one.id, device_collect, text), 0);
 	assert_int_equal(task_devices(tx, &two.id, device_collect, text), 0);
 	assert_string_equal(text, "web1-1 done 0 0 a\357\277\275b;web2-1 cancelled 0 0 ;web1-1 interrupted 0 0 ;");
+	return 0;
+}
+
+/* Of one machine alone. */
+static int interrupted(struct store_tx *tx, void *ctx)
+{
+	const struct id here = { 0 }, there = { { 0xe1 } };
+	struct task one = task_of(1, NOW), two = task_of(2, NOW), got;
+	(void)ctx;
+	two.component = there;
+	assert_int_equal(begin(tx, &one, 1), 0);
+	assert_int_equal(begin(tx, &two, 1), 0);
+	assert_int_equal(task_get(tx, &two.id, &got), 0);
+	assert_true(id_equal(&got.component, &there));
+	assert_int_equal(task_interrupt(tx, &there, NOW + 1), 0);
+	assert_int_equal(task_get(tx, &one.id, &got), 0);
+	assert_int_equal(got.state, TASK_RUNNING);
+	assert_int_equal(task_get(tx, &two.id, &got), 0);
+	assert_int_equal(got.state, TASK_INTERRUPTED);
+	assert_int_equal(task_interrupt(tx, &here, NOW + 1), 0);
+	assert_int_equal(task_get(tx, &one.id, &got), 0);
+	assert_int_equal(got.state, TASK_INTERRUPTED);
 	return 0;
 }
 
@@ -147,7 +169,7 @@ static int limits(struct store_tx *tx, void *ctx)
 	assert_int_equal(task_cancel(tx, &(struct id){ { 1, (uint8_t)((NOW) >> 8), (uint8_t)NOW } }, NOW, &got), 0);
 	assert_int_equal(task_begin(tx, &task, command, sizeof command), -E_TOO_LONG);
 	assert_int_equal(task_begin(tx, &task, command, sizeof command - 1), 0);
-	assert_int_equal(task_interrupt_all(tx, NOW), 0);
+	assert_int_equal(task_interrupt(tx, NULL, NOW), 0);
 
 	/* the oldest make room, one by one of the newest stays */
 	for (int i = 0; i < TASKS_MAX; i++) {
@@ -167,7 +189,7 @@ static int limits(struct store_tx *tx, void *ctx)
 	assert_int_equal(task_device_add(tx, &task, &(struct id){ { 1 } }, "x"), -E_LIMIT);
 	assert_int_equal(store_exec(store_query(tx, "UPDATE tasks SET total = 200000 WHERE total = 10000")), 0);
 	assert_int_equal(task_begin(tx, &(struct task){ .id = { { 99 } }, .started = NOW }, "", 0), -E_LIMIT);
-	assert_int_equal(task_interrupt_all(tx, NOW), 0);
+	assert_int_equal(task_interrupt(tx, NULL, NOW), 0);
 	assert_int_equal(task_begin(tx, &(struct task){ .id = { { 99 } }, .started = NOW }, "", 0), 0);
 	assert_int_equal(task_get(tx, &task.id, &got), -E_NOT_FOUND);
 	return 0;
@@ -233,6 +255,7 @@ static void test_states(void **state)
 	}
 IN_STORE(life)
 IN_STORE(ends)
+IN_STORE(interrupted)
 IN_STORE(limits)
 IN_STORE(prune)
 
@@ -248,6 +271,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_life),
 		TEST(test_ends),
+		TEST(test_interrupted),
 		TEST(test_limits),
 		TEST(test_prune),
 		cmocka_unit_test(test_states),

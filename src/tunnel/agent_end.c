@@ -30,6 +30,7 @@ struct agent_end {
 struct leg {
 	struct list node;
 	struct agent_end *end;
+	struct id pair;
 	struct stream *stream, *target;
 	struct pump *pump;
 	struct io_timer *deadline;
@@ -309,9 +310,10 @@ static void on_leg_ready(void *ctx)
 	if (str_is(tls_alpn(stream_tls(leg->stream)), "h2")) {
 		struct stream *stream = leg->stream;
 		struct agent_end *end = leg->end;
+		struct id pair = leg->pair;
 		leg->stream = NULL;
 		leg_free(leg);
-		end->settings.rpc(end->settings.ctx, stream);
+		end->settings.rpc(end->settings.ctx, stream, &pair);
 		return;
 	}
 	io_timer_start(leg->deadline, HEAD_MS, 0);
@@ -360,12 +362,21 @@ void agent_end_revoke(struct agent_end *end, const uint8_t key_hash[HASH_SIZE])
 	}
 }
 
+void agent_end_over(struct agent_end *end, const struct id *pair)
+{
+	LIST_EACH(at, &end->legs) {
+		struct leg *leg = LIST_ENTRY(at, struct leg, node);
+		if (id_equal(&leg->pair, pair))
+			leg_free(leg);
+	}
+}
+
 size_t agent_end_legs(const struct agent_end *end)
 {
 	return end->n_legs;
 }
 
-int agent_end_leg(struct agent_end *end, int fd, struct str preamble)
+int agent_end_leg(struct agent_end *end, int fd, struct str preamble, const struct id *pair)
 {
 	static const struct stream_events events = { on_leg_ready, on_leg_readable, NULL, on_leg_failed };
 	const struct stream_settings settings = {
@@ -379,6 +390,7 @@ int agent_end_leg(struct agent_end *end, int fd, struct str preamble)
 		return -E_LIMIT;
 	}
 	leg->end = end;
+	leg->pair = *pair;
 	leg->stream = stream;
 	buf_init(&leg->head, H1_HEAD_MAX + 16384);
 	list_append(&end->legs, &leg->node);

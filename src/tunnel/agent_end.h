@@ -22,8 +22,8 @@ struct agent_end_settings {
 	int64_t (*now)(void);
 	/* Looks a name up; done comes later, exactly once, or not at all when it returns a negative code. */
 	int (*resolve)(void *ctx, struct str host, agent_end_addresses done, void *done_ctx);
-	/* A leg with ALPN h2; takes the stream over. */
-	void (*rpc)(void *ctx, struct stream *stream);
+	/* A leg with ALPN h2; takes the stream over.  pair: as of agent_end_leg(); valid inside the call. */
+	void (*rpc)(void *ctx, struct stream *stream, const struct id *pair);
 	bool (*revoked)(void *ctx, const uint8_t key_hash[HASH_SIZE]); /* may no user with that key come?  NULL: all may */
 	void (*refused)(void *ctx, int err, const char *target);       /* for the log; target: "" when there was none */
 	void *ctx;
@@ -34,7 +34,8 @@ struct agent_end *agent_end_new(struct io_loop *loop, const struct agent_end_set
 void agent_end_renew(struct agent_end *end, struct tls_context *tls, const struct trust *trust);
 struct agent_end *agent_end_free(struct agent_end *end);                         /* resets all legs */
 void agent_end_revoke(struct agent_end *end, const uint8_t key_hash[HASH_SIZE]); /* resets those of users with that key */
-/* A leg: a socket that is being connected to a relay, and what to send there first (relay/relay.h). */
-int agent_end_leg(struct agent_end *end, int fd, struct str preamble);
+void agent_end_over(struct agent_end *end, const struct id *pair);               /* resets the one of that tunnel */
+/* A leg: a socket that is being connected to a relay, what to send there first (relay/relay.h), and the name of its tunnel. */
+int agent_end_leg(struct agent_end *end, int fd, struct str preamble, const struct id *pair);
 size_t agent_end_legs(const struct agent_end *end);
 #endif

@@ -15,6 +15,7 @@
 
 #define PREAMBLE 48
 static const char client_preamble[PREAMBLE + 1] = "CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC";
+static const struct id pair_name = { { 7 } };
 static const char agent_preamble[PREAMBLE + 1] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 struct world;
@@ -198,9 +199,10 @@ static int on_resolve(void *ctx, struct str host, agent_end_addresses done, void
 	return 0;
 }
 
-static void on_rpc(void *ctx, struct stream *stream)
+static void on_rpc(void *ctx, struct stream *stream, const struct id *pair)
 {
 	struct world *world = ctx;
+	assert_true(id_equal(pair, &pair_name));
 	assert_null(world->rpc);
 	world->rpc = stream;
 	test_end_take(&world->far, &world->t, stream);
@@ -297,7 +299,7 @@ static void world_start(struct world *world)
 static int agent_leg(struct world *world)
 {
 	int fd = socket_connect(&world->relay.address);
-	return fd < 0 ? fd : agent_end_leg(world->agent, fd, str_from(agent_preamble));
+	return fd < 0 ? fd : agent_end_leg(world->agent, fd, str_from(agent_preamble), &pair_name);
 }
 
 static void on_opened(void *ctx, struct stream *stream, int err, const char *details)
@@ -829,6 +831,21 @@ static void test_users_who_are_shut_out(void **state)
 	shut_out = false;
 }
 
+static void test_tunnels_that_are_over(void **state)
+{
+	(void)state;
+	struct world world;
+	const struct id other = { { 8 } };
+	world_connect(&world);
+	agent_end_over(world.agent, &other);
+	assert_int_equal(agent_end_legs(world.agent), 1);
+	agent_end_over(world.agent, &pair_name);
+	assert_int_equal(agent_end_legs(world.agent), 0);
+	WAIT(&world.t, (world.far.eof || world.far.err) && (world.near.eof || world.near.err));
+	assert_int_equal(world.far.err, -ECONNRESET);
+	world_close(&world);
+}
+
 static void test_leg_that_never_connects(void **state)
 {
 	(void)state;
@@ -837,7 +854,7 @@ static void test_leg_that_never_connects(void **state)
 	world_start(&world);
 	int fd = socket_connect(&gone);
 	assert_true(fd >= 0);
-	assert_int_equal(agent_end_leg(world.agent, fd, str_from(agent_preamble)), 0);
+	assert_int_equal(agent_end_leg(world.agent, fd, str_from(agent_preamble), &pair_name), 0);
 	WAIT(&world.t, agent_end_legs(world.agent) == 0);
 	assert_int_equal(world.refused_err, -ECONNREFUSED);
 	struct client_end_request request = request_of(&world, "", 80);
@@ -851,7 +868,7 @@ static void test_leg_that_never_connects(void **state)
 	request.host = STR("");
 	request.preamble.len = STREAM_PREAMBLE_MAX + 1;
 	assert_int_equal(client_leg(&world, &request), -E_NO_MEMORY);
-	assert_int_equal(agent_end_leg(world.agent, socket_connect(&gone), request.preamble), -E_LIMIT);
+	assert_int_equal(agent_end_leg(world.agent, socket_connect(&gone), request.preamble, &pair_name), -E_LIMIT);
 	assert_int_equal(world.opened, 1);
 	world_close(&world);
 }
@@ -1059,6 +1076,7 @@ int main(void)
 		cmocka_unit_test(test_target_speaks_first),
 		cmocka_unit_test(test_breaks),
 		cmocka_unit_test(test_users_who_are_shut_out),
+		cmocka_unit_test(test_tunnels_that_are_over),
 		cmocka_unit_test(test_grants),
 		cmocka_unit_test(test_closed_target),
 		cmocka_unit_test(test_names),

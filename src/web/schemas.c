@@ -117,6 +117,8 @@ static const struct field approval_fields[] = {
 	FIELD("kind", FIELD_TEXT, murmesh_Approval, kind, .choices = "new renewal copy component"),
 	FIELD("fingerprint", FIELD_TEXT, murmesh_Approval, fingerprint),
 	FIELD("address", FIELD_TEXT, murmesh_Approval, address),
+	FIELD("roles", FIELD_TEXT, murmesh_Approval, roles),
+	FIELD("reach", FIELD_TEXT, murmesh_Approval, reach),
 	FIELD("asked", FIELD_I64, murmesh_Approval, asked),
 };
 const struct schema schema_approval = SCHEMA("Approval", approval_fields);

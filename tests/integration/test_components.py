@@ -1,5 +1,7 @@
 """Roles of the server on other machines: link and relay, by a component certificate."""
+import base64
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -14,11 +16,15 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
+from console import Browser, browser_of
 from component import Component, InsideMesh, Network
-from harness import IS_ROOT, PATIENCE, PROGRAMS, Agent, Echo, Program, Target, gone, join_parts, murmesh, refused, until
+from harness import IS_ROOT, PATIENCE, PROGRAMS, Agent, Echo, Mesh, Program, Target, gone, join_parts, murmesh, refused, until
 from people import Elsewhere, password_give
+from test_live import Live
 from test_messages import bodies, send
-from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, internal, openssl, pem, refusal, router, unpadded32
+from test_web_tasks import rows, start, through
+from test_web_terminal import Screen
+from wire import Device, Key, Peer, User, certificate_make, console as console_pb2, enrol, fleet, internal, live, openssl, pem, refusal, router, unpadded32
 
 DENIED = (grpc.StatusCode.PERMISSION_DENIED, "E1019")
 
@@ -230,6 +236,229 @@ def test_links_and_a_relay_apart(mesh, places, tmp_path):
     agent.stop()
 
 
+# ---- the console on another machine ----
+
+@pytest.fixture(scope="module")
+def console(mesh, tmp_path_factory):
+    """Web alone."""
+    folder = tmp_path_factory.mktemp("console")
+    with Component(folder / "edge", f"127.0.0.1:{mesh.port}", "web", line=mesh.key("--component", "web"), name="part20") as component:
+        yield component.ready()
+        assert mesh.cli("component", "revoke", "part20").returncode == 0
+        component.wait()
+
+
+def browser_at(mesh, component):
+    """Logged in there, by a link that core made."""
+    return Browser(component.port, token=mesh.cli("login-link").stdout.split("#token=")[1].split()[0])
+
+
+def test_console_elsewhere(mesh, console):
+    assert set(console.monitor.roles()) == {"uplink", "resolve", "front", "web", "relay"}
+    browser = browser_at(mesh, console)
+    names = {event["device"]["name"] for event in browser.socket().snapshot("fleet") if "device" in event}
+    assert {"web02", *(device["name"] for device in mesh.json("ls"))} <= names
+    assert browser.get("/api/me").json["name"] == "local"
+    assert refusals(browser) == {401, 403}
+    # no command lines are met there
+    with pytest.raises(OSError):
+        ssl_open(console.port, "h2")
+
+
+def refusals(browser):
+    """What no session, and another site's page, hear."""
+    stranger = Browser(browser.port)
+    forged = browser.request("POST", "/api/ws-ticket", headers={"Origin": "https://evil.example"})
+    browser.close()
+    return {stranger.get("/api/me").status, forged.status}
+
+
+def ssl_open(port, alpn):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols([alpn])
+    with socket.create_connection(("127.0.0.1", port), 20) as raw, context.wrap_socket(raw):
+        pass
+
+
+def test_login_by_password_elsewhere(mesh, console):
+    assert mesh.cli("user", "add", "partweb", "--role", "operator").returncode == 0
+    password_give(mesh, "partweb")
+    browser = Browser(console.port)
+    assert browser.post("/api/login", {"name": "partweb", "password": "wrong password", "code": ""}).status == 401
+    answer = browser.post("/api/login", {"name": "partweb", "password": "correct horse battery", "code": ""})
+    assert answer.status == 200, answer
+    assert browser.get("/api/me").json["name"] == "partweb"
+    assert mesh.cli("user", "disable", "partweb").returncode == 0
+    browser.close()
+    assert browser.get("/api/me").status == 401
+
+
+def test_terminal_elsewhere(mesh, console):
+    """Its leg begins at that machine's relay, and goes on to core's."""
+    screen = Screen(browser_at(mesh, console), mesh.device("web02")["id"]).opened()
+    screen.type("echo $((6 * 7))-is\n")
+    until(lambda: b"42-is" in screen.said or screen.more(), "the shell answers")
+    screen.close()
+
+
+def test_live_elsewhere(mesh, console):
+    """What a device's probe sees, by viz of core's machine."""
+    live = Live(mesh, mesh.device("web02")["id"], browser_at(mesh, console))
+    live.until(lambda: live.complete and live.sources, "its probe says where it gets it from")
+    live.close()
+
+
+def test_tasks_elsewhere(mesh, console):
+    """Carried out by that web; when it ends, they are interrupted, and those of others are not."""
+    here, there = browser_of(mesh), browser_at(mesh, console)
+    done = start(there, "name:web02", 1, "echo", "hello")
+    assert through(there, done)["web02"]["output"].strip() == "hello"
+    one, other = (start(browser, "name:web02", 1, "sleep", "1000") for browser in (here, there))
+    for browser, task in ((here, one), (there, other)):
+        until(lambda: rows(browser, task)["web02"]["state"] == "running", "it runs")
+    os.kill(console.monitor.roles()["uplink"], signal.SIGKILL)
+    until(lambda: rows(here, other)["web02"]["state"] == "interrupted", "it is interrupted")
+    assert rows(here, one)["web02"]["state"] == "running"
+    here.close()
+    assert here.post(f"/api/tasks/{one['id']}/cancel").status == 200
+    until(lambda: next(row for row in mesh.json("component") if row["name"] == "part20")["attached"], "it is attached again")
+    until(lambda: tried(lambda: browser_at(mesh, console).get("/api/me").status == 200), "it serves again")
+
+
+def tried(function):
+    try:
+        return function()
+    except (OSError, AssertionError, http.client.HTTPException):
+        return False
+
+
+# ---- collect and viz on other machines ----
+
+class Watched:
+    """A mesh whose server runs neither."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "server").mkdir(parents=True)
+        (folder / "server" / "murmesh-server.ini").write_text("[Server]\nElsewhere = collect, viz\n")
+        self.mesh = Mesh(folder / "server")
+        self.mesh.join("leaf")
+        self.browser, self.components = browser_of(self.mesh), []
+
+    def component(self, *roles):
+        name = "-".join(roles)
+        line = self.mesh.key("--component", ",".join(roles))
+        self.components.append(Component(self.folder / name, f"127.0.0.1:{self.mesh.port}", *roles, line=line, name=name).ready())
+        return self.components[-1]
+
+    def live(self, browser=None):
+        """A page that is there; None while nobody makes pictures."""
+        browser = browser or browser_of(self.mesh)
+        page = Live(self.mesh, self.mesh.device("leaf")["id"], browser)
+        page.socket.tls.settimeout(3 * PATIENCE)  # nothing comes from nobody
+        try:
+            page.until(lambda: page.complete and "process" in page.sources, "what is known of the device", 3)
+            return page
+        except (AssertionError, OSError):
+            page.close()
+            return None
+
+    def sees(self, browser=None):
+        """Whether a process that starts here comes to a page."""
+        page = self.live(browser)
+        if not page:
+            return False
+        with subprocess.Popen(["sleep", "617"]) as sleeper:
+            try:
+                return bool(page.row("exec", f"({sleeper.pid})"))
+            except (AssertionError, OSError):
+                return False
+            finally:
+                sleeper.kill()
+                page.close()
+
+    def stop(self):
+        self.browser.close()
+        for component in self.components:
+            component.stop()
+        self.mesh.stop()
+
+
+@pytest.fixture
+def watched(tmp_path):
+    watched = Watched(tmp_path)
+    yield watched
+    watched.stop()
+
+
+def test_collect_and_viz_elsewhere(watched):
+    """On one machine, with web too; roles and connections end and come back."""
+    assert not {"collect", "viz"} & set(watched.mesh.server.roles())
+    assert not watched.live()
+    component = watched.component("collect", "viz", "web")
+    assert {"uplink", "collect", "viz", "web"} <= set(component.monitor.roles())
+    until(watched.sees, "it is seen on the server's page", 60)
+    assert watched.sees(Browser(component.port, token=watched.mesh.cli("login-link").stdout.split("#token=")[1].split()[0]))
+    for monitor, role in ((component.monitor, "uplink"), (component.monitor, "collect"), (component.monitor, "viz"), (watched.mesh.server, "link"),
+                          (watched.mesh.server, "core")):
+        os.kill(monitor.roles()[role], signal.SIGKILL)
+        until(lambda: tried(watched.sees), f"it is seen again after {role} ended", 60)
+    assert watched.mesh.cli("component", "revoke", "collect-viz-web").returncode == 0
+    component.wait()
+    assert not watched.live()
+
+
+def test_collect_and_viz_on_two_machines(watched):
+    watched.component("viz")
+    watched.component("collect")
+    until(watched.sees, "it is seen", 60)
+
+
+def called_as(port, certificate=None, called=lambda: None):
+    """The kinds of the frames (RFC 9113 section 6) that come to somebody who offers to serve, until he is shut out."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["murmesh-serve/1"])
+    if certificate:
+        context.load_cert_chain(*certificate)
+    kinds = []
+    with socket.create_connection(("127.0.0.1", port), 20) as raw, context.wrap_socket(raw) as tls, tls.makefile("rb") as reader:
+        assert tls.selected_alpn_protocol() == "murmesh-serve/1"
+        tls.sendall(b"\0\0\0\4\0\0\0\0\0")  # settings: it would serve
+        with contextlib.suppress(ConnectionError):
+            reader.read(24)
+            while head := reader.read(9):
+                reader.read(int.from_bytes(head[:3], "big"))
+                kinds.append(head[3])
+                if head[3] == 1:
+                    called()
+    return kinds
+
+
+def chain_files(device, folder):
+    chain = folder / f"{id(device)}.pem"
+    chain.write_text(pem(device.certificates.leaf) + pem(device.certificates.intermediate))
+    return chain, device.key.path
+
+
+def test_only_who_may_serves(watched, tmp_path):
+    """Others are shut out at once and called for nothing, and so is who is revoked."""
+    mesh, headers = watched.mesh, 1
+    for certificate in (None, Rogue(mesh, tmp_path, "edge", "link,web,relay").enrol(), Device(mesh, tmp_path, "plain").enrol(), User(mesh, tmp_path)):
+        assert headers not in called_as(mesh.port, certificate and chain_files(certificate, tmp_path))
+    gather = Rogue(mesh, tmp_path, "gather", "collect").enrol()
+    kinds = called_as(mesh.port, chain_files(gather, tmp_path), lambda: mesh.cli("component", "revoke", "gather"))
+    assert headers in kinds
+
+
+def test_unknown_role_elsewhere(tmp_path):
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "murmesh-server.ini").write_text("[Server]\nElsewhere = collect, core\n")
+    server = subprocess.run([PROGRAMS / "murmesh-server", "--dir", tmp_path / "server", "--port", "0"], capture_output=True, text=True, check=False)
+    assert server.returncode == 78 and "only collect and viz" in server.stderr
+
+
 # ---- what a component may: a machine that is none of ours, by stock gRPC ----
 
 class Rogue(Device):
@@ -273,13 +502,14 @@ def named(peer=None, address="192.0.2.1", **more):
 
 @pytest.fixture(scope="module")
 def rogues(mesh, tmp_path_factory):
-    """One that may be a relay, and one that may be a link."""
+    """Three machines, each with one role."""
     folder = tmp_path_factory.mktemp("rogues")
     both = SimpleNamespace(relay=Rogue(mesh, folder, "part01", "relay").enrol(), link=Rogue(mesh, folder, "part02", "link").enrol(),
+                           web=Rogue(mesh, folder, "part23", "web").enrol(),
                            user=User(mesh, folder), key=Key(folder, "other"))
     both.local = identity(mesh, "user", openssl_identity(both.user.certificates.leaf))
     yield both
-    for name in ("part01", "part02"):
+    for name in ("part01", "part02", "part23"):
         assert mesh.cli("component", "revoke", name).returncode == 0
 
 
@@ -309,7 +539,9 @@ def test_a_relay_does_nothing_that_a_link_does(mesh, rogues):
                                   "Console/Setup", "Local/Login", "Viz/Announce"])
 def test_what_roles_of_one_machine_say_to_each_other(mesh, rogues, path):
     """Is said by nobody on a network."""
-    for rogue in (rogues.relay, rogues.link):
+    for rogue in (rogues.relay, rogues.link, rogues.web):
+        if rogue is rogues.web and path.startswith("Console/"):
+            continue
         for metadata in ((), named(rogues.local)):
             assert refusal(lambda: rogue.call(path, internal.PublicKey(key=rogues.key.public()), metadata=metadata))[0] == grpc.StatusCode.UNIMPLEMENTED
 
@@ -383,6 +615,42 @@ def test_a_link_gets_no_certificate_of_a_device(mesh, rogues, tmp_path):
     assert mesh.cli("delete", "part03", "--yes").returncode == 0
 
 
+def test_a_web_does_nothing_that_a_link_does(mesh, rogues):
+    """It has the console, by sessions; it speaks for nobody, follows nothing, and answers no device."""
+    web, web02 = rogues.web, mesh.device("web02")["id"]
+    nobody = console_pb2.SessionRequest(session=bytes(32))
+    assert refusal(lambda: web.call("Console/Me", nobody, console_pb2.Account))[1] == "E1220"
+    assert refusal(lambda: web.call("Console/Nothing", nobody, console_pb2.Account))[0] == grpc.StatusCode.UNIMPLEMENTED
+    assert refusal(lambda: web.call("Viz/Watch", live.WatchTicket(), live.LiveBatch))[1] != "E1019"  # a ticket that core has not announced
+    for path in ("Console/Me", "Viz/Watch"):
+        for rogue in (rogues.relay, rogues.link, rogues.user):
+            with contextlib.suppress(AttributeError):
+                code, _ = refusal(lambda: rogue.call(path, nobody, console_pb2.Account))
+                assert code in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED)
+    for metadata in (named(), named(rogues.local), named(identity(mesh, "node", web02)), named(rogues.local, component=rogues.link.id)):
+        assert refusal(lambda: web.call("Fleet/ListDevices", fleet.ListRequest(), fleet.Device, metadata)) == DENIED
+        assert refusal(lambda: web.call("MessageRouter/Link", router.Frame(hello=router.Hello(version="0")), router.Frame, metadata)) == DENIED
+        assert refusal(lambda: web.call("Console/Me", nobody, console_pb2.Account, metadata)) == DENIED
+    assert refusal(lambda: web.call("Core/Revocations", internal.RevocationsRequest(), internal.Revocation)) == DENIED
+    assert refusal(lambda: web.call("Login/Password", fleet.LoginProof(name="a", password="b", csr=rogues.key.request()), metadata=named())) == DENIED
+
+
+def test_keys_that_a_web_sends(mesh, rogues):
+    """Go to the certification manager in the one form that needs no parser."""
+    session = session_of(mesh)
+    good = rogues.key.public()
+    reply = rogues.web.call("Console/UserCertificate", console_pb2.SessionKey(session=session, key=good))
+    assert reply.leaf
+    compressed = openssl("pkey", "-pubin", "-inform", "DER", "-pubout", "-outform", "DER", "-ec_conv_form", "compressed", input=good)
+    for key in (compressed, good[:-1], b"", bytes(91), good[:26] + b"\2" + good[27:]):
+        code, error = refusal(lambda: rogues.web.call("Console/UserCertificate", console_pb2.SessionKey(session=session, key=key)))
+        assert code != grpc.StatusCode.OK and error in ("E1007", ""), (code, error)
+
+
+def session_of(mesh):
+    return base64.urlsafe_b64decode(browser_of(mesh).cookie + "=")
+
+
 def refusal_or_none(call):
     try:
         call()
@@ -435,6 +703,7 @@ def test_attached(mesh, rogues):
         assert next(first).HasField("welcome")
         row = next(row for row in mesh.json("component") if row["name"] == "part01")
         assert (row["attached"], row["roles"], row["address"], row["version"]) == (True, "relay", "192.0.2.1:1", "0")
+        assert row["enrolled"] == "edge.example.org:8443"
         with rogues.relay.attached(enrol.COMPONENT_RELAY) as second:
             assert next(second).HasField("welcome")
             assert refusal(lambda: next(first))[1] == "E1018"
@@ -542,6 +811,38 @@ def test_agents_do_not_come_back_to_it(mesh, tmp_path):
     assert mesh.cli("delete", "part19", "--yes").returncode == 0
 
 
+def test_tunnels_through_one_that_is_shut_out(mesh, tmp_path):
+    """A captured machine may go on carrying them: the device ends them, which hears of it where it links next."""
+    edge = Component(tmp_path / "edge", f"127.0.0.1:{mesh.port}", "link", line=mesh.key("--component", "link"), name="part41").ready()
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    (folder / "murmesh-agent.ini").write_text(f"[Router]\nParentAddress = 127.0.0.1:{edge.port}, 127.0.0.1:{mesh.port}\nReturnAfter = 1h\n")
+    assert mesh.cli("user", "add", "partowner", "--role", "operator").returncode == 0
+    password_give(mesh, "partowner")
+    home = Elsewhere(tmp_path / "home")
+    assert home.login(SimpleNamespace(port=edge.port, info=mesh.info), "partowner").returncode == 0
+    try:
+        with Agent(mesh.key("--relay", f"127.0.0.1:{edge.port}"), folder, "part42").online() as agent, Echo() as echo, \
+                Program([PROGRAMS / "murmesh", "map", f"TCP:0:part42:HTTP:{echo.port}", "--json"], tmp_path / "map.log", env=home.env) as mapped, \
+                socket.create_connection(("127.0.0.1", json.loads(mapped.process.stdout.readline())["local_port"]), 20) as connection:
+            connection.sendall(b"hello")
+            assert connection.recv(100) == b"hello"
+            assert connections(edge) == 2
+            assert mesh.device("part42")["parent"] == "part41-1"
+            assert "part42" in mesh.cli("relay", "tree").stdout
+            os.kill(edge.pid, signal.SIGSTOP)  # its roles do not hear from it that they are to stop
+            assert mesh.cli("component", "revoke", "part41").returncode == 0
+            until(lambda: mesh.device("part42")["online"] and mesh.device("part42")["parent"] == "server", "it is online elsewhere", 30)
+            connection.settimeout(20 * PATIENCE)
+            with contextlib.suppress(ConnectionError):
+                assert connection.recv(100) == b""
+            assert agent.process.poll() is None
+    finally:
+        os.kill(edge.pid, signal.SIGCONT)
+        edge.stop()
+    assert mesh.cli("delete", "part42", "--yes").returncode == 0
+
+
 # ---- people ----
 
 def test_who_may(mesh, tmp_path):
@@ -572,6 +873,11 @@ def test_approved(mesh, tmp_path):
         assert not [row for row in mesh.json("component") if row["name"] == "part08"]
         assert mesh.cli("approve", "part08").returncode == 0
         component.ready()
+        assert (row["address"], row["roles"], row["reach"]) == ("127.0.0.1", "link,relay", f"127.0.0.1:{component.port}")
+        asked, = [row for row in mesh.json("audit", "ls", "--text", "part08") if row["action"] == "approval asked for"]
+        assert f"for link,relay at 127.0.0.1:{component.port}" in asked["detail"]
+        joined, = [row for row in mesh.json("audit", "ls", "--text", "part08") if row["action"] == "component joined"]
+        assert joined["detail"] == f"from 127.0.0.1, for link,relay at 127.0.0.1:{component.port}"
         assert not mesh.device("part08")
         assert mesh.cli("component", "revoke", "part08").returncode == 0
         component.wait()

@@ -15,8 +15,8 @@ from harness import PATIENCE
 class Live:
     """What one browser knows of one device (or of the fleet): as its page would keep it."""
 
-    def __init__(self, mesh, device=None):
-        self.browser, self.device = browser_of(mesh), device
+    def __init__(self, mesh, device=None, browser=None):
+        self.browser, self.device = browser or browser_of(mesh), device
         self.socket = self.browser.socket()
         self.nodes, self.edges, self.rows, self.missing, self.sources, self.complete = {}, {}, [], {}, {}, False
         self.not_shown = 0  # rows that were too many: other things run on this machine too

@@ -19,7 +19,7 @@ from harness import AGENT_ROLES, PROGRAMS, Echo, Program, Target, alive, join_pa
 from test_identity import YEARS, clock  # noqa: F401
 from test_live import Live
 from test_messages import Machine, bodies, send
-from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, local, openssl, pem, refusal, router
+from wire import Device, Key, Peer, User, certificate_make, enrol, fleet, local, openssl, pem, refusal, relay_request, router
 
 
 class Relays:
@@ -211,6 +211,32 @@ def test_a_relay_gets_no_certificate_of_others(mesh, relays, tmp_path):
         assert mesh.cli("delete", name, "--yes").returncode == 0
 
 
+def test_a_relay_gets_no_certificate_of_another_relay(mesh, relays, tmp_path):
+    """The other one's own key has to vouch for the new one; what somebody else's vouches for, or nobody's, is refused."""
+    rogue, other, key = Device(mesh, tmp_path, "rogue03").enrol(), Device(mesh, tmp_path, "honest03").enrol(), Key(tmp_path, "relay")
+    for name in ("rogue03", "honest03"):
+        assert mesh.cli("relay", "enable", name).returncode == 0
+    renew = rogue.peer.channel.unary_unary("/murmesh.CertificationManager/RenewCertificate", enrol.RenewRequest.SerializeToString, enrol.CertificateReply.FromString)
+
+    def ask(request):
+        return renew(request, timeout=20, metadata=relayed(rogue, speaks_for=node(mesh, other.id)))
+    good = relay_request(key, other.key)
+    until(lambda: not refusal_or_none(lambda: ask(good)), "a relay passes on what is signed")
+    assert ask(good).device_id.hex() == other.id
+    denied = grpc.StatusCode.PERMISSION_DENIED
+    unsigned = enrol.RenewRequest(csr=key.request(), kind=enrol.RELAY)
+    assert refusal(lambda: ask(unsigned)) == (denied, "E1727")
+    assert refusal(lambda: other.peer.unary("CertificationManager/RenewCertificate", unsigned, enrol.CertificateReply)) == (denied, "E1727")  # an older agent
+    until(lambda: "the relay honest03-1 gets no certificate" in mesh.log(), "the server says what is to be done")
+    its_own = relay_request(key, rogue.key)
+    another = enrol.RenewRequest(csr=Key(tmp_path, "another").request(), kind=enrol.RELAY, node_key=good.node_key, node_signature=good.node_signature)
+    claimed = enrol.RenewRequest(csr=good.csr, kind=enrol.RELAY, node_key=good.node_key, node_signature=its_own.node_signature)
+    for request in (its_own, another, claimed):
+        assert refusal(lambda: ask(request)) == (denied, "E1019")
+    for name in ("rogue03", "honest03"):
+        assert mesh.cli("delete", name, "--yes").returncode == 0
+
+
 def refusal_or_none(call):
     try:
         call()
@@ -263,6 +289,8 @@ def old_server(mesh, folder):
             if details.method.endswith("/ChangeDevices"):
                 return grpc.unary_unary_rpc_method_handler(lambda request, context: fleet.DevicesChanged(count=1), fleet.DeviceChange.FromString,
                                                            fleet.DevicesChanged.SerializeToString)
+            if details.method.endswith("/Ping"):
+                return None
             if details.method.endswith("/Describe"):
                 described = local.ServerDescription(front_port=port, address=f"127.0.0.1:{port}", version="0")
                 return grpc.unary_unary_rpc_method_handler(lambda request, context: described, local.Nothing.FromString, local.ServerDescription.SerializeToString)
@@ -285,11 +313,12 @@ def old_server(mesh, folder):
 
 
 def test_with_an_old_server(mesh, tmp_path):
-    """It is not said that a device is told to be a relay when it is not."""
+    """It is not said that a device is told to be a relay, or to move, when it is not."""
     with old_server(mesh, tmp_path / "old") as folder:
         lines = refused(murmesh("relay", "enable", "aged01", directory=folder), what="E1016")
         assert "too old" in lines[1]
         assert murmesh("relay", "disable", "aged01", directory=folder).returncode == 0
+        assert "too old" in refused(murmesh("relay", "move", "aged01", "server", directory=folder), what="E1016")[1]
         assert murmesh("tag", "aged01", "+old", directory=folder).returncode == 0
 
 
@@ -492,7 +521,7 @@ class Captured:
         """As certificate_make() does, but given by the server."""
         folder.mkdir(exist_ok=True)
         key = Key(folder, "leaf")
-        reply = self.device.peer.unary("CertificationManager/RenewCertificate", enrol.RenewRequest(csr=key.request(), kind=enrol.RELAY), enrol.CertificateReply)
+        reply = self.device.peer.unary("CertificationManager/RenewCertificate", relay_request(key, self.device.key), enrol.CertificateReply)
         (folder / "chain.crt").write_text(pem(reply.leaf) + pem(reply.intermediate))
 
 
@@ -550,6 +579,83 @@ def test_a_relay_is_left_when_it_has_ended(mesh, relays, tmp_path):
             until(lambda: parent_of(mesh, "wary02") == "server", "it has left")
             assert "no relay any more" in agent.log()
     assert mesh.cli("delete", "captured02", "--yes").returncode == 0
+
+
+def granted(mesh, context, message):
+    """Signed with the mesh's grant key, which a test can read."""
+    document = message.SerializeToString()
+    signature = openssl("dgst", "-sha256", "-sign", mesh.directory / "ca" / "grant.key", input=context.encode() + b"\0" + document)
+    return enrol.SignedDocument(document=document, signature=signature)
+
+
+def mesh_id(mesh):
+    return bytes.fromhex((mesh.directory / "ca" / "mesh").read_text().strip())
+
+
+def later_ms(seconds):
+    return int((time.time() + seconds) * 1000)
+
+
+def ended_of(folder):
+    """The list that an agent keeps."""
+    return router.RelaysEnded.FromString(enrol.SignedDocument.FromString((folder / "net" / "ended").read_bytes()).document)
+
+
+def test_what_is_signed_for_a_time_to_come(mesh, relays, tmp_path):
+    """It is not taken, for nothing would count after it; one that an older version has kept does not stand in the way."""
+    folder = relays.folder("early01")
+    mesh.join("early01").stop()
+    whose, year = {"mesh": mesh_id(mesh), "device": bytes.fromhex(mesh.device("early01")["id"])}, later_ms(365 * 86400)
+    ended = granted(mesh, "murmesh relays ended 1", router.RelaysEnded(mesh=mesh_id(mesh), created_ms=year, key_hashes=[bytes(32)]))
+    frames = [router.Frame(relays_ended=ended),
+              router.Frame(duty=granted(mesh, "murmesh relay 1", router.RelayDuty(created_ms=year, enabled=True, **whose))),
+              router.Frame(move=granted(mesh, "murmesh move 1", router.Move(created_ms=year, parent="127.0.0.1:1", fall_back_s=600, **whose)))]
+
+    def link(requests, context):
+        yield router.Frame(welcome=router.Welcome(version="0"))
+        yield from frames
+    with HostileRelay(mesh, tmp_path / "hostile", link) as relay:
+        (folder / "murmesh-agent.ini").write_text(f"[Relay]\nPort = 0\nAddress = 127.0.0.1\n[Router]\nParentAddress = {relay.address}, 127.0.0.1:{mesh.port}\nReturnAfter = 1h\n")
+        with Machine(folder) as agent:
+            until(lambda: agent.log().count("was not taken: what was signed is of a time that has not come") >= 3, "it takes none of them")
+            until(lambda: parent_of(mesh, "early01") == "server", "it is at the server")
+            assert "becomes a relay" not in agent.log()
+    (folder / "net" / "ended").write_bytes(ended.SerializeToString())
+    (folder / "net" / "relay").write_text(f"created_ms={year}\n")
+    (folder / "net" / "move").write_text(f"created_ms={year}\nhost=\nport=0\nfall_back_s=0\nreached=0\n")
+    (folder / "murmesh-agent.ini").write_text("[Relay]\nPort = 0\nAddress = 127.0.0.1\n")
+    captured = Captured(mesh, tmp_path, "early02")
+    captured.enable()
+    captured.certificate(mesh, tmp_path / "early02", "relay")
+    with Machine(folder) as agent:
+        agent.online()
+        captured.disable()
+        until(lambda: ended_of(folder).created_ms < year, "it takes the list")
+        assert mesh.cli("relay", "move", "early01", "hop01").returncode == 0
+        until(lambda: parent_of(mesh, "early01") == "hop01-1", "it takes the order to move")
+        assert mesh.cli("relay", "enable", "early01").returncode == 0
+        until(lambda: "becomes a relay" in agent.log(), "it takes the order to be a relay")
+    for name in ("early01", "early02"):
+        assert mesh.cli("delete", name, "--yes").returncode == 0
+
+
+def test_what_another_grant_key_has_signed(new_mesh, tmp_path):
+    """A key that was taken is changed: what it has signed does not count any more, and stands in nobody's way."""
+    mesh = new_mesh()
+    agent = mesh.join("early03")
+    folder = agent.directory
+    agent.stop()
+    forged = router.RelaysEnded(mesh=mesh_id(mesh), created_ms=later_ms(1800), key_hashes=[bytes(32)])
+    (folder / "net" / "ended").write_bytes(granted(mesh, "murmesh relays ended 1", forged).SerializeToString())
+    with Machine(folder) as agent:
+        agent.online()
+        assert mesh.cli("ca", "rotate", "--grant-key").returncode == 0
+        until(lambda: "policy of the mesh is now version 2" in agent.log(), "it has the new key")
+        captured = Captured(mesh, tmp_path, "early04")
+        captured.enable()
+        captured.certificate(mesh, tmp_path / "early04", "relay")
+        captured.disable()
+        until(lambda: ended_of(folder).created_ms < forged.created_ms, "it takes the true list")
 
 
 def ended_hashes(frame):
@@ -610,6 +716,28 @@ def test_moved_to_where_it_is(mesh, relays):
     assert mesh.cli("relay", "move", "sent05", f"127.0.0.1:{mesh.port}", "--fall-back", "1s").returncode == 0
     until(lambda: "that this machine was moved to" in agent.log(), "it is there")
     agent.stop()
+
+
+def test_orders_that_cannot_be_kept(mesh, relays):
+    """As on a disk that is full: they are not taken, for after a restart an older one would count; the server is told."""
+    relays.folder("full01")
+    agent = mesh.join("full01")
+    for name in ("relay", "move"):
+        (agent.directory / "net" / f"{name}.new").mkdir()
+    id = mesh.device("full01")["id"]
+    assert mesh.cli("relay", "move", "full01", "hop01").returncode == 0
+    until(lambda: f"device {id} did not take an order to link to another parent" in mesh.log(), "the server is told")
+    assert mesh.cli("relay", "enable", "full01").returncode == 0
+    until(lambda: "an order about being a relay was not taken" in agent.log(), "it says so itself, too")
+    assert mesh.works("full01") and parent_of(mesh, "full01") == "server"
+    assert "becomes a relay" not in agent.log()
+    agent.stop()
+    for name in ("relay", "move"):
+        (agent.directory / "net" / f"{name}.new").rmdir()
+    with Machine(agent.directory) as again:
+        until(lambda: "becomes a relay" in again.log(), "with its next link it is told again")
+        until(lambda: parent_of(mesh, "full01") == "server", "it was not moved")
+    assert mesh.cli("delete", "full01", "--yes").returncode == 0
 
 
 def test_port_that_is_taken(mesh, relays):

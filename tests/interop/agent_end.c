@@ -148,8 +148,9 @@ static int on_resolve(void *ctx, struct str host, agent_end_addresses done, void
 	return -E_TARGET_NAME;
 }
 
-static void on_rpc(void *ctx, struct stream *stream)
+static void on_rpc(void *ctx, struct stream *stream, const struct id *pair)
 {
+	(void)pair;
 	(void)ctx;
 	stream_free(stream);
 }
@@ -163,10 +164,11 @@ static void on_refused(void *ctx, int err, const char *target)
 static void on_accept(void *ctx, unsigned events)
 {
 	struct program *program = ctx;
+	const struct id pair = { { 0 } };
 	(void)events;
 	int fd = socket_accept(program->listener);
 	if (fd >= 0)
-		agent_end_leg(program->end, fd, STR(""));
+		agent_end_leg(program->end, fd, STR(""), &pair);
 }
 
 static void on_input(void *ctx, unsigned events)

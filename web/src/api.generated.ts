@@ -140,6 +140,8 @@ export interface Approval {
 	kind: 'new' | 'renewal' | 'copy' | 'component';
 	fingerprint: string;
 	address: string;
+	roles: string;
+	reach: string;
 	asked: number;
 }
 

@@ -249,6 +249,9 @@ static const char *const migrations[] = {
 	"ALTER TABLE join_keys ADD COLUMN components INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE approvals ADD COLUMN components INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE approvals ADD COLUMN reach TEXT NOT NULL DEFAULT '';",
+
+	"ALTER TABLE tasks ADD COLUMN component BLOB NOT NULL DEFAULT x'00000000000000000000000000000000' CHECK (length(component) "
+	"= 16);",
 };
 
 const struct store_schema store_schema_server = {

@@ -16,6 +16,8 @@ export const approvals = {
 	rejected: (name: string) => `${name} is rejected`,
 	late: 'Its certificate expired long ago: it was away for more than three months. Approve it when it should come back.',
 	component: 'It is to run roles of this server: it will meet agents and users in the server’s place, or carry their tunnels.',
+	roles: 'Roles',
+	reach: 'at the address that it names',
 	copy:
 		'Two machines show this identity: somebody copied its disk, or it was put back to an earlier state. Neither works until you say what it is.',
 	copySplit: 'A copy: make it a machine of its own',
