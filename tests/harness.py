@@ -143,7 +143,8 @@ class Program:
         self.log_file = open(log, "ab")
         self.log_start = self.log_file.tell()
         feed = subprocess.PIPE if stdin is not None else options.pop("stdin_file", subprocess.DEVNULL)
-        self.process = subprocess.Popen(list(map(str, command)), stdin=feed, stdout=subprocess.PIPE, stderr=self.log_file,
+        sink = options.pop("stdout_file", subprocess.PIPE)
+        self.process = subprocess.Popen(list(map(str, command)), stdin=feed, stdout=sink, stderr=self.log_file,
                                         preexec_fn=before, **options)
         self.pid = self.process.pid
         if stdin is not None:
@@ -166,7 +167,8 @@ class Program:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
-            self.process.stdout.close()
+            if self.process.stdout:
+                self.process.stdout.close()
             self.log_file.close()
 
     def __enter__(self):
@@ -246,8 +248,8 @@ class Mesh(Program):
     def run(self, *words, **options):
         return self.cli("run", *words, **options)
 
-    def map(self, *specs, **options):
-        return Map(self, specs, **options)
+    def map(self, *specs, options=()):
+        return Map(self, specs, options)
 
     def background(self, *words, **options):
         log = self.directory.parent / f"background-{time.monotonic_ns()}.log"
@@ -275,9 +277,9 @@ class Mesh(Program):
 class Map(Program):
     """`murmesh map` in the background."""
 
-    def __init__(self, mesh, specs, **options):
+    def __init__(self, mesh, specs, options=()):
         log = mesh.directory.parent / f"map-{time.monotonic_ns()}.log"
-        super().__init__([mesh.programs / "murmesh", "--dir", mesh.directory, "map", *specs, "--json"], log, **options)
+        super().__init__([mesh.programs / "murmesh", "--dir", mesh.directory, "map", *specs, *options, "--json"], log)
         lines = [self.process.stdout.readline() for _ in specs]
         assert all(lines), self.log()
         self.info = [json.loads(line) for line in lines]

@@ -57,6 +57,7 @@ struct cli_command {
 	int (*run)(const struct cli *cli);  /* returns the exit code */
 	unsigned operands_least, operands_most;
 	bool dashed_operands; /* "-web" is one, unless it is the short form of an option */
+	bool router_operands; /* "-map:..." and "-all" are: words with one dash and more than one letter (cli/router.h) */
 };
 #define CLI_ANY 0xffffu /* operands_most: no limit */
 

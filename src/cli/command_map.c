@@ -1,141 +1,272 @@
 #include <signal.h>
 
 #include "base/err.h"
-#include "cli/leg.h"
-#include "portmap/map.h"
-#include "portmap/spec.h"
+#include "cli/application.h"
+#include "cli/mcrouter.h"
+#include "cli/router.h"
+#include "os/fd.h"
+#include "os/network.h"
 
-#define MAPS_MAX 64
+#define SPECS_MAX    64
+#define MAPPINGS_MAX 1024
 
-struct mapping {
-	struct session *session;
-	const struct cli *cli;
-	struct tls_context *tls;
-	struct map_spec spec;
-	struct id device;
-	struct map_listener *map;
-	char target[300]; /* "web02:8000" or "web02 -> 192.168.1.1:80" */
+struct maps {
+	struct session session;
+	struct mapping_common common;
+	struct router router;
+	struct mcrouter wanted; /* all maps, of files and of the command line */
+	const char *dynamic;    /* the device of -D */
+	struct io_timer *expiry;
+	struct mapping at[MAPPINGS_MAX];
+	unsigned n;
+	bool expired;
 };
 
-static void on_opened(void *ctx, struct stream *stream, int err, const char *details)
+/* ---- what is wanted ---- */
+
+static int spec_take(struct maps *maps, const char *text, enum mapping_kind kind)
 {
-	map_connection_open(ctx, stream, err, details);
+	struct mcrouter *wanted = &maps->wanted;
+	if (wanted->n == MCROUTER_MAPS)
+		return cli_fail(-E_LIMIT, "the map %s cannot be used", text);
+	int code = mapping_parse(text, kind, &wanted->maps[wanted->n]);
+	wanted->n += code == 0;
+	return code;
 }
 
-static void on_open(void *ctx, struct map_connection *connection)
+static int operand_take(struct maps *maps, const struct cli *cli, char *word)
 {
-	struct mapping *mapping = ctx;
-	const struct leg_target target = {
-		.device = mapping->device, .host = str_from(mapping->spec.host), .port = mapping->spec.port, .tls = mapping->tls
-	};
-	leg_open(mapping->session, &target, on_opened, connection);
+	bool relay;
+	const char *text = router_map(word, &relay);
+	if (text)
+		return spec_take(maps, text, relay ? MAPPING_RELAY : MAPPING_DEVICE);
+	if (word[0] == '-')
+		return router_take(&maps->router, word);
+	if (mcrouter_is(word))
+		return mcrouter_read(word, &maps->wanted);
+	if (cli_given(cli, "dynamic") && !maps->dynamic) {
+		maps->dynamic = word;
+		return CLI_OK;
+	}
+	return spec_take(maps, word, MAPPING_ANY);
 }
 
-static void on_failed(void *ctx, int err, const char *details)
+/* What stands in a file holds unless the command line says something else. */
+static void server_take(struct maps *maps, const struct cli *cli)
 {
-	const struct mapping *mapping = ctx;
-	char why[512];
-	if (*details)
-		snprintf(why, sizeof why, "%s (%s)", err_text(err), details);
-	else
-		snprintf(why, sizeof why, "%s", err_text(err));
-	cli_fail_because(err, str_is(str_from(details), err_text(err)) ? NULL : why, NULL, "a connection to %s was refused",
-	                 mapping->target);
+	bool named = maps->router.host || cli_given(cli, "server") || cli_directory_named(cli);
+	if (!named && maps->wanted.host[0]) {
+		maps->router.host = maps->wanted.host;
+		if (!maps->router.user && maps->wanted.user[0])
+			maps->router.user = maps->wanted.user;
+	}
 }
 
-static int spec_fail(const char *text, unsigned column, const char *reason)
+static int wanted_check(const struct maps *maps, const struct cli *cli)
 {
-	char why[300];
-	snprintf(why, sizeof why, "column %u: %s", column, reason);
-	return cli_fail_because(-E_MAP_SPEC, why, NULL, "the map %s cannot be used", text);
+	if (cli_given(cli, "dynamic") && !maps->dynamic)
+		return cli_fail_because(-E_USAGE, "the device is missing", "write `murmesh map -D PORT DEVICE`",
+		                        "no proxy was opened");
+	if (!maps->wanted.n && !maps->dynamic)
+		return cli_fail_because(-E_USAGE, "no map is given", "write `murmesh map TCP:LOCALPORT:DEVICE:APP:PORT`",
+		                        "no map was opened");
+	for (size_t i = 0; i < maps->wanted.n; i++)
+		if (maps->wanted.maps[i].protocol != MAP_TCP)
+			return cli_fail_because(-E_UNSUPPORTED, "this version maps TCP ports only", "write TCP instead of UDP",
+			                        "the map of port %u of %s cannot be used", maps->wanted.maps[i].port,
+			                        maps->wanted.maps[i].device);
+	return CLI_OK;
 }
 
-static int mapping_open(struct mapping *mapping, const char *text)
+static int wanted_take(struct maps *maps, const struct cli *cli)
 {
-	unsigned column;
-	const char *reason;
+	int code = CLI_OK;
+	for (size_t i = 0; code == 0 && i < cli->n_operands; i++)
+		code = operand_take(maps, cli, cli->operands[i]);
+	if (code == 0)
+		code = wanted_check(maps, cli);
+	server_take(maps, cli);
+	return code ? code : router_ready(&maps->router, cli);
+}
+
+/* ---- opening ---- */
+
+static int device_choose(struct maps *maps, const struct cli *cli, const char *name, murmesh_Device *ret)
+{
+	int code = devices_choose(&maps->session, cli, name, cli_flag(cli, "strict"), ret);
+	if (code == 0 && !ret->online)
+		cli_note(cli, "note: %s is offline; connections are refused until it is back", ret->full_name);
+	return code;
+}
+
+static int dynamic_open(struct maps *maps, const struct cli *cli)
+{
 	murmesh_Device device;
-	if (map_spec_parse(str_from(text), true, &mapping->spec, &column, &reason) < 0)
-		return spec_fail(text, column, reason);
-	if (mapping->spec.protocol != MAP_TCP)
-		return cli_fail_because(-E_UNSUPPORTED, "this version maps TCP ports only", "write TCP instead of UDP",
-		                        "the map %s cannot be used", text);
-	int err = session_device(mapping->session, mapping->spec.device, &device);
-	if (err < 0)
-		return cli_fail_because(err, mapping->session->why[0] ? mapping->session->why : NULL, NULL,
-		                        "the device %s cannot be used", mapping->spec.device);
-	if (!device.online)
-		cli_note(mapping->cli, "note: %s is offline; connections are refused until it is back", device.full_name);
-	memcpy(mapping->device.bytes, device.id, sizeof mapping->device.bytes);
-	if (mapping->spec.host[0])
-		snprintf(mapping->target, sizeof mapping->target, "%s:%u through %s", mapping->spec.host, mapping->spec.port,
-		         device.name);
-	else
-		snprintf(mapping->target, sizeof mapping->target, "%s:%u", device.name, mapping->spec.port);
-	const struct map_settings settings = { mapping->spec.local_port, on_open, on_failed, mapping };
-	err = map_open(mapping->session->loop, &settings, &mapping->map);
-	return err < 0 ? cli_fail(err, "the local port %u cannot be opened", mapping->spec.local_port) : 0;
+	int code = device_choose(maps, cli, maps->dynamic, &device);
+	if (code == 0)
+		code = mapping_open_dynamic(&maps->at[0], &maps->common, cli_text(cli, "dynamic"), maps->dynamic, &device);
+	maps->n = code == 0;
+	return code;
 }
 
-static int mapping_print(const struct mapping *mapping)
+/* Each port of a range is a map of its own; the device is looked up once. */
+static int spec_open(struct maps *maps, const struct cli *cli, const struct map_spec *spec, const char *label)
 {
-	if (cli_format(mapping->cli) >= CLI_JSON)
-		return cli_json_line(mapping->cli,
-		                     json_pack("{s:i, s:o, s:s}", "local_port", (int)map_port(mapping->map), "device",
-		                               cli_json_text(str_from(mapping->spec.device)), "target", mapping->target));
-	fprintf(mapping->cli->out, "localhost:%u -> %s\n", map_port(mapping->map), mapping->target);
-	return 0;
+	murmesh_Device device;
+	if (spec->count > MAPPINGS_MAX - maps->n)
+		return cli_fail_because(-E_LIMIT, "one command maps at most 1024 ports", "start another one for the rest",
+		                        "the map of %s cannot be used", spec->device);
+	int code = device_choose(maps, cli, spec->device, &device);
+	for (unsigned i = 0; code == 0 && i < spec->count; i++) {
+		struct mapping *mapping = &maps->at[maps->n];
+		code = mapping_open(mapping, &maps->common, spec, i, &device);
+		maps->n += code == 0;
+		str_copy(str_from(label), mapping->label, sizeof mapping->label);
+	}
+	return code;
 }
 
-static int stay(struct session *session)
+static int maps_write(const struct maps *maps, const struct cli *cli)
 {
-	while (!session->interrupted && session->server)
+	char front[SOCKET_ADDRESS_TEXT];
+	const char *path = cli_text(cli, "write");
+	const char *host = maps->router.host ? maps->router.host : cli_text(cli, "server");
+	socket_address_format(&maps->session.front, front);
+	int err = mcrouter_write(path, host ? host : front, maps->at, maps->n);
+	return err < 0 ? cli_fail(err, "the file %s cannot be written", path) : CLI_OK;
+}
+
+/* What cannot be opened is said; the maps stay. */
+static void applications_open(const struct maps *maps)
+{
+	signal(SIGCHLD, SIG_IGN); /* nobody waits for them */
+	for (unsigned i = 0; i < maps->n; i++)
+		application_open(&maps->at[i]);
+}
+
+static void on_expired(void *ctx)
+{
+	struct maps *maps = ctx;
+	maps->expired = true;
+	io_loop_stop(maps->session.loop);
+}
+
+static int expiry_start(struct maps *maps, uint64_t after_ms)
+{
+	maps->expiry = io_timer_new(maps->session.loop, on_expired, maps);
+	if (!maps->expiry)
+		return cli_fail(-E_NO_MEMORY, "the maps were not opened");
+	io_timer_start(maps->expiry, after_ms, 0);
+	return CLI_OK;
+}
+
+static int stay(struct maps *maps, const struct cli *cli)
+{
+	const struct session *session = &maps->session;
+	while (!session->interrupted && session->server && !maps->expired)
 		io_loop_run(session->loop);
-	return session->interrupted ? CLI_OK : cli_fail(-E_CLOSED, "the server ended the connection");
+	if (maps->expired)
+		cli_note(cli, "the time of --expire is over; the maps are closed");
+	return session->interrupted || maps->expired ? CLI_OK : cli_fail(-E_CLOSED, "the server ended the connection");
+}
+
+static int maps_open(struct maps *maps, const struct cli *cli)
+{
+	int err = session_leg_context(&maps->session, false, &maps->common.tls);
+	int code = err < 0 ? cli_fail(err, "no tunnel can be opened") : CLI_OK;
+	if (code == 0 && maps->dynamic)
+		code = dynamic_open(maps, cli);
+	for (size_t i = 0; code == 0 && i < maps->wanted.n; i++)
+		code = spec_open(maps, cli, &maps->wanted.maps[i], maps->wanted.labels[i]);
+	if (code == 0 && cli_given(cli, "write"))
+		code = maps_write(maps, cli);
+	for (unsigned i = 0; code == 0 && i < maps->n; i++)
+		code = mapping_print(&maps->at[i]) < 0 ? CLI_FAILED : CLI_OK;
+	fflush(cli->out);
+	if (code == 0 && cli_flag(cli, "open"))
+		applications_open(maps);
+	if (code == 0 && cli_given(cli, "expire"))
+		code = expiry_start(maps, cli_duration_ms(cli, "expire"));
+	return code;
+}
+
+static int settings_take(struct maps *maps, const struct cli *cli)
+{
+	struct mapping_common *common = &maps->common;
+	common->cli = cli;
+	common->bind = cli_flag(cli, "all") || maps->router.all ? MAP_BIND_ALL : cli_text(cli, "bind");
+	common->allow = cli_text(cli, "allow");
+	common->idle_ms = cli_duration_ms(cli, "idle");
+	if (common->allow && network_ranges_check(str_from(common->allow)) < 0)
+		return cli_fail_because(-E_USAGE, NULL, "write networks and addresses with commas between, as 10.0.0.0/8,192.0.2.7",
+		                        "--allow %s cannot be used", common->allow);
+	if (mapping_bind_check(common, common->bind) < 0)
+		return cli_fail_because(-E_USAGE, "this is no address", "give an address of this machine, or all",
+		                        "--bind %s cannot be used", common->bind);
+	return CLI_OK;
 }
 
 static int run(const struct cli *cli)
 {
-	static struct mapping mappings[MAPS_MAX];
-	struct session session;
-	struct tls_context *tls = NULL;
-	size_t n = 0;
-	int code = session_begin(&session, cli);
+	static struct maps maps;
+	int code = wanted_take(&maps, cli);
+	if (code == 0)
+		code = settings_take(&maps, cli);
+	if (code == 0)
+		code = router_session(&maps.router, cli, &maps.session);
 	if (code)
 		return code;
-	struct io_signal *terminate = session_interrupt_by(&session, SIGTERM);
-	int err = session_leg_context(&session, false, &tls);
-	if (err < 0)
-		code = cli_fail(err, "no tunnel can be opened");
-	for (; code == 0 && n < cli->n_operands; n++) {
-		mappings[n] = (struct mapping){ .session = &session, .cli = cli, .tls = tls };
-		code = mapping_open(&mappings[n], cli->operands[n]);
-	}
-	for (size_t i = 0; code == 0 && i < n; i++)
-		code = mapping_print(&mappings[i]) < 0 ? CLI_FAILED : 0;
-	fflush(cli->out);
+	fd_limit_raise();
+	maps.common.session = &maps.session;
+	struct io_signal *terminate = session_interrupt_by(&maps.session, SIGTERM);
+	code = maps_open(&maps, cli);
 	if (code == 0)
-		code = stay(&session);
-	for (size_t i = 0; i < n; i++)
-		map_close(mappings[i].map);
+		code = stay(&maps, cli);
+	for (unsigned i = 0; i < maps.n; i++)
+		mapping_close(&maps.at[i]);
+	io_timer_free(maps.expiry);
 	io_signal_free(terminate);
-	session_close(&session);
-	tls_context_free(tls);
+	session_close(&maps.session);
+	tls_context_free(maps.common.tls);
 	return code;
 }
+
+static const struct cli_option options[] = {
+	{ "dynamic", 'D', "[ADDRESS:]PORT", CLI_TEXT, "a SOCKS5 proxy there: DEVICE (the first operand) connects its clients", NULL,
+	  0 },
+	{ "bind", 0, "ADDRESS|all", CLI_TEXT, "listen there (else on the loopback addresses only)", NULL, 0 },
+	{ "all", 0, NULL, CLI_FLAG, "the same as --bind all", NULL, 0 },
+	{ "allow", 0, "NETWORK,...", CLI_TEXT, "take connections from these addresses and networks only", NULL, 0 },
+	{ "idle", 0, "DURATION", CLI_DURATION, "end a connection on which nothing came for so long", NULL, 0 },
+	{ "expire", 0, "DURATION", CLI_DURATION, "end all maps after this time", NULL, 0 },
+	{ "open", 0, NULL, CLI_FLAG,
+	  "start the application of each map: HTTP, HTTPS, RDP, PuTTY, WinSCP, or of ~/.config/murmesh/applications", NULL, 0 },
+	{ "write", 0, "FILE", CLI_FILE, "write the maps into a .mcrouter file", NULL, 0 },
+	{ "strict", 0, NULL, CLI_FLAG, "refuse a name that is not that of exactly one device that is online (exit code 3)", NULL,
+	  0 },
+	{ 0 },
+};
 
 static const struct cli_example examples[] = {
 	{ "murmesh map TCP:0:web02:HTTP:8000", "any free local port to port 8000 of web02" },
 	{ "murmesh map TCP:8080:web02:HTTP:192.168.1.1:80", "a host in web02's network" },
+	{ "murmesh map TCP:8000-8003:web02:HTTP:9000-9003 TCP:2222:db::22", "four ports of web02 and one of db" },
+	{ "murmesh map TCP:8080:web02:HTTP:80 --bind all --allow 192.0.2.0/24 --expire 8h", "for others in this network, today" },
+	{ "murmesh map office.mcrouter --open", "the maps of a file, and their applications" },
+	{ "murmesh map -host:fleet.example.org -user:anna -map:TCP:0:web02:HTTP:80 -all", "the arguments of MeshCentral Router" },
+	{ "murmesh map -D 1080 web02",
+	  "whatever web02 reaches, for programs that speak SOCKS5: curl --socks5-hostname localhost:1080 URL" },
 	{ 0 },
 };
 
 const struct cli_command command_map = {
 	.name = "map",
 	.summary = "make a port of a device, or of its network, a local one",
-	.usage = "TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT...",
+	.usage = "TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT|FILE.mcrouter...",
+	.options = options,
 	.examples = examples,
 	.run = run,
 	.operands_least = 1,
-	.operands_most = MAPS_MAX,
+	.operands_most = SPECS_MAX,
+	.router_operands = true,
 };

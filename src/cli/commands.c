@@ -15,6 +15,9 @@
 	ROW(show)                                                                                                                  \
 	ROW(run)                                                                                                                   \
 	ROW(map)                                                                                                                   \
+	ROW(nc)                                                                                                                    \
+	ROW(grant)                                                                                                                 \
+	ROW(ssh_config)                                                                                                            \
 	ROW(send)                                                                                                                  \
 	ROW(queue)                                                                                                                 \
 	ROW(rename)                                                                                                                \

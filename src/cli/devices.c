@@ -14,7 +14,7 @@ bool devices_is_query(struct str selector)
 	return !name_valid(selector);
 }
 
-static bool has_name(const murmesh_Device *device, struct str name)
+bool devices_has_name(const murmesh_Device *device, struct str name)
 {
 	struct id id;
 	char text[ID_TEXT_SIZE];
@@ -35,7 +35,7 @@ struct walk {
 static void on_device(void *ctx, const void *message)
 {
 	struct walk *walk = ctx;
-	if (walk->err < 0 || (walk->name.len && !has_name(message, walk->name)))
+	if (walk->err < 0 || (walk->name.len && !devices_has_name(message, walk->name)))
 		return;
 	if (walk->name.len && walk->n)
 		walk->err = -E_AMBIGUOUS;

@@ -8,8 +8,15 @@ bool devices_is_query(struct str selector);
 /* Calls each for every device; a negative answer is the result and ends it.  -E_NOT_FOUND when there is none, -E_AMBIGUOUS when a name is
  * that of several, -E_QUERY of an empty one; what the server says. */
 int devices_each(struct session *session, struct str selector, int (*each)(void *ctx, const murmesh_Device *device), void *ctx);
+/* Whether that is its name, full name or id, in any case. */
+bool devices_has_name(const murmesh_Device *device, struct str name);
 /* Prints why there is none. */
 int devices_fail(const struct session *session, int err, struct str selector);
+
+/* device_choose.c: the one device for connections.  Of several with that name it is the only one that is online, or, with a warning, the one
+ * that was seen most recently; maybe one that is offline.  strict: only the one device of that name, online; else exit code 3.  Returns the exit
+ * code (why not is printed). */
+int devices_choose(struct session *session, const struct cli *cli, const char *name, bool strict, murmesh_Device *ret);
 
 /* Where others link to this relay, host:port.  Returns the exit code (why not is printed). */
 int devices_relay(struct session *session, const char *name, char ret_address[128]);

@@ -41,17 +41,17 @@ static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 	if (err < 0)
 		return finish(leg, NULL, err, why);
 	grant = tunnel->grant;
-	if (!leg->target.rpc) /* there an order is signed instead */
+	if (!leg->target.rpc && !leg->target.raw) /* there an order is signed instead, or another grant */
 		err = user_sign_grant(leg->session, &leg->request, &grant);
 	if (err < 0)
 		return finish(leg, NULL, err, "");
 	relay_preamble_write(RELAY_CLIENT, tunnel->ticket, preamble);
 	const struct client_end_request request = { .relay = leg->session->front,
 		                                    .preamble = { (const char *)preamble, sizeof preamble },
-		                                    .tls = leg->target.tls,
+		                                    .tls = leg->target.raw ? NULL : leg->target.tls,
 		                                    .device = { leg->session->login.info.identity.mesh, IDENTITY_NODE,
 		                                                leg->target.device },
-		                                    .rpc = leg->target.rpc,
+		                                    .rpc = leg->target.rpc || leg->target.raw,
 		                                    .grant = &grant,
 		                                    .host = leg->target.host,
 		                                    .port = leg->target.port };

@@ -214,7 +214,7 @@ int logins_load(struct logins *logins, const struct server_address *server, stru
 	return 0;
 }
 
-static int login_write(const struct login *login, struct buf *out)
+int login_write(const struct login *login, struct buf *out)
 {
 	int err = certificate_write_pem(login->leaf, out);
 	if (err == 0)

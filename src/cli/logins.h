@@ -10,6 +10,8 @@
 #include "crypto/certificate.h"
 #include "enrol.pb.h"
 
+struct buf;
+
 #define SERVER_PORT      8443 /* as murmesh-server has it */
 #define SERVER_TEXT_SIZE (JOIN_HOST_SIZE + 8)
 struct server_address {
@@ -45,6 +47,7 @@ struct login {
 void login_done(struct login *login);
 /* The content of login.pem: leaf, intermediate, then the key.  What was read before an error (-E_CHECKSUM) is in *login too. */
 int login_read(struct str pem, struct login *login);
+int login_write(const struct login *login, struct buf *out); /* a secret */
 /* Chain, kind, mesh, and that the key is the leaf's.  Sets info.  -E_SESSION: its time is over; -E_CERTIFICATE... */
 int login_check(struct login *login);
 /* The answer of Login or Local.Login to a request for login->key: takes its certificates, and checks.  -E_... as login_check(). */

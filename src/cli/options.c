@@ -161,6 +161,8 @@ static bool is_option(struct cli *cli, const char *word)
 {
 	if (word[0] != '-' || !word[1])
 		return false;
+	if (cli->command && cli->command->router_operands && word[1] != '-' && word[2])
+		return false;
 	bool takes_dashed = cli->command && cli->command->dashed_operands && cli->n_operands;
 	return !takes_dashed || word[1] == '-' || (!word[2] && value_by_letter(cli, word[1]));
 }

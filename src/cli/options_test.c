@@ -20,7 +20,13 @@ static const struct cli_option options[] = {
 static const struct cli_command command_make = { "make", "make it", "THING [MORE]", options, NULL, NULL, 1, 2 };
 static const struct cli_command command_run = { "run", "run it", "[WORD]...", NULL, NULL, NULL, 0, CLI_ANY };
 static const struct cli_command command_tag = { "tag", "tag it", "WHAT +TAG|-TAG...", options, NULL, NULL, 2, CLI_ANY, true };
-const struct cli_command *const cli_commands[] = { &command_make, &command_run, &command_tag, NULL };
+static const struct cli_command command_map = { .name = "map",
+	                                        .summary = "map it",
+	                                        .usage = "WORD...",
+	                                        .options = options,
+	                                        .operands_most = CLI_ANY,
+	                                        .router_operands = true };
+const struct cli_command *const cli_commands[] = { &command_make, &command_run, &command_tag, &command_map, NULL };
 
 enum { WORDS_MAX = 16 };
 
@@ -128,6 +134,22 @@ static void operands_may_begin_with_a_dash(void **state)
 	REFUSES("tag", "web", "--old");
 	SAYS("--old");
 	REFUSES("run", "web", "-old");
+}
+
+static void words_of_the_router_are_operands(void **state)
+{
+	struct cli cli;
+	struct cli_problem problem;
+	(void)state;
+	PARSES("map", "-all", "-map:TCP:0:x::80", "-n", "x", "-f", "--uses", "3", "-q");
+	assert_int_equal(cli.n_operands, 2);
+	assert_string_equal(cli.operands[0], "-all");
+	assert_string_equal(cli.operands[1], "-map:TCP:0:x::80");
+	assert_string_equal(cli_text(&cli, "name"), "x");
+	assert_true(cli_flag(&cli, "force") && cli_flag(&cli, "quiet"));
+	REFUSES("map", "--all");
+	REFUSES("map", "-x");
+	REFUSES("make", "-all");
 }
 
 static void mistakes_are_named(void **state)
@@ -279,6 +301,7 @@ int main(void)
 		cmocka_unit_test(defaults_hold),
 		cmocka_unit_test(options_stand_anywhere_before_two_dashes),
 		cmocka_unit_test(operands_may_begin_with_a_dash),
+		cmocka_unit_test(words_of_the_router_are_operands),
 		cmocka_unit_test(mistakes_are_named),
 		cmocka_unit_test(values_are_checked),
 		cmocka_unit_test(help_and_version_need_nothing_else),

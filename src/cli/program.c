@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/err.h"
-#include "base/str.h"
+#include "cli/cli.h"
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/proc.h"
@@ -35,6 +37,47 @@ void program_command(char *out, size_t size)
 			str_copy(STR("murmesh"), out, size);
 			return;
 		}
+}
+
+/* One word for a shell. */
+static int word_append(struct buf *line, const char *word)
+{
+	bool plain = *word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/.:_-") == strlen(word);
+	int err = strchr(word, '\n') ? -E_NAME : 0;
+	if (err == 0 && buf_len(line))
+		err = buf_append_u8(line, ' ');
+	if (err == 0 && plain)
+		return buf_append_str(line, str_from(word));
+	for (err = err ? err : buf_append_u8(line, '\''); err == 0 && *word; word++)
+		err = *word == '\'' ? buf_append_str(line, STR("'\\''")) : buf_append_u8(line, (uint8_t)*word);
+	return err ? err : buf_append_u8(line, '\'');
+}
+
+static int server_append(struct buf *line, const struct cli *cli)
+{
+	char path[PATH_MAX];
+	const char *server = cli_text(cli, "server"), *directory = cli_directory_named(cli);
+	if (!server && !directory)
+		return 0;
+	if (!server && !realpath(directory, path))
+		return -errno;
+	int err = word_append(line, server ? "--server" : "--dir");
+	return err < 0 ? err : word_append(line, server ? server : path);
+}
+
+int program_command_line(const struct cli *cli, char *out, size_t size)
+{
+	struct buf line;
+	char program[4096];
+	buf_init(&line, size - 1);
+	program_command(program, sizeof program);
+	int err = word_append(&line, program);
+	if (err == 0)
+		err = server_append(&line, cli);
+	if (err == 0)
+		err = str_copy(buf_str(&line), out, size);
+	buf_done(&line);
+	return err;
 }
 
 int program_secret(const char *text)

@@ -11,6 +11,7 @@
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 static const char *log_name = "murmesh";
 static enum log_level log_least = LOG_INFO;
+static int log_fd = STDERR_FILENO;
 /* Lines that log_allowed() left out before the line that follows on this thread. */
 static _Thread_local unsigned log_dropped;
 
@@ -37,6 +38,12 @@ void log_init(const char *name)
 	level_find(getenv("MURMESH_LOG"), &log_least);
 }
 
+void log_all_to(int fd)
+{
+	log_least = LOG_DEBUG;
+	log_fd = fd;
+}
+
 /* No fault point: a line that cannot be written is lost, and nobody is told. */
 void log_line(enum log_level level, const char *format, ...)
 {
@@ -57,7 +64,7 @@ void log_line(enum log_level level, const char *format, ...)
 	utf8_clean(str_from(text), line + len, sizeof line - len - strlen(end));
 	len += strlen(line + len);
 	memcpy(line + len, end, strlen(end));
-	ssize_t written = write(STDERR_FILENO, line, len + strlen(end));
+	ssize_t written = write(log_fd, line, len + strlen(end));
 	(void)written;
 }
 

@@ -11,6 +11,8 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 /* name: shown in each line, "murmesh-server: link"; kept, not copied.  Level from environment MURMESH_LOG
  * (error, warning, info, debug), else info. */
 void log_init(const char *name);
+/* From here on lines of all levels go to that descriptor, which stays open. */
+void log_all_to(int fd);
 bool log_level_known(const char *level);
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -7,7 +7,9 @@
 #include "base/mem.h"
 #include "io/io.h"
 #include "os/fd.h"
+#include "os/network.h"
 #include "os/socket.h"
+#include "portmap/door.h"
 #include "stream/stream.h"
 #include "tunnel/pump.h"
 
@@ -23,6 +25,7 @@ struct map_listener {
 	struct listener listeners[2]; /* IPv4, IPv6 */
 	struct list connections;
 	struct io_timer *retry; /* accepting stopped for lack of descriptors */
+	struct io_timer *sweep; /* for idle connections */
 	size_t n_connections;
 	uint16_t port;
 };
@@ -30,10 +33,19 @@ struct map_listener {
 struct map_connection {
 	struct list node;
 	struct map_listener *map; /* NULL once it is closed */
-	struct stream *local;     /* until it is pumped */
+	struct stream *local;     /* until it is pumped, or stands at the door */
+	struct door *door;        /* of a dynamic map, until it is pumped */
+	struct socks_request *request;
 	struct pump *pump;
+	uint64_t bytes, moved_ms; /* pump_bytes() when it was last seen to grow, and when that was */
 	bool opening;
 };
+
+static void connection_free(struct map_connection *connection)
+{
+	mem_free(connection->request);
+	mem_free(connection);
+}
 
 static void connection_drop(struct map_connection *connection)
 {
@@ -43,9 +55,10 @@ static void connection_drop(struct map_connection *connection)
 	}
 	connection->map = NULL;
 	connection->local = stream_free(connection->local);
+	connection->door = door_free(connection->door);
 	connection->pump = pump_free(connection->pump);
 	if (!connection->opening)
-		mem_free(connection);
+		connection_free(connection);
 }
 
 static void on_pump_ended(void *ctx, int err)
@@ -61,48 +74,148 @@ static void on_local_failed(void *ctx, int err)
 	connection_drop(ctx);
 }
 
+/* ---- what became of a leg ---- */
+
+/* The owner may close the map in answer to it: the connection is not touched any more. */
+static void connection_fail(struct map_connection *connection, int err, const char *details)
+{
+	const struct map_settings settings = connection->map->settings;
+	struct socks_request request = { 0 };
+	bool asked = connection->request;
+	if (asked)
+		request = *connection->request;
+	if (connection->door)
+		door_refuse(connection->door, err);
+	else
+		connection_drop(connection);
+	settings.failed(settings.ctx, err, details, asked ? &request : NULL);
+}
+
+static void connection_pump(struct map_connection *connection, struct stream *leg)
+{
+	struct str first = STR("");
+	struct stream *local = connection->door ? door_open(connection->door, &first) : connection->local;
+	connection->local = NULL;
+	if (!local) {
+		stream_free(leg);
+		return connection_drop(connection);
+	}
+	connection->pump = pump_new(connection->map->loop, local, leg, first, on_pump_ended, connection);
+	connection->door = door_free(connection->door);
+	connection->moved_ms = io_loop_now_ms(connection->map->loop);
+	if (!connection->pump)
+		connection_drop(connection);
+}
+
 void map_connection_open(struct map_connection *connection, struct stream *leg, int err, const char *details)
 {
 	connection->opening = false;
 	if (!connection->map) { /* the client or the map went away meanwhile */
 		stream_free(leg);
-		mem_free(connection);
-		return;
+		connection_free(connection);
+	} else if (!leg)
+		connection_fail(connection, err, details);
+	else
+		connection_pump(connection, leg);
+}
+
+const struct socks_request *map_connection_request(const struct map_connection *connection)
+{
+	return connection->request;
+}
+
+/* ---- connections on which nothing comes ---- */
+
+static void on_sweep(void *ctx)
+{
+	struct map_listener *map = ctx;
+	uint64_t now = io_loop_now_ms(map->loop);
+	LIST_EACH(at, &map->connections) {
+		struct map_connection *connection = LIST_ENTRY(at, struct map_connection, node);
+		uint64_t bytes = connection->pump ? pump_bytes(connection->pump) : 0;
+		if (!connection->pump)
+			continue;
+		if (bytes != connection->bytes) {
+			connection->bytes = bytes;
+			connection->moved_ms = now;
+		} else if (now - connection->moved_ms >= map->settings.idle_ms)
+			connection_drop(connection);
 	}
-	if (!leg) {
-		const struct map_settings settings = connection->map->settings;
-		connection_drop(connection); /* first: `failed` may close the map */
-		settings.failed(settings.ctx, err, details);
-		return;
-	}
-	struct stream *local = connection->local;
+}
+
+/* Often enough to be no more than a quarter late. */
+static int sweep_start(struct map_listener *map)
+{
+	uint64_t period = map->settings.idle_ms / 4 + 1;
+	if (!map->settings.idle_ms)
+		return 0;
+	map->sweep = io_timer_new(map->loop, on_sweep, map);
+	if (!map->sweep)
+		return -E_NO_MEMORY;
+	io_timer_start(map->sweep, period, period);
+	return 0;
+}
+
+/* ---- new ones ---- */
+
+static void on_asked(void *ctx, const struct socks_request *request)
+{
+	struct map_connection *connection = ctx;
+	connection->request = mem_alloc(sizeof *request);
+	if (!connection->request)
+		return connection_fail(connection, -E_NO_MEMORY, "");
+	*connection->request = *request;
+	connection->opening = true;
+	connection->map->settings.open(connection->map->settings.ctx, connection);
+}
+
+static void on_door_ended(void *ctx, int err)
+{
+	struct map_connection *connection = ctx;
+	const struct map_settings settings = connection->map->settings;
+	connection_drop(connection);
+	if (err == -E_SOCKS)
+		settings.failed(settings.ctx, err, "", NULL);
+}
+
+static int door_stand(struct map_connection *connection)
+{
+	static const struct door_events events = { on_asked, on_door_ended };
+	connection->door = door_new(connection->map->loop, connection->local, &events, connection);
 	connection->local = NULL;
-	connection->pump = pump_new(connection->map->loop, local, leg, STR(""), on_pump_ended, connection);
-	if (!connection->pump)
-		connection_drop(connection);
+	return connection->door ? 0 : -E_NO_MEMORY;
+}
+
+static void connection_refuse(struct map_listener *map, int fd, int err, const char *details)
+{
+	socket_reset(fd);
+	fd_close(fd);
+	map->settings.failed(map->settings.ctx, err, details, NULL);
 }
 
 static void connection_new(struct map_listener *map, int fd)
 {
 	static const struct stream_events events = { NULL, NULL, NULL, on_local_failed };
 	const struct stream_settings plain = { .fd = fd };
+	char host[SOCKET_ADDRESS_TEXT];
+	socket_peer_host(fd, host);
+	if (map->settings.allow && !network_ranges_have(str_from(map->settings.allow), str_from(host)))
+		return connection_refuse(map, fd, -E_MAP_SOURCE, host);
 	struct map_connection *connection = map->n_connections < MAP_CONNECTIONS_MAX ? mem_alloc(sizeof *connection) : NULL;
-	if (!connection) {
-		socket_reset(fd);
-		fd_close(fd);
-		map->settings.failed(map->settings.ctx, -E_LIMIT, "");
-		return;
-	}
+	if (!connection)
+		return connection_refuse(map, fd, -E_LIMIT, "");
 	connection->map = map;
 	list_append(&map->connections, &connection->node);
 	map->n_connections++;
 	connection->local = stream_new(map->loop, &plain, &events, connection);
-	if (!connection->local) {
-		connection_drop(connection);
-		map->settings.failed(map->settings.ctx, -E_NO_MEMORY, "");
+	if (!connection->local)
+		return connection_fail(connection, -E_NO_MEMORY, "");
+	stream_reset(connection->local); /* until it is pumped nothing looks connected */
+	if (map->settings.dynamic) {
+		if (door_stand(connection) < 0)
+			connection_fail(connection, -E_NO_MEMORY, "");
 		return;
 	}
-	stream_reset(connection->local); /* until it is pumped nothing looks connected */
 	connection->opening = true;
 	map->settings.open(map->settings.ctx, connection);
 }
@@ -174,6 +287,26 @@ static int listen_both(struct map_listener *map, uint16_t port)
 	return err;
 }
 
+/* Of all addresses: [::] serves IPv4 too, where the machine has IPv6. */
+static int listen_all(struct map_listener *map, uint16_t port)
+{
+	int err = listen_on(map, 0, "::", port);
+	if (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL) {
+		listeners_close(map);
+		err = listen_on(map, 0, "0.0.0.0", port);
+	}
+	return err;
+}
+
+static int listen_once(struct map_listener *map)
+{
+	const char *bind = map->settings.bind;
+	uint16_t port = map->settings.local_port;
+	if (!bind)
+		return listen_both(map, port);
+	return strcmp(bind, MAP_BIND_ALL) == 0 ? listen_all(map, port) : listen_on(map, 0, bind, port);
+}
+
 int map_open(struct io_loop *loop, const struct map_settings *settings, struct map_listener **ret)
 {
 	struct map_listener *map = mem_alloc(sizeof *map);
@@ -187,7 +320,9 @@ int map_open(struct io_loop *loop, const struct map_settings *settings, struct m
 	int err = map->retry ? -E_PORT : -E_NO_MEMORY;
 	/* Any free port: what the kernel finds free for IPv4 may be taken for IPv6. */
 	for (int tries = settings->local_port ? 1 : 8; err == -E_PORT && tries; tries--)
-		err = listen_both(map, settings->local_port);
+		err = listen_once(map);
+	if (err == 0)
+		err = sweep_start(map);
 	if (err < 0) {
 		map_close(map);
 		return err;
@@ -205,6 +340,7 @@ struct map_listener *map_close(struct map_listener *map)
 		connection_drop(LIST_ENTRY(map->connections.next, struct map_connection, node));
 	listeners_close(map);
 	io_timer_free(map->retry);
+	io_timer_free(map->sweep);
 	return mem_free(map);
 }
 

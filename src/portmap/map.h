@@ -11,25 +11,34 @@ struct io_loop;
 struct stream;
 struct map_listener;
 struct map_connection;
+struct socks_request;
 
 #define MAP_CONNECTIONS_MAX 9000
+#define MAP_BIND_ALL        "all"
 
 struct map_settings {
 	uint16_t local_port; /* 0 = any free port */
-	/* Opens a leg to the map's target; answers later by map_connection_open(). */
+	const char *
+	        bind; /* NULL = the loopback addresses of both families (IPv6 where the machine has it); MAP_BIND_ALL; an address */
+	const char *allow; /* whose connections are taken (os/network.h), loopback too; NULL = everybody's */
+	uint64_t idle_ms;  /* a connection on which nothing came for so long is reset; 0 = none is */
+	bool dynamic;      /* each client says where it wants to go (portmap/socks.h) */
+	/* Opens a leg to the map's target, or to map_connection_request(); answers later by map_connection_open(). */
 	void (*open)(void *ctx, struct map_connection *connection);
-	/* A connection could not be made or broke; for the user.  details: the agent's words, "" when none. */
-	void (*failed)(void *ctx, int err, const char *details);
+	/* A connection could not be made; for the user.  details: the agent's words, or the address that is not allowed (-E_MAP_SOURCE); "" when none.
+	 * request: of a dynamic map's client, when it has said so much; else NULL. */
+	void (*failed)(void *ctx, int err, const char *details, const struct socks_request *request);
 	void *ctx;
 };
 
-/* Listens on the loopback addresses of both families (IPv6 where the machine has it).  Returns 0, or -E_PORT. */
+/* Listens.  Texts in settings must outlive the map.  Returns 0, -E_PORT, -E_NOT_FOUND (bind is no address), -EADDRNOTAVAIL (not of this machine). */
 int map_open(struct io_loop *loop, const struct map_settings *settings, struct map_listener **ret);
 struct map_listener *map_close(struct map_listener *map); /* resets all connections */
 uint16_t map_port(const struct map_listener *map);
 size_t map_connections(const struct map_listener *map);
+const struct socks_request *map_connection_request(const struct map_connection *connection); /* good until it is answered */
 
-/* The answer to `open`: an open leg (taken over), or NULL with the reason: the local client is then reset at once, so that nothing looks
- * connected that is not.  Exactly once; also after the map was closed. */
+/* The answer to `open`: an open leg (taken over), or NULL with the reason: the local client is then reset at once (one of a dynamic map gets
+ * its answer), so that nothing looks connected that is not.  Exactly once; also after the map was closed. */
 void map_connection_open(struct map_connection *connection, struct stream *leg, int err, const char *details);
 #endif

@@ -33,9 +33,10 @@ static void on_open(void *ctx, struct map_connection *connection)
 		world->map = map_close(world->map);
 }
 
-static void on_failed(void *ctx, int err, const char *details)
+static void on_failed(void *ctx, int err, const char *details, const struct socks_request *request)
 {
 	struct world *world = ctx;
+	assert_null(request);
 	world->failures++;
 	world->failed_err = err;
 	snprintf(world->failed_details, sizeof world->failed_details, "%s", details);
@@ -43,12 +44,19 @@ static void on_failed(void *ctx, int err, const char *details)
 		world->map = map_close(world->map);
 }
 
-static int world_open(struct world *world)
+static int world_open_with(struct world *world, struct map_settings settings)
 {
-	const struct map_settings settings = { .open = on_open, .failed = on_failed, .ctx = world };
 	*world = (struct world){ .opened = 0 };
+	settings.open = on_open;
+	settings.failed = on_failed;
+	settings.ctx = world;
 	int err = test_loop_open(&world->t);
 	return err < 0 ? err : map_open(world->t.loop, &settings, &world->map);
+}
+
+static int world_open(struct world *world)
+{
+	return world_open_with(world, (struct map_settings){ .local_port = 0 });
 }
 
 static void world_close(struct world *world)
@@ -271,6 +279,89 @@ static void test_client_leaves(void **state)
 	}
 }
 
+static void wait_reset(struct world *world, int i)
+{
+	WAIT(&world->t, world->local[i].err || world->local[i].eof);
+	assert_int_equal(world->local[i].err, -ECONNRESET);
+}
+
+static void test_bind(void **state)
+{
+	(void)state;
+	struct world world;
+	assert_int_equal(world_open_with(&world, (struct map_settings){ .bind = MAP_BIND_ALL }), 0);
+	const char *const hosts[] = { "127.0.0.1", "127.0.0.2", "::1" };
+	for (int i = 0; i < (has_v6 ? 3 : 2); i++) {
+		assert_int_equal(connect_to(&world, i, hosts[i]), 0);
+		wait_opened(&world, (unsigned)i + 1);
+	}
+	world_close(&world);
+
+	assert_int_equal(world_open_with(&world, (struct map_settings){ .bind = "127.0.0.2" }), 0);
+	assert_int_equal(connect_to(&world, 0, "127.0.0.2"), 0);
+	wait_opened(&world, 1);
+	assert_int_equal(connect_to(&world, 1, "127.0.0.1"), 0);
+	WAIT(&world.t, world.local[1].err);
+	assert_int_equal(world.local[1].err, -ECONNREFUSED);
+	world_close(&world);
+
+	assert_int_equal(world_open_with(&world, (struct map_settings){ .bind = "192.0.2.1" }), -EADDRNOTAVAIL);
+	world_close(&world);
+	assert_int_equal(world_open_with(&world, (struct map_settings){ .bind = "localhost" }), -E_NOT_FOUND);
+	world_close(&world);
+}
+
+static void test_allow(void **state)
+{
+	(void)state;
+	struct world world;
+	assert_int_equal(world_open_with(&world, (struct map_settings){ .bind = MAP_BIND_ALL, .allow = "::1,10.0.0.0/8" }), 0);
+	assert_int_equal(connect_to(&world, 0, "127.0.0.1"), 0);
+	wait_reset(&world, 0);
+	assert_int_equal(world.failures, 1);
+	assert_int_equal(world.failed_err, -E_MAP_SOURCE);
+	assert_string_equal(world.failed_details, "127.0.0.1");
+	assert_int_equal(world.opened, 0);
+	if (has_v6) {
+		assert_int_equal(connect_to(&world, 1, "::1"), 0);
+		wait_opened(&world, 1);
+	}
+	world_close(&world);
+	/* the owner may close the map in answer */
+	assert_int_equal(world_open_with(&world, (struct map_settings){ .allow = "192.0.2.7" }), 0);
+	world.closes = true;
+	assert_int_equal(connect_to(&world, 0, "127.0.0.1"), 0);
+	wait_reset(&world, 0);
+	world_close(&world);
+}
+
+/* The silent one is reset at both ends; the one that is still being opened, and the one that moves, are not. */
+static void test_idle(void **state)
+{
+	(void)state;
+	struct world world;
+	assert_int_equal(world_open_with(&world, (struct map_settings){ .idle_ms = 1000 }), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(connect_to(&world, i, "127.0.0.1"), 0);
+		wait_opened(&world, (unsigned)i + 1);
+		if (i < 2)
+			answer_well(&world);
+	}
+	while (!world.local[0].err && !world.local[0].eof) {
+		world.remote[1].to_send++; /* only the answers move */
+		test_end_go(&world.remote[1]);
+		test_loop_turn(&world.t, "the idle one is reset");
+	}
+	assert_int_equal(world.local[0].err, -ECONNRESET);
+	WAIT(&world.t, world.remote[0].err);
+	assert_int_equal(world.remote[0].err, -ECONNRESET);
+	assert_int_equal(map_connections(world.map), 2);
+	assert_true(world.local[1].received && !world.local[1].err);
+	wait_reset(&world, 1); /* now that it rests as well */
+	assert_int_equal(world.failures, 0);
+	world_close(&world);
+}
+
 static int open_at(struct world *world, uint16_t port)
 {
 	const struct map_settings settings = { .local_port = port, .open = on_open, .failed = on_failed, .ctx = world };
@@ -381,6 +472,7 @@ int main(void)
 		cmocka_unit_test(test_both_families), cmocka_unit_test(test_early_bytes), cmocka_unit_test(test_refusal),
 		cmocka_unit_test(test_breaks),        cmocka_unit_test(test_close),       cmocka_unit_test(test_close_inside_open),
 		cmocka_unit_test(test_client_leaves), cmocka_unit_test(test_ports),       cmocka_unit_test(test_no_descriptors),
+		cmocka_unit_test(test_bind),          cmocka_unit_test(test_allow),       cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, set_up, NULL);

@@ -47,14 +47,33 @@ static bool protocol_take(struct cursor *cursor, enum map_protocol *ret)
 	return field_take(cursor, &field, "the local port is missing");
 }
 
-static bool local_port_take(struct cursor *cursor, uint16_t *ret)
+/* PORT or FIRST-LAST; wrong: why what is no number is none. */
+static bool ports_take(struct cursor *cursor, struct str text, const char *wrong, uint16_t *ret_first, uint16_t *ret_count)
 {
-	uint64_t port;
+	struct str last_text, first_text = str_cut(text, '-', &last_text);
+	bool range = first_text.len < text.len;
+	uint64_t first, last;
+	if (str_to_u64(first_text, UINT16_MAX, &first) < 0)
+		return refuse(cursor, first_text.ptr, wrong);
+	if (range && (first == 0 || str_to_u64(last_text, UINT16_MAX, &last) < 0))
+		return refuse(cursor, first ? last_text.ptr : first_text.ptr, wrong);
+	if (!range)
+		last = first;
+	if (last < first)
+		return refuse(cursor, last_text.ptr, "a range ends with its highest port");
+	if (last - first >= MAP_RANGE_MAX)
+		return refuse(cursor, first_text.ptr, "a range has at most 1024 ports");
+	*ret_first = (uint16_t)first;
+	*ret_count = (uint16_t)(last - first + 1);
+	return true;
+}
+
+static bool local_ports_take(struct cursor *cursor, uint16_t *ret_first, uint16_t *ret_count)
+{
 	struct str field = str_cut(cursor->rest, ':', &(struct str){ 0 });
-	if (str_to_u64(field, UINT16_MAX, &port) < 0)
-		return refuse(cursor, field.ptr, "the local port must be a number from 0 (any free one) to 65535");
-	*ret = (uint16_t)port;
-	return field_take(cursor, &field, "the device is missing");
+	return ports_take(cursor, field, "the local port must be a number from 0 (any free one) to 65535, or a range as 8000-8003",
+	                  ret_first, ret_count) &&
+	       field_take(cursor, &field, "the device is missing");
 }
 
 /* A name in quotes: reads it with the colon behind it. */
@@ -147,11 +166,24 @@ static bool host_take(struct cursor *cursor, struct str *ret)
 	return host_valid(*ret) || refuse(cursor, ret->ptr, "the remote host must be a name or an address");
 }
 
+static bool remote_ports_take(struct cursor *cursor, struct map_spec *ret)
+{
+	static const char wrong[] = "the remote port must be a number from 1 to 65535, or a range as 8000-8003";
+	uint16_t count;
+	if (!ports_take(cursor, cursor->rest, wrong, &ret->port, &count))
+		return false;
+	if (ret->port == 0)
+		return refuse(cursor, cursor->rest.ptr, wrong);
+	if (ret->local_port == 0)
+		ret->count = count;
+	return count == ret->count ||
+	       refuse(cursor, cursor->rest.ptr, "the ranges of local and remote ports must be of the same length");
+}
+
 /* [HOST:]PORT, up to the end. */
 static bool target_take(struct cursor *cursor, bool relay_allowed, struct map_spec *ret)
 {
 	struct str host = { 0 };
-	uint64_t port;
 	if (str_has(cursor->rest, ':') || (cursor->rest.len && cursor->rest.ptr[0] == '[')) {
 		if (!relay_allowed)
 			return refuse(cursor, cursor->rest.ptr, "only a relay map names a remote host");
@@ -160,23 +192,42 @@ static bool target_take(struct cursor *cursor, bool relay_allowed, struct map_sp
 		if (str_copy(host, ret->host, sizeof ret->host) < 0)
 			return refuse(cursor, host.ptr, "the remote host's name is too long");
 	}
-	if (str_to_u64(cursor->rest, UINT16_MAX, &port) < 0 || port == 0)
-		return refuse(cursor, cursor->rest.ptr, "the remote port must be a number from 1 to 65535");
-	ret->port = (uint16_t)port;
-	return true;
+	return remote_ports_take(cursor, ret);
+}
+
+static int fail(const struct cursor *cursor, struct str text, unsigned *reterr_column, const char **reterr_reason)
+{
+	*reterr_column = (unsigned)(cursor->wrong_at - text.ptr) + 1;
+	*reterr_reason = cursor->reason;
+	return -E_MAP_SPEC;
 }
 
 int map_spec_parse(struct str text, bool relay_allowed, struct map_spec *ret, unsigned *reterr_column, const char **reterr_reason)
 {
 	struct cursor cursor = { text, NULL, NULL };
 	struct map_spec spec = { 0 };
-	if (protocol_take(&cursor, &spec.protocol) && local_port_take(&cursor, &spec.local_port) &&
+	if (protocol_take(&cursor, &spec.protocol) && local_ports_take(&cursor, &spec.local_port, &spec.count) &&
 	    device_take(&cursor, spec.device) && app_take(&cursor, spec.protocol, spec.app) &&
 	    target_take(&cursor, relay_allowed, &spec)) {
 		*ret = spec;
 		return 0;
 	}
-	*reterr_column = (unsigned)(cursor.wrong_at - text.ptr) + 1;
-	*reterr_reason = cursor.reason;
-	return -E_MAP_SPEC;
+	return fail(&cursor, text, reterr_column, reterr_reason);
+}
+
+bool map_host_valid(struct str host)
+{
+	return host.len < MAP_HOST_SIZE && (address_valid(host) || host_valid(host));
+}
+
+int map_target_parse(struct str text, char ret_host[MAP_HOST_SIZE], uint16_t *ret_port, unsigned *reterr_column,
+                     const char **reterr_reason)
+{
+	struct cursor cursor = { text, NULL, NULL };
+	struct map_spec spec = { .local_port = 1, .count = 1 }; /* no range */
+	if (!target_take(&cursor, true, &spec))
+		return fail(&cursor, text, reterr_column, reterr_reason);
+	memcpy(ret_host, spec.host, sizeof spec.host);
+	*ret_port = spec.port;
+	return 0;
 }

@@ -16,28 +16,35 @@ static void accepts(void **state)
 		struct map_spec spec;
 	} rows[] = {
 		/* the three of seed 003 */
-		{ "TCP:0:\"MyComputer\":HTTP:80", { MAP_TCP, 0, "MyComputer", "HTTP", "", 80 } },
-		{ "UDP:1235:\"MyComputer\"::1234", { MAP_UDP, 1235, "MyComputer", "", "", 1234 } },
-		{ "TCP:555:\"MyComputer\":HTTP:192.168.1.1:80", { MAP_TCP, 555, "MyComputer", "HTTP", "192.168.1.1", 80 } },
+		{ "TCP:0:\"MyComputer\":HTTP:80", { MAP_TCP, 0, "MyComputer", "HTTP", "", 80, 1 } },
+		{ "UDP:1235:\"MyComputer\"::1234", { MAP_UDP, 1235, "MyComputer", "", "", 1234, 1 } },
+		{ "TCP:555:\"MyComputer\":HTTP:192.168.1.1:80", { MAP_TCP, 555, "MyComputer", "HTTP", "192.168.1.1", 80, 1 } },
 
-		{ "TCP:0:web02:HTTP:8000", { MAP_TCP, 0, "web02", "HTTP", "", 8000 } },
-		{ "tcp:65535:web02:putty:65535", { MAP_TCP, 65535, "web02", "PuTTY", "", 65535 } },
-		{ "TCP:1:web02-17:HTTPS:1", { MAP_TCP, 1, "web02-17", "HTTPS", "", 1 } },
-		{ "TCP:1:w:rdp:3389", { MAP_TCP, 1, "w", "RDP", "", 3389 } },
-		{ "TCP:1:w:WINSCP:22", { MAP_TCP, 1, "w", "WinSCP", "", 22 } },
-		{ "TCP:1:w:my app:22", { MAP_TCP, 1, "w", "my app", "", 22 } },
-		{ "TCP:1:w:12345678901234567890123456789012:22", { MAP_TCP, 1, "w", "12345678901234567890123456789012", "", 22 } },
-		{ "TCP:0:Front desk::80", { MAP_TCP, 0, "Front desk", "", "", 80 } },
-		{ "TCP:0:\"a:b\"::80", { MAP_TCP, 0, "a:b", "", "", 80 } },
-		{ "TCP:0:b\xc3\xbcro::80", { MAP_TCP, 0, "b\xc3\xbcro", "", "", 80 } },
-		{ "TCP:0:" NAME_63 "-12345::80", { MAP_TCP, 0, NAME_63 "-12345", "", "", 80 } },
-		{ "UDP:53:w::10.0.0.1:53", { MAP_UDP, 53, "w", "", "10.0.0.1", 53 } },
-		{ "TCP:0:w::[fe80::1]:22", { MAP_TCP, 0, "w", "", "fe80::1", 22 } },
-		{ "TCP:0:\"w\":RDP:[2001:db8::7]:3389", { MAP_TCP, 0, "w", "RDP", "2001:db8::7", 3389 } },
-		{ "TCP:0:w::db.example.org:5432", { MAP_TCP, 0, "w", "", "db.example.org", 5432 } },
-		{ "TCP:0:w::db.example.org.:5432", { MAP_TCP, 0, "w", "", "db.example.org.", 5432 } },
-		{ "TCP:0:w::nas_2:5432", { MAP_TCP, 0, "w", "", "nas_2", 5432 } },
-		{ "TCP:0:w::" NAME_63 ".org:5432", { MAP_TCP, 0, "w", "", NAME_63 ".org", 5432 } },
+		{ "TCP:0:web02:HTTP:8000", { MAP_TCP, 0, "web02", "HTTP", "", 8000, 1 } },
+		{ "tcp:65535:web02:putty:65535", { MAP_TCP, 65535, "web02", "PuTTY", "", 65535, 1 } },
+		{ "TCP:1:web02-17:HTTPS:1", { MAP_TCP, 1, "web02-17", "HTTPS", "", 1, 1 } },
+		{ "TCP:1:w:rdp:3389", { MAP_TCP, 1, "w", "RDP", "", 3389, 1 } },
+		{ "TCP:1:w:WINSCP:22", { MAP_TCP, 1, "w", "WinSCP", "", 22, 1 } },
+		{ "TCP:1:w:my app:22", { MAP_TCP, 1, "w", "my app", "", 22, 1 } },
+		{ "TCP:1:w:12345678901234567890123456789012:22",
+		  { MAP_TCP, 1, "w", "12345678901234567890123456789012", "", 22, 1 } },
+		{ "TCP:0:Front desk::80", { MAP_TCP, 0, "Front desk", "", "", 80, 1 } },
+		{ "TCP:0:\"a:b\"::80", { MAP_TCP, 0, "a:b", "", "", 80, 1 } },
+		{ "TCP:0:b\xc3\xbcro::80", { MAP_TCP, 0, "b\xc3\xbcro", "", "", 80, 1 } },
+		{ "TCP:0:" NAME_63 "-12345::80", { MAP_TCP, 0, NAME_63 "-12345", "", "", 80, 1 } },
+		{ "UDP:53:w::10.0.0.1:53", { MAP_UDP, 53, "w", "", "10.0.0.1", 53, 1 } },
+		{ "TCP:0:w::[fe80::1]:22", { MAP_TCP, 0, "w", "", "fe80::1", 22, 1 } },
+		{ "TCP:0:\"w\":RDP:[2001:db8::7]:3389", { MAP_TCP, 0, "w", "RDP", "2001:db8::7", 3389, 1 } },
+		{ "TCP:0:w::db.example.org:5432", { MAP_TCP, 0, "w", "", "db.example.org", 5432, 1 } },
+		{ "TCP:0:w::db.example.org.:5432", { MAP_TCP, 0, "w", "", "db.example.org.", 5432, 1 } },
+		{ "TCP:0:w::nas_2:5432", { MAP_TCP, 0, "w", "", "nas_2", 5432, 1 } },
+		{ "TCP:0:w::" NAME_63 ".org:5432", { MAP_TCP, 0, "w", "", NAME_63 ".org", 5432, 1 } },
+
+		{ "TCP:8000-8003:w:HTTP:9000-9003", { MAP_TCP, 8000, "w", "HTTP", "", 9000, 4 } },
+		{ "TCP:1-1:w::65535-65535", { MAP_TCP, 1, "w", "", "", 65535, 1 } },
+		{ "TCP:80:w::90-90", { MAP_TCP, 80, "w", "", "", 90, 1 } },
+		{ "TCP:0:w::[::1]:90-91", { MAP_TCP, 0, "w", "", "::1", 90, 2 } },
+		{ "TCP:1024-2047:w::nas:1-1024", { MAP_TCP, 1024, "w", "", "nas", 1, 1024 } },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -52,6 +59,7 @@ static void accepts(void **state)
 		assert_string_equal(spec.app, rows[i].spec.app);
 		assert_string_equal(spec.host, rows[i].spec.host);
 		assert_int_equal(spec.port, rows[i].spec.port);
+		assert_int_equal(spec.count, rows[i].spec.count);
 	}
 }
 
@@ -117,6 +125,19 @@ static void refuses(void **state)
 		{ "TCP:0:w::[::1]80", 15, "colon must follow" },
 		{ "TCP:0:w::[::1]", 15, "remote port is missing" },
 		{ "TCP:0:w::[::1]:x", 16, "remote port must be" },
+
+		{ "TCP:8000-8003:w:HTTP:9000-9002", 22, "same length" },
+		{ "TCP:8000-8003:w:HTTP:9000", 22, "same length" },
+		{ "TCP:8000:w:HTTP:9000-9001", 17, "same length" },
+		{ "TCP:8003-8000:w::9000", 10, "highest" },
+		{ "TCP:8000-:w::9000", 10, "local port must be" },
+		{ "TCP:8000-x:w::9000", 10, "local port must be" },
+		{ "TCP:8000-65536:w::9000", 10, "local port must be" },
+		{ "TCP:0-3:w::9000-9003", 5, "local port must be" },
+		{ "TCP:1-2-3:w::9000-9002", 7, "local port must be" },
+		{ "TCP:0:w::0-3", 10, "remote port must be" },
+		{ "TCP:0:w::9-", 12, "remote port must be" },
+		{ "TCP:0:w::nas:1-1025", 14, "at most 1024" },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -144,12 +165,40 @@ static void relay_only_where_allowed(void **state)
 	assert_int_equal(map_spec_parse(STR("TCP:0:w::80"), false, &spec, &column, &reason), 0);
 }
 
+static void targets(void **state)
+{
+	static const struct {
+		const char *text, *host;
+		uint16_t port;
+		unsigned column;
+	} rows[] = {
+		{ "22", "", 22, 0 },          { "nas:80", "nas", 80, 0 }, { "[::1]:443", "::1", 443, 0 }, { "", NULL, 0, 1 },
+		{ "0", NULL, 0, 1 },          { "1-2", NULL, 0, 1 },      { "nas:1-2", NULL, 0, 5 },      { ":80", NULL, 0, 1 },
+		{ "fe80::1:80", NULL, 0, 1 }, { "nas:", NULL, 0, 5 },     { "http", NULL, 0, 1 },         { "[::1]", NULL, 0, 6 },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char host[MAP_HOST_SIZE];
+		uint16_t port = 0;
+		unsigned column = 0;
+		const char *reason = NULL;
+		print_message("row %zu\n", i);
+		int err = map_target_parse(str_from(rows[i].text), host, &port, &column, &reason);
+		assert_int_equal(err, rows[i].host ? 0 : -E_MAP_SPEC);
+		assert_int_equal(column, rows[i].column);
+		assert_int_equal(port, rows[i].port);
+		if (rows[i].host)
+			assert_string_equal(host, rows[i].host);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepts),
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(relay_only_where_allowed),
+		cmocka_unit_test(targets),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,10 +11,10 @@ struct client_end;
 
 struct client_end_request {
 	struct socket_address relay;
-	struct str preamble;                 /* relay/relay.h */
-	struct tls_context *tls;             /* client; with ALPN http/1.1 or h2 as wanted */
-	struct identity device;              /* nobody else may answer */
-	bool rpc;                            /* true: no CONNECT */
+	struct str preamble;     /* relay/relay.h */
+	struct tls_context *tls; /* client; with ALPN http/1.1 or h2 as wanted; NULL: none, the owner's bytes come next */
+	struct identity device;  /* nobody else may answer */
+	bool rpc;                /* true: no CONNECT (also without tls) */
 	const murmesh_SignedDocument *grant; /* with CONNECT; not kept */
 	struct str host;                     /* with CONNECT; "" = the device itself */
 	uint16_t port;

@@ -10,9 +10,10 @@ static void check(struct str text, bool relay_allowed)
 	unsigned column = 0;
 	const char *reason = NULL;
 	int err = map_spec_parse(text, relay_allowed, &spec, &column, &reason);
-	bool good = err == 0 ? spec.port && spec.device[0] && memchr(spec.device, 0, sizeof spec.device) &&
-	                               memchr(spec.app, 0, sizeof spec.app) && memchr(spec.host, 0, sizeof spec.host) &&
-	                               (relay_allowed || !spec.host[0])
+	bool good = err == 0 ? spec.port && spec.count && spec.count <= MAP_RANGE_MAX && spec.port + spec.count <= 65536 &&
+	                               spec.local_port + spec.count <= 65536 && spec.device[0] &&
+	                               memchr(spec.device, 0, sizeof spec.device) && memchr(spec.app, 0, sizeof spec.app) &&
+	                               memchr(spec.host, 0, sizeof spec.host) && (relay_allowed || !spec.host[0])
 	                     : err == -E_MAP_SPEC && reason && column >= 1 && column <= text.len + 1;
 	if (!good)
 		abort();

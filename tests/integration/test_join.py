@@ -149,7 +149,7 @@ def test_same_name_twice(mesh, tmp_path):
     twins = mesh.json("ls", "twin")
     assert sorted(device["full_name"] for device in twins) == ["twin-1", "twin-2"]
     refused(mesh.run("twin", "--", "true"), 3, "E1027")
-    refused(mesh.cli("map", "TCP:0:twin:HTTP:80"), 3, "E1027")
+    refused(mesh.cli("map", "--strict", "TCP:0:twin:HTTP:80"), 3, "E1027")
     for device in twins:
         assert mesh.run(device["full_name"], "--", "true").returncode == 0
         assert mesh.run(device["id"], "--", "true").returncode == 0

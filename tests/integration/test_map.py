@@ -1,9 +1,11 @@
 """`murmesh map`: a device's ports as local ones, byte for byte."""
 import hashlib
 import http.server
+import json
 import os
 import random
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE, Echo, Target, closed, refused, until
+from harness import PATIENCE, Agent, Echo, Target, closed, refused, until
 
 MEGABYTE = random.Random(1).randbytes(1 << 20)
 
@@ -269,11 +271,160 @@ def test_map_of_an_offline_device(mesh):
         until(lambda: "E1028" in mapped.log(), "the reason")
 
 
+# ---- which device ----
+
+def test_name_in_any_case(mesh):
+    with Echo() as echo, mesh.map(f"TCP:0:WEB02:HTTP:{echo.port}", options=["--strict"]) as mapped:
+        assert talk(mapped, b"hello") == b"hello" and mapped.log() == ""
+
+
+def twins(mesh, folder, n):
+    return [Agent(mesh.key(), folder / f"maptwin{i}", "maptwin").online() for i in range(n)]
+
+
+def test_one_of_several(mesh, tmp_path):
+    first, second = twins(mesh, tmp_path, 2)
+    with Echo() as echo:
+        with mesh.map(f"TCP:0:maptwin:HTTP:{echo.port}") as mapped:
+            assert talk(mapped, b"hello") == b"hello"
+            assert "warning: 2 devices that are online have the name maptwin" in mapped.log() and "maptwin-2" in mapped.log()
+        refused(mesh.cli("map", "--strict", f"TCP:0:maptwin:HTTP:{echo.port}"), 3, "E1027")
+        second.stop()
+        until(lambda: not mesh.json("ls", "maptwin-2")[0]["online"], "offline")
+        with mesh.map(f"TCP:0:MapTwin:HTTP:{echo.port}") as mapped:
+            assert talk(mapped, b"hello") == b"hello" and mapped.log() == ""  # there is one that is meant
+        refused(mesh.cli("map", "--strict", f"TCP:0:maptwin:HTTP:{echo.port}"), 3, "E1027")
+        first.stop()
+        until(lambda: not mesh.json("ls", "maptwin-1")[0]["online"], "offline")
+        with mesh.map(f"TCP:0:maptwin:HTTP:{echo.port}") as mapped:
+            assert "warning: 2 devices have the name maptwin" in mapped.log()
+            assert re.search(r"note: maptwin-\d is offline", mapped.log())
+
+
+def test_strict_wants_it_online(mesh):
+    mesh.join("off-strict").stop()
+    until(lambda: not mesh.device("off-strict")["online"], "offline")
+    refused(mesh.cli("map", "--strict", "TCP:0:off-strict:HTTP:80"), 3, "E1028")
+
+
+# ---- ranges, and for whom ----
+
+def free_ports(n):
+    """That many in a row, which were free a moment ago."""
+    for first in range(20000, 60000, 50):
+        listeners = []
+        try:
+            for port in range(first, first + n):
+                listeners.append(socket.create_server(("127.0.0.1", port)))
+            return first
+        except OSError:
+            continue
+        finally:
+            for listener in listeners:
+                listener.close()
+
+
+def test_range(mesh):
+    targets = free_ports(3)
+    local = free_ports(6) + 3 if free_ports(6) == targets else free_ports(3)
+    servers = []
+    try:
+        for port in range(targets, targets + 3):
+            server = socket.create_server(("127.0.0.1", port))
+            servers.append(server)
+            threading.Thread(target=greet, args=(server, port), daemon=True).start()
+        with mesh.background("map", f"TCP:{local}-{local + 2}:web02:HTTP:{targets}-{targets + 2}", f"TCP:0:web02::{targets}-{targets + 1}", "--jsonl") as program:
+            lines = [json.loads(program.process.stdout.readline()) for _ in range(5)]
+            assert [line["local_port"] for line in lines[:3]] == [local, local + 1, local + 2]
+            for line in lines:
+                with socket.create_connection(("127.0.0.1", line["local_port"])) as connection:
+                    assert "web02:" + connection.recv(10).decode() == line["target"]
+    finally:
+        for server in servers:
+            server.close()
+
+
+def greet(server, port):
+    try:
+        while True:
+            connection, _ = server.accept()
+            connection.sendall(b"%d" % port)
+            connection.close()
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize("words", [["--bind", "all"], ["--all"]])
+def test_all_addresses(mesh, words):
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}", options=words) as mapped:
+        for host in ("127.0.0.1", "127.0.0.3", "::1"):
+            assert talk(mapped, b"hello", host) == b"hello"
+        assert "whoever reaches this machine" in mapped.log()
+
+
+def test_one_address(mesh):
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}", options=["--bind", "127.0.0.3"]) as mapped:
+        assert talk(mapped, b"hello", "127.0.0.3") == b"hello" and mapped.log() == ""
+        with pytest.raises(ConnectionRefusedError):
+            mapped.connect("127.0.0.1")
+
+
+def test_allowed_sources(mesh):
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}", options=["--bind", "all", "--allow", "127.0.0.4,127.0.1.0/24"]) as mapped:
+        def answered(source):
+            with socket.create_connection(("127.0.0.1", mapped.port), 20, (source, 0)) as connection:
+                connection.sendall(b"x")
+                return connection.recv(1)
+        for source in ("127.0.0.4", "127.0.1.77"):
+            assert answered(source) == b"x"
+        for source in ("127.0.0.1", "127.0.2.1"):
+            with pytest.raises(ConnectionResetError):
+                answered(source)
+        lines = until(lambda: mapped.log().count("\n") >= 3 and mapped.log(), "the reason").splitlines()
+        assert len(lines) == 3 and "127.0.0.1, which is not in --allow (E1307)" in lines[1]  # told of once, whoever knocks how often
+
+
+def test_idle_connections(mesh):
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}", options=["--idle", "3s"]) as mapped:
+        with mapped.connect() as silent, mapped.connect() as other:
+            other.sendall(b"x")
+            assert other.recv(1) == b"x"
+            with pytest.raises(ConnectionResetError):
+                while True:
+                    other.sendall(b"x")
+                    assert other.recv(1) == b"x"
+                    if select.select([silent], [], [], 0.05)[0]:
+                        silent.recv(1)
+            other.sendall(b"x")
+            assert other.recv(1) == b"x"
+        assert mapped.log() == ""
+
+
+def test_expired_maps(mesh):
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}", options=["--expire", "2s"]) as mapped:
+        with mapped.connect() as connection:
+            connection.sendall(b"x")
+            assert connection.recv(1) == b"x"
+            with pytest.raises(ConnectionResetError):
+                connection.recv(1)
+        assert mapped.wait() == 0 and "--expire" in mapped.log()
+
+
+@pytest.mark.parametrize("words", [["--bind", "localhost"], ["--bind", ""], ["--allow", "10.0.0.1/8"], ["--allow", "web"], ["--idle", "soon"]])
+def test_wrong_options(mesh, words):
+    refused(mesh.cli("map", *words, "TCP:0:web02:HTTP:80"), 2, words[0])
+
+
+def test_address_of_another_machine(mesh):
+    refused(mesh.cli("map", "--bind", "192.0.2.1", "--allow", "192.0.2.0/24", "TCP:0:web02:HTTP:80"), 1, "192.0.2.1")
+
+
 # ---- what is refused ----
 
 @pytest.mark.parametrize("spec, column", [("TCP", 4), ("XYZ:0:web02:HTTP:80", 1), ("TCP:x:web02:HTTP:80", 5), ("TCP:65536:web02:HTTP:80", 5),
                                           ("TCP:0::HTTP:80", 7), ("TCP:0:web02:HTTP:", 18), ("TCP:0:web02:HTTP:0", 18),
-                                          ("TCP:0:web02:HTTP:host:80:90", None), ("TCP:0:web02:HTTP:::1:80", 18), ("", 1), ('TCP:0:"web02:HTTP:80', None)])
+                                          ("TCP:0:web02:HTTP:host:80:90", None), ("TCP:0:web02:HTTP:::1:80", 18),
+                                          ("TCP:8000-8003:web02:HTTP:9000-9002", 26), ("TCP:8003-8000:web02:HTTP:80", 10), ("", 1), ('TCP:0:"web02:HTTP:80', None)])
 def test_wrong_maps(mesh, spec, column):
     result = mesh.cli("map", spec)
     lines = refused(result, 2, "E1304")

@@ -1,0 +1,185 @@
+#include "cli/mapping.h"
+
+#include "base/err.h"
+#include "base/utf8.h"
+#include "cli/leg.h"
+#include "os/log.h"
+#include "tunnel/grant.h"
+
+#define STRANGERS_QUIET_MS 10000
+
+static void on_opened(void *ctx, struct stream *stream, int err, const char *details)
+{
+	map_connection_open(ctx, stream, err, details);
+}
+
+static void on_open(void *ctx, struct map_connection *connection)
+{
+	struct mapping *mapping = ctx;
+	const struct socks_request *request = map_connection_request(connection);
+	const struct leg_target target = { .device = mapping->device,
+		                           .host = str_from(request ? request->host : mapping->spec.host),
+		                           .port = request ? request->port : mapping->spec.port,
+		                           .tls = mapping->common->tls };
+	log_debug("a connection to %s:%u is asked for (%s)", target.host.len ? target.host.ptr : mapping->spec.device, target.port,
+	          mapping->target);
+	leg_open(mapping->common->session, &target, on_opened, connection);
+}
+
+/* Anybody who reaches the port can make these: they must not fill a log. */
+static void stranger_fail(struct mapping *mapping, int err, const char *address)
+{
+	char why[512];
+	uint64_t now = io_loop_now_ms(mapping->common->session->loop);
+	if (now < mapping->quiet_until_ms)
+		return;
+	mapping->quiet_until_ms = now + STRANGERS_QUIET_MS;
+	snprintf(why, sizeof why, "it comes from %s, which is not in --allow", address);
+	cli_fail_because(err, *address ? why : NULL, NULL, "a connection to %s was refused", mapping->target);
+}
+
+static void on_failed(void *ctx, int err, const char *details, const struct socks_request *request)
+{
+	struct mapping *mapping = ctx;
+	char why[512], target[300];
+	log_debug("a connection to %s was refused: %s %s", mapping->target, err_name(err), details);
+	if (err == -E_MAP_SOURCE || err == -E_SOCKS)
+		return stranger_fail(mapping, err, details);
+	if (*details)
+		snprintf(why, sizeof why, "%s (%s)", err_text(err), details);
+	else
+		snprintf(why, sizeof why, "%s", err_text(err));
+	if (request)
+		target_format(str_from(request->host), request->port, target, sizeof target);
+	cli_fail_because(err, str_is(str_from(details), err_text(err)) ? NULL : why, NULL, "a connection to %s%s%s was refused",
+	                 request ? target : "", request ? " by way of " : "", mapping->target);
+}
+
+static int spec_fail(const char *text, unsigned column, const char *reason)
+{
+	char why[300];
+	snprintf(why, sizeof why, "column %u: %s", column, reason);
+	return cli_fail_because(-E_MAP_SPEC, why, NULL, "the map %s cannot be used", text);
+}
+
+int mapping_parse(const char *text, enum mapping_kind kind, struct map_spec *ret)
+{
+	unsigned column;
+	const char *reason;
+	struct str port;
+	if (map_spec_parse(str_from(text), kind != MAPPING_DEVICE, ret, &column, &reason) < 0)
+		return spec_fail(text, column, reason);
+	str_cut_last(str_from(text), ':', &port);
+	if (kind == MAPPING_RELAY && !ret->host[0])
+		return spec_fail(text, (unsigned)(port.ptr - text) + 1, "the remote host of the relay map is missing");
+	return CLI_OK;
+}
+
+static void target_text(struct mapping *mapping, const murmesh_Device *device)
+{
+	char target[300];
+	const struct map_spec *spec = &mapping->spec;
+	target_format(spec->host[0] ? str_from(spec->host) : str_from(device->name), spec->port, target, sizeof target);
+	snprintf(mapping->target, sizeof mapping->target, "%s%s%.40s", target, spec->host[0] ? " through " : "",
+	         spec->host[0] ? device->name : "");
+}
+
+static int listen_at(struct mapping *mapping)
+{
+	const struct mapping_common *common = mapping->common;
+	const struct map_settings settings = { .local_port = mapping->spec.local_port,
+		                               .bind = mapping->bind,
+		                               .allow = common->allow,
+		                               .idle_ms = common->idle_ms,
+		                               .dynamic = mapping->dynamic,
+		                               .open = on_open,
+		                               .failed = on_failed,
+		                               .ctx = mapping };
+	int err = map_open(common->session->loop, &settings, &mapping->map);
+	if (err == 0 || err == -E_PORT || !mapping->bind)
+		return err == 0 ? CLI_OK : cli_fail(err, "the local port %u cannot be opened", mapping->spec.local_port);
+	return cli_fail_because(err, NULL, "give an address that this machine has, or all", "the local address %s cannot be used",
+	                        mapping->bind);
+}
+
+int mapping_open(struct mapping *mapping, const struct mapping_common *common, const struct map_spec *spec, unsigned i,
+                 const murmesh_Device *device)
+{
+	*mapping = (struct mapping){ .common = common, .spec = *spec, .bind = common->bind };
+	mapping->spec.local_port = (uint16_t)(spec->local_port ? spec->local_port + i : 0);
+	mapping->spec.port = (uint16_t)(spec->port + i);
+	mapping->spec.count = 1;
+	memcpy(mapping->device.bytes, device->id, sizeof mapping->device.bytes);
+	target_text(mapping, device);
+	return listen_at(mapping);
+}
+
+/* [BIND:]PORT; BIND as for --bind, IPv6 also in brackets. */
+static int dynamic_parse(struct mapping *mapping, const char *text)
+{
+	uint64_t port;
+	struct str port_text, bind = str_cut_last(str_from(text), ':', &port_text);
+	if (bind.len > 1 && bind.ptr[0] == '[' && bind.ptr[bind.len - 1] == ']')
+		bind = (struct str){ bind.ptr + 1, bind.len - 2 };
+	bool given = port_text.len < strlen(text);
+	if (str_to_u64(port_text, UINT16_MAX, &port) < 0 || str_copy(bind, mapping->own_bind, sizeof mapping->own_bind) < 0)
+		return -E_USAGE;
+	mapping->spec.local_port = (uint16_t)port;
+	if (given)
+		mapping->bind = mapping->own_bind;
+	return given ? mapping_bind_check(mapping->common, mapping->bind) : 0;
+}
+
+int mapping_open_dynamic(struct mapping *mapping, const struct mapping_common *common, const char *text, const char *name,
+                         const murmesh_Device *device)
+{
+	*mapping = (struct mapping){ .common = common, .bind = common->bind, .dynamic = true };
+	if (dynamic_parse(mapping, text) < 0)
+		return cli_fail_because(-E_USAGE, NULL, "write PORT or ADDRESS:PORT, as 1080 or [::1]:1080", "-D %s cannot be used",
+		                        text);
+	memcpy(mapping->device.bytes, device->id, sizeof mapping->device.bytes);
+	str_copy(str_from(name), mapping->spec.device, sizeof mapping->spec.device);
+	snprintf(mapping->target, sizeof mapping->target, "SOCKS5 through %s", device->name);
+	return listen_at(mapping);
+}
+
+int mapping_bind_check(const struct mapping_common *common, const char *bind)
+{
+	struct socket_address address;
+	struct socket_source source = { 0 };
+	if (bind && strcmp(bind, MAP_BIND_ALL) != 0) {
+		if (socket_address_parse(str_from(bind), 0, &address) < 0)
+			return -E_USAGE;
+		socket_address_source(&address, &source);
+	}
+	if (bind && !source.loopback && !common->allow)
+		cli_note(common->cli, "note: whoever reaches this machine can use these maps; --allow NETWORK says who may");
+	return 0;
+}
+
+void mapping_close(struct mapping *mapping)
+{
+	mapping->map = map_close(mapping->map);
+}
+
+static void local_text(const struct mapping *mapping, char *out, size_t size)
+{
+	const char *bind = mapping->bind;
+	const char *host = !bind ? "localhost" : strcmp(bind, MAP_BIND_ALL) == 0 ? "*" : bind;
+	target_format(str_from(host), map_port(mapping->map), out, size);
+}
+
+int mapping_print(const struct mapping *mapping)
+{
+	const struct cli *cli = mapping->common->cli;
+	char local[128];
+	local_text(mapping, local, sizeof local);
+	if (cli_format(cli) >= CLI_JSON)
+		return cli_json_line(cli, json_pack("{s:i, s:o, s:s}", "local_port", (int)map_port(mapping->map), "device",
+		                                    cli_json_text(str_from(mapping->spec.device)), "target", mapping->target));
+	char line[700], clean[700];
+	bool label = mapping->label[0];
+	snprintf(line, sizeof line, "%s -> %s%s%s%s", local, mapping->target, label ? " (" : "", mapping->label, label ? ")" : "");
+	fprintf(cli->out, "%s\n", utf8_clean(str_from(line), clean, sizeof clean));
+	return 0;
+}
