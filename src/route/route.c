@@ -170,10 +170,7 @@ static struct spool_record *on_found(void *ctx, uint64_t segment, uint64_t seque
 	seen.key.id = item->id;
 	if (seen_has(route->seen, &seen.key))
 		again_mark(route, &seen.key);
-	if (seen_add(route->seen, &seen) < 0) {
-		route_item_free(route, item);
-		return NULL;
-	}
+	seen_add(route->seen, &seen);
 	list_append(&route->items, &item->aging);
 	route->n_items++;
 	return &item->record;
@@ -368,13 +365,10 @@ static int item_put(struct route *route, struct item *item, struct str envelope)
 	const struct seen_entry seen = { { item->id, item->destination->id },
 		                         spool_sequence_next(route->spool),
 		                         spool_segment_now(route->spool) };
-	int err = seen_add(route->seen, &seen);
-	if (err < 0)
-		return err;
 	head_write(item, head);
-	err = spool_put(route->spool, &item->record, (struct str){ (const char *)head, sizeof head }, envelope);
-	if (err < 0)
-		seen_remove(route->seen, &seen.key);
+	int err = spool_put(route->spool, &item->record, (struct str){ (const char *)head, sizeof head }, envelope);
+	if (err == 0)
+		seen_add(route->seen, &seen);
 	return err;
 }
 
