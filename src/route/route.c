@@ -73,13 +73,12 @@ void route_item_dead(struct route *route, struct item *item, enum route_dead why
 
 int route_item_read(struct route *route, struct item *item, struct buf *out)
 {
-	buf_clear(&route->encoded);
-	int err = spool_read(route->spool, &item->record, &route->encoded);
+	struct str payload;
+	int err = spool_read(route->spool, &item->record, &route->room, &payload);
 	if (err == 0)
-		err = buf_append_str(out, str_skip(buf_str(&route->encoded), HEAD_SIZE));
-	buf_clear(&route->encoded);
-	if (route->encoded.capacity > IDLE_MEMORY)
-		buf_trim(&route->encoded);
+		err = buf_append_str(out, str_skip(payload, HEAD_SIZE));
+	if (route->room.capacity > IDLE_MEMORY)
+		buf_done(&route->room);
 	return err;
 }
 
@@ -275,11 +274,12 @@ int route_open(const struct route_settings *settings, const struct route_events 
 	route->ctx = ctx;
 	route->now_ms = now_ms;
 	list_init(&route->destinations);
+	list_init(&route->waking);
 	list_init(&route->items);
 	list_init(&route->again);
 	list_init(&route->again_syncing);
 	list_init(&route->coming);
-	buf_init(&route->encoded, RECORD_MAX);
+	buf_init(&route->room, RECORD_MAX);
 	const uint8_t *seed = settings->spool.seed;
 	route->by_id = map_new(seed, settings->destinations_max);
 	route->states = map_new(seed, SIZE_MAX);
@@ -319,7 +319,7 @@ struct route *route_free(struct route *route)
 	seen_free(route->seen);
 	map_free(route->states);
 	map_free(route->by_id);
-	buf_done(&route->encoded);
+	buf_done(&route->room);
 	return mem_free(route);
 }
 
@@ -437,6 +437,7 @@ void route_sync_end(struct route *route, int64_t now_ms)
 	list_move(&again, &route->again_syncing);
 	route->now_ms = now_ms;
 	int err = spool_sync_end(route->spool);
+	destinations_wake(route);
 	LIST_EACH(at, &again) {
 		struct again *each = LIST_ENTRY(at, struct again, node);
 		list_remove(at);

@@ -185,17 +185,17 @@ static void settle(struct keeper *keeper)
 static void assert_readable(struct keeper *keeper, unsigned number, size_t len)
 {
 	char head[16];
-	struct buf out;
-	buf_init(&out, 10000);
+	struct buf room;
+	struct str payload;
+	buf_init(&room, 10000);
 	snprintf(head, sizeof head, "%u ", number);
 	assert_true(keeper->items[number].used && keeper->items[number].kept);
-	assert_int_equal(buf_append(&out, "+", 1), 0);
-	assert_int_equal(spool_read(keeper->spool, &keeper->items[number].record, &out), 0);
-	assert_int_equal(buf_len(&out), 1 + strlen(head) + len);
-	assert_memory_equal(buf_head(&out) + 1, head, strlen(head));
-	for (size_t i = 1 + strlen(head); i < buf_len(&out); i++)
-		assert_int_equal(buf_head(&out)[i], 'b');
-	buf_done(&out);
+	assert_int_equal(spool_read(keeper->spool, &keeper->items[number].record, &room, &payload), 0);
+	assert_int_equal(payload.len, strlen(head) + len);
+	assert_memory_equal(payload.ptr, head, strlen(head));
+	for (size_t i = strlen(head); i < payload.len; i++)
+		assert_int_equal(payload.ptr[i], 'b');
+	buf_done(&room);
 }
 
 static void test_kept(void **state)
@@ -511,16 +511,16 @@ static void test_damaged_later(void **state)
 {
 	(void)state;
 	struct keeper *keeper = keeper_new();
-	struct buf out;
-	buf_init(&out, 10000);
+	struct buf room;
+	struct str payload;
+	buf_init(&room, 10000);
 	assert_int_equal(start(keeper), 0);
 	for (unsigned i = 0; i < 200; i++) {
 		assert_int_equal(put(keeper, i, 200), 0);
 		assert_int_equal(sync_once(keeper), 0);
 	}
 	test_disk_file(&keeper->disk, "1.log")->bytes[keeper->items[3].record.at + 50] ^= 1;
-	assert_int_equal(spool_read(keeper->spool, &keeper->items[3].record, &out), -E_CHECKSUM);
-	assert_int_equal(buf_len(&out), 0);
+	assert_int_equal(spool_read(keeper->spool, &keeper->items[3].record, &room, &payload), -E_CHECKSUM);
 	assert_int_equal(keeper->damaged, 1);
 	assert_int_equal(keeper->damage.sequence, keeper->items[3].record.sequence);
 	assert_true(keeper->damage.saved);
@@ -532,7 +532,7 @@ static void test_damaged_later(void **state)
 	assert_readable(keeper, 4, 200);
 	restart(keeper);
 	assert_int_equal(keeper->found - keeper->over, 4 + 10);
-	buf_done(&out);
+	buf_done(&room);
 	stop(keeper);
 }
 
