@@ -25,7 +25,7 @@ struct seen *seen_new(const uint8_t seed[16], size_t max)
 		return NULL;
 	memcpy(seen->seed, seed, sizeof seen->seed);
 	seen->max = max;
-	for (seen->n_chains = 1; seen->n_chains < max;)
+	for (seen->n_chains = 1; seen->n_chains < 2 * max;)
 		seen->n_chains *= 2;
 	seen->ring = mem_alloc_array(max, sizeof *seen->ring); /* pages that are not touched cost nothing */
 	seen->chains = mem_alloc_array(seen->n_chains, sizeof *seen->chains);
