@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "figures.h"
 #include "base/err.h"
 #include "os/clock.h"
 #include "os/random.h"
@@ -183,7 +184,6 @@ static void measure(const char *name, const char *parent)
 	struct bench bench = { .settings = route_settings_server };
 	struct spool_disk *disk = &bench.settings.spool.disk;
 	char directory[4096];
-	double load;
 	snprintf(directory, sizeof directory, "%s/murmesh-bench-XXXXXX", parent);
 	check(mkdtemp(directory) && spool_disk_open(directory, disk) == 0, directory);
 	random_bytes(bench.settings.spool.seed, sizeof bench.settings.spool.seed);
@@ -200,6 +200,7 @@ static void measure(const char *name, const char *parent)
 	sem_init(&bench.begun, 0, 0);
 	sem_init(&bench.ended, 0, 0);
 	check(pthread_create(&bench.thread, NULL, sync_main, &bench) == 0, "thread");
+	const struct figures figures = figures_begin();
 	double cpu = cpu_seconds();
 	uint64_t before = clock_monotonic_us();
 	run(&bench);
@@ -209,14 +210,12 @@ static void measure(const char *name, const char *parent)
 	sem_post(&bench.begun);
 	pthread_join(bench.thread, NULL);
 	check(bench.answered == bench.accepted, "answered");
-	getloadavg(&load, 1);
-	printf("{\"result\":\"%s\",\"envelopes_per_s\":%.0f,\"cpu_us\":%.2f,\"per_sync\":%.0f,\"sync_ms\":%.2f,\"page_sync_ms\":%."
-	       "2f,"
-	       "\"body_bytes\":%d,\"load\":%.1f,\"processors\":%ld}\n",
+	printf("{\"result\":\"%s\",\"envelopes_per_s\":%.0f,\"cpu_us\":%.2f,\"per_sync\":%.0f,\"sync_ms\":%.2f,"
+	       "\"page_sync_ms\":%.2f,\"body_bytes\":%d,",
 	       name, (double)bench.accepted / seconds, cpu * 1e6 / (double)bench.accepted,
 	       (double)bench.accepted / (double)bench.syncs, (double)bench.sync_us * 1e-3 / (double)bench.syncs,
-	       (double)page_us * 1e-3, BODY, load, sysconf(_SC_NPROCESSORS_ONLN));
-	fflush(stdout);
+	       (double)page_us * 1e-3, BODY);
+	figures_end(&figures);
 	route_free(bench.route);
 	disk->names(disk->ctx, file_remove, disk);
 	spool_disk_close(disk);

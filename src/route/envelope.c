@@ -57,14 +57,15 @@ struct field {
 
 static bool varint_read(struct reader *reader, uint64_t *ret)
 {
-	uint8_t byte = 128;
 	*ret = 0;
-	for (unsigned shift = 0; byte >= 128; shift += 7) {
-		if (shift >= 64 || reader_u8(reader, &byte) < 0)
-			return false;
+	for (unsigned shift = 0; shift < 64 && reader->len; shift += 7) {
+		const uint8_t byte = *reader->ptr++;
+		reader->len--;
 		*ret |= (uint64_t)(byte & 127) << shift;
+		if (byte < 128)
+			return true;
 	}
-	return true;
+	return false;
 }
 
 /* False too where one that is known is of another wire type. */

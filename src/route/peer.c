@@ -125,15 +125,15 @@ static void on_accepted(struct route_giver *giver, int err)
 
 /* ---- what comes ---- */
 
-static int offer(struct peer *peer, const struct id *id, const struct id *destination, struct str bytes)
+static int offer(struct peer *peer, const struct id *destination, const murmesh_Envelope *envelope, struct str bytes)
 {
 	struct offered *offered = mem_alloc(sizeof *offered);
 	if (!offered)
 		return -E_NO_MEMORY;
 	offered->giver.accepted = on_accepted;
 	offered->peer = peer;
-	offered->id = *id;
-	int err = route_accept(peer->peers->route, destination, bytes, peer->now_ms, &offered->giver);
+	memcpy(offered->id.bytes, envelope->id, sizeof offered->id.bytes);
+	int err = route_accept_read(peer->peers->route, destination, envelope, bytes, peer->now_ms, &offered->giver);
 	if (err < 0)
 		mem_free(offered);
 	else
@@ -154,7 +154,7 @@ static int on_envelope(void *ctx, struct str bytes)
 	memcpy(id.bytes, envelope.id, sizeof id.bytes);
 	err = peer->events->destination(peer->ctx, &envelope, &destination);
 	if (err == 0)
-		err = offer(peer, &id, &destination, bytes);
+		err = offer(peer, &destination, &envelope, bytes);
 	else
 		err = -E_MESSAGE;
 	if (err < 0)

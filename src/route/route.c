@@ -398,26 +398,30 @@ static int envelope_take(struct route *route, struct destination *destination, c
 	return 0;
 }
 
-int route_accept(struct route *route, const struct id *id, struct str bytes, int64_t now_ms, void *token)
+int route_accept_read(struct route *route, const struct id *id, const murmesh_Envelope *envelope, struct str bytes, int64_t now_ms,
+                      void *token)
 {
-	static murmesh_Envelope envelope;
 	struct destination *destination;
 	struct seen_key key = { .destination = *id };
-	struct str body;
 	route->now_ms = now_ms;
-	int err = envelope_read(bytes, &envelope, &body);
-	if (err < 0)
-		return err;
-	memcpy(key.id.bytes, envelope.id, sizeof key.id.bytes);
+	memcpy(key.id.bytes, envelope->id, sizeof key.id.bytes);
 	if (seen_has(route->seen, &key))
 		return again_take(route, token);
-	err = destination_get(route, id, &destination);
+	int err = destination_get(route, id, &destination);
 	if (err < 0)
 		return err;
-	err = envelope_take(route, destination, &envelope, bytes, token);
+	err = envelope_take(route, destination, envelope, bytes, token);
 	if (err < 0)
 		destination_idle(route, destination);
 	return err;
+}
+
+int route_accept(struct route *route, const struct id *id, struct str bytes, int64_t now_ms, void *token)
+{
+	static murmesh_Envelope envelope;
+	struct str body;
+	int err = envelope_read(bytes, &envelope, &body);
+	return err < 0 ? err : route_accept_read(route, id, &envelope, bytes, now_ms, token);
 }
 
 /* ---- syncing ---- */
