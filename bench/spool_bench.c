@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "figures.h"
 #include "base/err.h"
+#include "figures.h"
 #include "os/clock.h"
 #include "os/random.h"
 #include "route/route.h"
@@ -126,6 +126,15 @@ static void sync_end(struct bench *bench)
 	bench->sync = NULL;
 }
 
+static void sync_begin(struct bench *bench)
+{
+	bench->sync = route_sync_begin(bench->route);
+	if (!bench->sync)
+		return;
+	bench->syncs++;
+	sem_post(&bench->begun);
+}
+
 static void run(struct bench *bench)
 {
 	uint64_t until = clock_monotonic_us() + run_us;
@@ -136,12 +145,10 @@ static void run(struct bench *bench)
 			number += (err = offer(bench, number)) == 0;
 		if (bench->sync && (err < 0 || (sem_getvalue(&bench->ended, &ended) == 0 && ended > 0)))
 			sync_end(bench);
-		if (!bench->sync && (bench->sync = route_sync_begin(bench->route))) {
-			bench->syncs++;
-			sem_post(&bench->begun);
-		}
+		if (!bench->sync)
+			sync_begin(bench);
 	}
-	if (bench->sync)
+	for (; bench->sync; sync_begin(bench)) /* until all is kept and answered */
 		sync_end(bench);
 }
 

@@ -203,7 +203,7 @@ int spool_note(struct spool *spool, struct str note)
 static const uint8_t *record_recent(const struct spool *spool, const struct spool_record *record)
 {
 	const struct spool_sync *sync = &spool->sync;
-	if (spool->syncing || record->segment != sync->segment || record->at < sync->at ||
+	if (record->segment != sync->segment || record->at < sync->at ||
 	    record->at - sync->at + record->len > buf_len(&sync->bytes))
 		return NULL;
 	return buf_head(&sync->bytes) + (record->at - sync->at);

@@ -506,6 +506,34 @@ static void test_every_length(void **state)
 	}
 }
 
+/* What the last sync has kept comes out of memory, all else off the disk. */
+static void test_recent(void **state)
+{
+	(void)state;
+	struct keeper *keeper = keeper_new();
+	assert_int_equal(start(keeper), 0);
+	for (unsigned i = 0; i < 6; i += 2) {
+		assert_int_equal(put(keeper, i, 200), 0);
+		assert_int_equal(put(keeper, i + 1, 300), 0);
+		assert_int_equal(sync_once(keeper), 0);
+		long steps = keeper->disk.steps;
+		assert_readable(keeper, i, 200);
+		assert_readable(keeper, i + 1, 300);
+		assert_int_equal(keeper->disk.steps, steps);
+		if (i) {
+			assert_readable(keeper, i - 2, 200);
+			assert_true(keeper->disk.steps > steps);
+		}
+	}
+	assert_int_equal(put(keeper, 6, 100), 0);
+	struct spool_sync *sync = spool_sync_begin(keeper->spool); /* from now on that memory is another's */
+	assert_readable(keeper, 5, 300);
+	spool_sync_run(sync);
+	assert_int_equal(spool_sync_end(keeper->spool), 0);
+	assert_readable(keeper, 6, 100);
+	stop(keeper);
+}
+
 /* A record that goes bad while the spool is open: it is named when it is read, or has to move. */
 static void test_damaged_later(void **state)
 {
@@ -746,6 +774,7 @@ int main(void)
 		cmocka_unit_test(test_sequence_goes_on),
 		cmocka_unit_test(test_every_bit),
 		cmocka_unit_test(test_every_length),
+		cmocka_unit_test(test_recent),
 		cmocka_unit_test(test_damaged_later),
 		cmocka_unit_test(test_strange_files),
 		cmocka_unit_test(test_saved_later),
