@@ -8,10 +8,10 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "figures.h"
 #include "../src/crypto/test_mesh.h"
 #include "base/err.h"
 #include "crypto/tls.h"
+#include "figures.h"
 #include "io/io.h"
 #include "os/clock.h"
 #include "os/fd.h"
