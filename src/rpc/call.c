@@ -178,8 +178,8 @@ static int on_message(void *ctx, struct str message)
 	pb_istream_t in = pb_istream_from_buffer((const pb_byte_t *)message.ptr, message.len);
 	if (size > sizeof decoded)
 		return -E_MESSAGE;
-	if (!pb_decode(&in, type,
-	               &decoded)) /* which sets all that is not there to its default; the rest of a union is of another message */
+	/* It sets all that is not there to its default; the rest of a union is of another message. */
+	if (!pb_decode(&in, type, &decoded))
 		return -E_MESSAGE;
 	call->events->message(call->ctx, &decoded);
 	return 0;
