@@ -3,11 +3,11 @@
 set -eu
 build=${1:?usage: bench/run.sh BUILD [NAME...]}
 shift
-[ $# -gt 0 ] || set -- start idle tunnel connect terminal giop login web console agents children live relay rpc probe spool
+[ $# -gt 0 ] || set -- start idle tunnel connect terminal giop login web console agents children live relay rpc probe spool envelope
 ninja -C "$build" all bench >/dev/null
 folder=$(dirname "$0")
 for name; do
-	if [ "$name" = rpc ] || [ "$name" = probe ] || [ "$name" = spool ]; then
+	if [ "$name" = rpc ] || [ "$name" = probe ] || [ "$name" = spool ] || [ "$name" = envelope ]; then
 		"$build/bench/${name}_bench"
 	elif [ "$name" = live ]; then
 		"$build/bench/live_bench"

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "figures.h"
 #include "os/clock.h"
 #include "os/random.h"
 #include "route/route.h"
@@ -32,7 +33,8 @@ struct bench {
 	struct spool_sync *sync;
 	bool stopping;
 	struct buf envelope, out;
-	size_t id_at; /* in the envelope */
+	size_t id_at;   /* in the envelope */
+	int64_t now_ms; /* of this batch, as of a frame */
 	uint64_t accepted, answered, syncs, sync_us;
 };
 
@@ -73,10 +75,10 @@ static void on_ready(void *ctx, const struct id *destination)
 	struct bench *bench = ctx;
 	struct reader reader;
 	struct id id;
-	while (route_next(bench->route, destination, clock_wall_s() * 1000, &bench->out) == 1) {
+	while (route_next(bench->route, destination, bench->now_ms, &bench->out) == 1) {
 		reader = (struct reader){ buf_head(&bench->out) + bench->id_at, sizeof id };
 		memcpy(id.bytes, reader.ptr, sizeof id.bytes);
-		route_delivered(bench->route, destination, &id, clock_wall_s() * 1000);
+		route_delivered(bench->route, destination, &id, bench->now_ms);
 		route_credit(bench->route, destination, 1);
 		buf_clear(&bench->out);
 		bench->answered++;
@@ -106,7 +108,7 @@ static int offer(struct bench *bench, uint64_t number)
 {
 	const struct id device = device_id(number % DEVICES);
 	memcpy(bench->envelope.data + bench->envelope.start + bench->id_at, &number, sizeof number);
-	return route_accept(bench->route, &device, buf_str(&bench->envelope), clock_wall_s() * 1000, NULL);
+	return route_accept(bench->route, &device, buf_str(&bench->envelope), bench->now_ms, NULL);
 }
 
 static double cpu_seconds(void)
@@ -124,21 +126,29 @@ static void sync_end(struct bench *bench)
 	bench->sync = NULL;
 }
 
+static void sync_begin(struct bench *bench)
+{
+	bench->sync = route_sync_begin(bench->route);
+	if (!bench->sync)
+		return;
+	bench->syncs++;
+	sem_post(&bench->begun);
+}
+
 static void run(struct bench *bench)
 {
 	uint64_t until = clock_monotonic_us() + run_us;
 	for (uint64_t number = 1; clock_monotonic_us() < until;) {
 		int ended, err = 0;
+		bench->now_ms = clock_wall_ms();
 		for (int i = 0; i < 64 && err == 0; i++)
 			number += (err = offer(bench, number)) == 0;
 		if (bench->sync && (err < 0 || (sem_getvalue(&bench->ended, &ended) == 0 && ended > 0)))
 			sync_end(bench);
-		if (!bench->sync && (bench->sync = route_sync_begin(bench->route))) {
-			bench->syncs++;
-			sem_post(&bench->begun);
-		}
+		if (!bench->sync)
+			sync_begin(bench);
 	}
-	if (bench->sync)
+	for (; bench->sync; sync_begin(bench)) /* until all is kept and answered */
 		sync_end(bench);
 }
 
@@ -181,7 +191,6 @@ static void measure(const char *name, const char *parent)
 	struct bench bench = { .settings = route_settings_server };
 	struct spool_disk *disk = &bench.settings.spool.disk;
 	char directory[4096];
-	double load;
 	snprintf(directory, sizeof directory, "%s/murmesh-bench-XXXXXX", parent);
 	check(mkdtemp(directory) && spool_disk_open(directory, disk) == 0, directory);
 	random_bytes(bench.settings.spool.seed, sizeof bench.settings.spool.seed);
@@ -198,6 +207,7 @@ static void measure(const char *name, const char *parent)
 	sem_init(&bench.begun, 0, 0);
 	sem_init(&bench.ended, 0, 0);
 	check(pthread_create(&bench.thread, NULL, sync_main, &bench) == 0, "thread");
+	const struct figures figures = figures_begin();
 	double cpu = cpu_seconds();
 	uint64_t before = clock_monotonic_us();
 	run(&bench);
@@ -207,14 +217,12 @@ static void measure(const char *name, const char *parent)
 	sem_post(&bench.begun);
 	pthread_join(bench.thread, NULL);
 	check(bench.answered == bench.accepted, "answered");
-	getloadavg(&load, 1);
-	printf("{\"result\":\"%s\",\"envelopes_per_s\":%.0f,\"cpu_us\":%.2f,\"per_sync\":%.0f,\"sync_ms\":%.2f,\"page_sync_ms\":%."
-	       "2f,"
-	       "\"body_bytes\":%d,\"load\":%.1f,\"processors\":%ld}\n",
+	printf("{\"result\":\"%s\",\"envelopes_per_s\":%.0f,\"cpu_us\":%.2f,\"per_sync\":%.0f,\"sync_ms\":%.2f,"
+	       "\"page_sync_ms\":%.2f,\"body_bytes\":%d,",
 	       name, (double)bench.accepted / seconds, cpu * 1e6 / (double)bench.accepted,
 	       (double)bench.accepted / (double)bench.syncs, (double)bench.sync_us * 1e-3 / (double)bench.syncs,
-	       (double)page_us * 1e-3, BODY, load, sysconf(_SC_NPROCESSORS_ONLN));
-	fflush(stdout);
+	       (double)page_us * 1e-3, BODY);
+	figures_end(&figures);
 	route_free(bench.route);
 	disk->names(disk->ctx, file_remove, disk);
 	spool_disk_close(disk);

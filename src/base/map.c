@@ -1,6 +1,7 @@
 #include "base/map.h"
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 /* Open addressing with linear probing and backward-shift deletion; at most 3/4 full. */
@@ -13,39 +14,8 @@ struct entry {
 struct map {
 	struct entry *entries;
 	size_t slots, count, max; /* slots: a power of two */
-	uint64_t seed[2];
+	uint8_t seed[16];
 };
-
-#define ROTATE(x, n) ((x) << (n) | (x) >> (64 - (n)))
-
-static void sip_round(uint64_t v[4])
-{
-	v[0] += v[1], v[1] = ROTATE(v[1], 13) ^ v[0], v[0] = ROTATE(v[0], 32);
-	v[2] += v[3], v[3] = ROTATE(v[3], 16) ^ v[2];
-	v[0] += v[3], v[3] = ROTATE(v[3], 21) ^ v[0];
-	v[2] += v[1], v[1] = ROTATE(v[1], 17) ^ v[2], v[2] = ROTATE(v[2], 32);
-}
-
-static uint64_t sip_hash(const uint64_t seed[2], const uint8_t *bytes, size_t len)
-{
-	uint64_t v[4] = { seed[0] ^ 0x736f6d6570736575, seed[1] ^ 0x646f72616e646f6d, seed[0] ^ 0x6c7967656e657261,
-		          seed[1] ^ 0x7465646279746573 };
-	size_t at = 0;
-	for (; at <= len; at += 8) {
-		uint64_t word = 0;
-		size_t n = len - at < 8 ? len - at : 8;
-		memcpy(&word, bytes + at, n);
-		if (n < 8)
-			word |= (uint64_t)len << 56;
-		v[3] ^= word;
-		sip_round(v);
-		v[0] ^= word;
-	}
-	v[2] ^= 0xff;
-	for (int i = 0; i < 3; i++)
-		sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
 
 struct map *map_new(const uint8_t seed[16], size_t max)
 {
@@ -87,7 +57,7 @@ static size_t find(const struct map *map, uint64_t hash, const void *key, size_t
 
 void *map_get(const struct map *map, const void *key, size_t len)
 {
-	return map->entries[find(map, sip_hash(map->seed, key, len), key, len)].value;
+	return map->entries[find(map, hash_keyed(map->seed, key, len), key, len)].value;
 }
 
 static int grow(struct map *map)
@@ -109,7 +79,7 @@ static int grow(struct map *map)
 
 int map_put(struct map *map, const void *key, size_t len, void *value)
 {
-	uint64_t hash = sip_hash(map->seed, key, len);
+	uint64_t hash = hash_keyed(map->seed, key, len);
 	if (len > 255)
 		return -E_TOO_LONG;
 	struct entry *e = &map->entries[find(map, hash, key, len)];
@@ -136,7 +106,7 @@ int map_put(struct map *map, const void *key, size_t len, void *value)
 
 void *map_remove(struct map *map, const void *key, size_t len)
 {
-	size_t mask = map->slots - 1, hole = find(map, sip_hash(map->seed, key, len), key, len);
+	size_t mask = map->slots - 1, hole = find(map, hash_keyed(map->seed, key, len), key, len);
 	void *value = map->entries[hole].value;
 	if (!map->entries[hole].key)
 		return NULL;

@@ -200,6 +200,13 @@ void tls_message_seen(int writing, int version, int type, const void *bytes, siz
 	SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
 }
 
+/* Before each call, whose own errors are to be seen.  Mostly there is none, and ERR_clear_error() would go through all places for one. */
+static void errors_clear(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+}
+
 static int reason_code(int reason)
 {
 	switch (reason) {
@@ -297,7 +304,7 @@ int tls_handshake(struct tls *tls)
 	int err = tls->error ? tls->error : tls_flush(tls);
 	if (err || tls->established)
 		return err;
-	ERR_clear_error();
+	errors_clear();
 	int done = SSL_do_handshake(tls->ssl);
 	if (done != 1)
 		err = failure(tls, done);
@@ -327,7 +334,7 @@ ssize_t tls_read(struct tls *tls, void *out, size_t size)
 {
 	size_t start = output.len, n;
 	tls->end_waits = false;
-	ERR_clear_error();
+	errors_clear();
 	int err = read_some(tls, out, size, &n);
 	output_send(tls, start); /* an error there is for the writer */
 	if (n == 0)
@@ -374,7 +381,7 @@ ssize_t tls_write(struct tls *tls, const void *bytes, size_t len)
 		return err;
 	if (len > WRITE_MAX)
 		len = WRITE_MAX;
-	ERR_clear_error();
+	errors_clear();
 	key_renew(tls, len);
 	if (SSL_write_ex(tls->ssl, bytes, len, &taken) != 1)
 		err = failure(tls, 0);
@@ -390,7 +397,7 @@ int tls_close_write(struct tls *tls)
 	int err = write_check(tls);
 	if (err)
 		return err;
-	ERR_clear_error();
+	errors_clear();
 	int result = SSL_shutdown(tls->ssl);
 	if (result < 0)
 		err = failure(tls, result);

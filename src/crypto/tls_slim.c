@@ -18,11 +18,18 @@ static EVP_PKEY *shared_key(void)
 	return shared;
 }
 
+/* Of the key exchange: it has served.  The object stays OpenSSL's, without the key in it. */
+static void exchanged_empty(EVP_PKEY *key)
+{
+	EVP_PKEY_set_type(key, EVP_PKEY_get_base_id(key));
+	EVP_PKEY_free(key);
+}
+
 void tls_slim(SSL *ssl)
 {
 	X509 *peer = SSL_get0_peer_certificate(ssl);
 	STACK_OF(X509) *sent = SSL_get_peer_cert_chain(ssl);
-	EVP_PKEY *key = peer ? shared_key() : NULL;
+	EVP_PKEY *key = peer ? shared_key() : NULL, *exchanged;
 	X509_NAME *empty = key ? X509_NAME_new() : NULL;
 	while (sk_X509_num(sent) > 0)
 		X509_free(sk_X509_pop(sent));
@@ -34,4 +41,8 @@ void tls_slim(SSL *ssl)
 	while (empty && X509_get_ext_count(peer) > 0)
 		X509_EXTENSION_free(X509_delete_ext(peer, 0));
 	X509_NAME_free(empty);
+	if (SSL_get_tmp_key(ssl, &exchanged) == 1)
+		exchanged_empty(exchanged);
+	if (SSL_get_peer_tmp_key(ssl, &exchanged) == 1)
+		exchanged_empty(exchanged);
 }

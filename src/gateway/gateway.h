@@ -9,7 +9,9 @@
 #include "priv/priv.h"
 
 #define GATEWAY_RELAY_CALLS 50000 /* at once, of one relay or component: its own and of all below it */
-#define GATEWAY_DENIED_MS   60000 /* what the server has refused to a relay is asked again after this time */
+#define GATEWAY_CORE_NAME                                                                                                          \
+	"murmesh-server" /* in certificates of core's machine; other machines of the server have a number behind their names */
+#define GATEWAY_DENIED_MS 60000 /* what the server has refused to a relay is asked again after this time */
 enum gateway_place { GATEWAY_AT_CORE, GATEWAY_IN_RELAY, GATEWAY_ELSEWHERE };
 enum gateway_place gateway_place(struct str settings);
 

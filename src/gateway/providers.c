@@ -21,25 +21,36 @@ void providers_done(struct providers *providers)
 
 /* ---- who is asked ---- */
 
+static int ask(struct rpc_connection *here, struct rpc_connection *far, struct rpc_call *call)
+{
+	if (here)
+		return rpc_proxy(call, here);
+	return far && rpc_connection_has_room(far) ? rpc_proxy(call, far)
+	                                           : -E_BUSY; /* nothing waits for a machine that takes no more */
+}
+
 int providers_ask(struct providers *providers, struct rpc_call *call)
 {
 	struct str path = rpc_call_path(call);
-	struct rpc_connection *at;
 	if (str_is(path, rpc_Reports_Send.path) || str_is(path, rpc_Events_Follow.path))
-		at = providers->far_collect ? providers->far_collect : providers->collect;
-	else if (str_is(path, rpc_Viz_Announce.path) || str_is(path, rpc_Viz_EndWatches.path) || str_is(path, rpc_Viz_Watch.path))
-		at = providers->far_viz ? providers->far_viz : providers->viz;
-	else
-		return -E_UNSUPPORTED;
-	return at ? rpc_proxy(call, at) : -E_BUSY;
+		return ask(providers->collect, providers->far_collect, call);
+	if (str_is(path, rpc_Viz_Announce.path) || str_is(path, rpc_Viz_EndWatches.path) || str_is(path, rpc_Viz_Watch.path))
+		return ask(providers->viz, providers->far_viz, call);
+	return -E_UNSUPPORTED;
 }
 
-void providers_come(struct providers *providers, uint32_t roles, struct rpc_connection *connection)
+uint32_t providers_come(struct providers *providers, uint32_t roles, struct rpc_connection *connection)
 {
-	if (roles & murmesh_ComponentRole_COMPONENT_COLLECT)
+	uint32_t taken = 0;
+	if (roles & murmesh_ComponentRole_COMPONENT_COLLECT && !providers->has_collect && !providers->far_collect) {
 		providers->far_collect = connection;
-	if (roles & murmesh_ComponentRole_COMPONENT_VIZ)
+		taken |= murmesh_ComponentRole_COMPONENT_COLLECT;
+	}
+	if (roles & murmesh_ComponentRole_COMPONENT_VIZ && !providers->has_viz && !providers->far_viz) {
 		providers->far_viz = connection;
+		taken |= murmesh_ComponentRole_COMPONENT_VIZ;
+	}
+	return taken;
 }
 
 void providers_go(struct providers *providers, const struct rpc_connection *connection)
@@ -52,9 +63,21 @@ void providers_go(struct providers *providers, const struct rpc_connection *conn
 
 /* ---- roles here ---- */
 
-static int on_open(void *ctx, struct rpc_call *call)
+static int on_core_open(void *ctx, struct rpc_call *call)
 {
-	return providers_ask(ctx, call);
+	struct str path = rpc_call_path(call);
+	bool may = str_is(path, rpc_Viz_Announce.path) || str_is(path, rpc_Viz_EndWatches.path);
+	return may ? providers_ask(ctx, call) : -E_UNSUPPORTED;
+}
+
+static int on_web_open(void *ctx, struct rpc_call *call)
+{
+	return str_is(rpc_call_path(call), rpc_Viz_Watch.path) ? providers_ask(ctx, call) : -E_UNSUPPORTED;
+}
+
+static int on_viz_open(void *ctx, struct rpc_call *call)
+{
+	return str_is(rpc_call_path(call), rpc_Events_Follow.path) ? providers_ask(ctx, call) : -E_UNSUPPORTED;
 }
 
 static void on_collect_closed(void *ctx, int err)
@@ -90,9 +113,9 @@ static void on_of_viz_closed(void *ctx, int err)
 bool providers_descriptor(struct providers *providers, const char *name, int fd)
 {
 	static const struct rpc_connection_events collect = { NULL, NULL, on_collect_closed }, viz = { NULL, NULL, on_viz_closed },
-	                                          of_core = { on_open, NULL, on_of_core_closed },
-	                                          of_web = { on_open, NULL, on_of_web_closed },
-	                                          of_viz = { on_open, NULL, on_of_viz_closed };
+	                                          of_core = { on_core_open, NULL, on_of_core_closed },
+	                                          of_web = { on_web_open, NULL, on_of_web_closed },
+	                                          of_viz = { on_viz_open, NULL, on_of_viz_closed };
 	static const struct rpc_connection_settings call = { .server = false },
 	                                            serve = { .server = true, .max_streams = GATEWAY_RELAY_CALLS };
 	const struct {
@@ -105,6 +128,8 @@ bool providers_descriptor(struct providers *providers, const char *name, int fd)
 		{ "rpc-from:core", &providers->of_core, &of_core, &serve }, { "rpc-from:web", &providers->of_web, &of_web, &serve },
 		{ "rpc-from:viz", &providers->of_viz, &of_viz, &serve },
 	};
+	providers->has_collect |= str_is(str_from(name), rows[0].name);
+	providers->has_viz |= str_is(str_from(name), rows[1].name);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (str_is(str_from(name), rows[i].name)) {
 			rpc_connection_replace(rows[i].at, providers->loop, fd, rows[i].settings, rows[i].events, providers);

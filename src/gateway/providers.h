@@ -16,16 +16,19 @@ struct rpc_connection;
 struct providers {
 	struct io_loop *loop;
 	struct rpc_connection *collect, *viz;             /* here; NULL = not */
-	struct rpc_connection *far_collect, *far_viz;     /* elsewhere; borrowed; they come first */
+	bool has_collect, has_viz;                        /* here, though perhaps not just now: then nobody elsewhere is asked */
+	struct rpc_connection *far_collect, *far_viz;     /* elsewhere; borrowed */
 	struct rpc_connection *of_core, *of_web, *of_viz; /* roles here whose calls lead elsewhere */
 };
 
 void providers_init(struct providers *providers, struct io_loop *loop);
 void providers_done(struct providers *providers);
-/* One of theirs: "rpc-to:collect" and "rpc-to:viz"; "rpc-from:core", "rpc-from:web" and "rpc-from:viz" of those that would call them.  It is taken over then. */
+/* One of theirs: "rpc-to:collect" and "rpc-to:viz"; "rpc-from:core", "rpc-from:web" and "rpc-from:viz" of those that would call them, each for what it
+ * may.  It is taken over then. */
 bool providers_descriptor(struct providers *providers, const char *name, int fd);
-/* -E_BUSY: it is not there now; -E_UNSUPPORTED: no call for either. */
+/* -E_BUSY: it is not there now, or takes no more; -E_UNSUPPORTED: no call for either. */
 int providers_ask(struct providers *providers, struct rpc_call *call);
-void providers_come(struct providers *providers, uint32_t roles, struct rpc_connection *connection); /* instead of an earlier one */
-void providers_go(struct providers *providers, const struct rpc_connection *connection);             /* also one that is none */
+/* Returns which of the roles it has now: those that nobody has. */
+uint32_t providers_come(struct providers *providers, uint32_t roles, struct rpc_connection *connection);
+void providers_go(struct providers *providers, const struct rpc_connection *connection); /* also one that is none */
 #endif

@@ -21,11 +21,12 @@
 #include "services.h"
 #include "stream/stream.h"
 
-#define CLIENTS_MAX   15000
-#define STRANGERS_MAX 500    /* of these through their handshake without a certificate */
-#define STRANGER_MS   120000 /* for an enrolment */
-#define CALLS_MAX     4      /* at once, of all but users and relays */
-#define LEAVE_MS      500    /* in which who is shut out hears why */
+#define CLIENTS_MAX        15000
+#define STRANGERS_MAX      500                /* of these through their handshake without a certificate */
+#define STRANGER_MS        120000             /* for an enrolment */
+#define CALLS_MAX          4                  /* at once, of all but users and relays */
+#define SERVING_QUEUED_MAX ((size_t)64 << 20) /* bytes that wait for a machine that serves here */
+#define LEAVE_MS           500                /* in which who is shut out hears why */
 
 struct link_role {
 	struct priv_child *child;
@@ -473,15 +474,31 @@ static uint32_t may_provide(const struct link_role *role, const struct certifica
 	return component ? link_revoked_component(role->revoked, &peer->identity.id) & PROVIDER_ROLES : 0;
 }
 
+/* Its machine takes the place of its own earlier connection, and of nobody else's. */
+static bool serves_now(struct client *client, const struct certificate_info *peer)
+{
+	struct link_role *role = client->role;
+	uint32_t may = may_provide(role, peer);
+	if (!may)
+		return false;
+	LIST_EACH(at, &role->known) {
+		struct client *other = LIST_ENTRY(at, struct client, node);
+		if (other->serves && id_equal(&client_peer(other)->identity.id, &peer->identity.id))
+			client_leave(other);
+	}
+	if (providers_come(&role->providers, may, client->connection))
+		return true;
+	log_limited(LOG_WARNING, "collect and viz of %s are not needed: they run here, or another machine has them",
+	            peer->common_name);
+	return false;
+}
+
 static void on_client_ready(void *ctx)
 {
 	struct client *client = ctx;
 	const struct certificate_info *peer = client_peer(client);
-	uint32_t provides = client->serves ? may_provide(client->role, peer) : 0;
 	list_remove(&client->node);
-	if (provides)
-		providers_come(&client->role->providers, provides, client->connection);
-	if ((client->serves && !provides) || (peer && shut_out(client->role, peer)))
+	if ((peer && shut_out(client->role, peer)) || (client->serves && !serves_now(client, peer)))
 		client_leave(client);
 	else if (peer)
 		list_append(&client->role->known, &client->node);
@@ -508,11 +525,9 @@ static int client_room(struct link_role *role)
 static void client_add(struct link_role *role, int fd, bool serves)
 {
 	static const struct rpc_connection_events events = { on_open, on_client_ready, on_client_closed };
-	static const struct rpc_connection_settings settings = { .server = true,
-		                                                 .max_streams = 100,
-		                                                 .ping_ms = RPC_PING_MS,
-		                                                 .quiet_ms = RPC_QUIET_MS },
-	                                            call = { .server = false, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
+	static const struct rpc_connection_settings
+	        settings = { .server = true, .max_streams = 100, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS },
+	        call = { .server = false, .queued_max = SERVING_QUEUED_MAX, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS };
 	const struct stream_settings tls = { .fd = fd, .tls = component_tls(role->component) };
 	static const struct stream_events none;
 	if (client_room(role) < 0) {

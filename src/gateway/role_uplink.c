@@ -39,9 +39,16 @@ static void tell(struct uplink *uplink, int err)
 		connected(uplink, err);
 }
 
+bool uplink_is_core(const struct rpc_connection *connection)
+{
+	const struct certificate_info *peer = tls_peer(stream_tls(rpc_connection_stream(connection)));
+	return peer && str_is(str_from(peer->common_name), GATEWAY_CORE_NAME);
+}
+
 static void on_core_ready(void *ctx)
 {
-	tell(ctx, 0);
+	const struct uplink *uplink = ctx;
+	tell(ctx, uplink_is_core(uplink->core) ? 0 : -E_CERTIFICATE_PEER);
 }
 
 /* Its calls are told by their own `closed`. */

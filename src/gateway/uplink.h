@@ -50,6 +50,8 @@ void uplink_report(struct uplink *uplink, const char *format, ...) __attribute__
 /* Connects under that context; `connected` is told once (0: uplink->core is ready), unless it is hung up before. */
 void uplink_dial(struct uplink *uplink, struct tls_context *tls, void (*connected)(struct uplink *uplink, int err));
 void uplink_hang_up(struct uplink *uplink);
+/* Is the other side core's machine?  Other machines of the server have certificates for TLS servers too, and other names. */
+bool uplink_is_core(const struct rpc_connection *connection);
 void uplink_later(struct uplink *uplink, int err, const char *why); /* hangs up, and tries again after a pause */
 
 /* ---- uplink_attach.c: Components.Attach ---- */

@@ -15,6 +15,16 @@ static int on_open(void *ctx, struct rpc_call *call)
 	return providers_ask(&((struct uplink *)ctx)->providers, call);
 }
 
+/* No call has come before. */
+static void on_ready(void *ctx)
+{
+	struct uplink *uplink = ctx;
+	if (uplink_is_core(uplink->serving))
+		return;
+	rpc_connection_drop(&uplink->serving);
+	io_timer_start(uplink->serve_retry, RETRY_MS, 0);
+}
+
 static void on_closed(void *ctx, int err)
 {
 	struct uplink *uplink = ctx;
@@ -25,7 +35,7 @@ static void on_closed(void *ctx, int err)
 
 static int connect_there(struct uplink *uplink)
 {
-	static const struct rpc_connection_events events = { on_open, NULL, on_closed };
+	static const struct rpc_connection_events events = { on_open, on_ready, on_closed };
 	static const struct rpc_connection_settings serve = { .server = true,
 		                                              .trusted_metadata = true,
 		                                              .max_streams = GATEWAY_RELAY_CALLS,
@@ -49,7 +59,7 @@ static int connect_there(struct uplink *uplink)
 static void dial(void *ctx)
 {
 	struct uplink *uplink = ctx;
-	if (uplink->core && connect_there(uplink) < 0)
+	if (uplink->core && !uplink->serving && connect_there(uplink) < 0)
 		io_timer_start(uplink->serve_retry, RETRY_MS, 0);
 }
 

@@ -26,6 +26,7 @@ struct h2_session {
 	struct list streams;
 	struct buf early; /* the client's preface, taken out of the lent buffer at once */
 	size_t queue_max, budget;
+	size_t n_streams, queued; /* queued: bytes of all of them */
 	int error;
 	bool server, goaway, starved, drained;
 };
@@ -101,17 +102,25 @@ static struct h2_stream *stream_new(struct h2_session *session, const struct h2_
 	stream->ctx = ctx;
 	buf_init(&stream->queue, session->queue_max);
 	list_append(&session->streams, &stream->node);
+	session->n_streams++;
 	return stream;
+}
+
+static void queue_drop(struct h2_stream *stream)
+{
+	stream->session->queued -= buf_len(&stream->queue);
+	buf_done(&stream->queue);
 }
 
 static void stream_done(struct h2_stream *stream, uint32_t error)
 {
 	const struct h2_stream_events *events = stream->events;
 	list_remove(&stream->node);
+	stream->session->n_streams--;
+	queue_drop(stream);
 	stream->session = NULL;
 	if (events && events->closed)
 		events->closed(stream->ctx, error);
-	buf_done(&stream->queue);
 	mem_free(stream->trailers);
 	mem_free(stream);
 }
@@ -137,6 +146,7 @@ static ssize_t on_read_queue(nghttp2_session *ng, int32_t id, uint8_t *out, size
 	if (len)
 		memcpy(out, buf_head(&stream->queue), len);
 	buf_consume(&stream->queue, len);
+	session->queued -= len;
 	session->budget -= len < session->budget ? len : session->budget;
 	if (buf_len(&stream->queue) == 0) {
 		buf_trim(&stream->queue);
@@ -554,10 +564,21 @@ int h2_stream_send2(struct h2_stream *stream, const void *a, size_t a_len, const
 	if (b_len)
 		memcpy(room + a_len, b, b_len);
 	buf_commit(&stream->queue, a_len + b_len);
+	stream->session->queued += a_len + b_len;
 	if (buf_len(&stream->queue) >= stream->session->queue_max / 2)
 		stream->over_half = true;
 	resume(stream);
 	return 0;
+}
+
+size_t h2_queued(const struct h2_session *session)
+{
+	return session->queued;
+}
+
+bool h2_has_room(const struct h2_session *session)
+{
+	return session->n_streams < nghttp2_session_get_remote_settings(session->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
 int h2_stream_send(struct h2_stream *stream, const void *bytes, size_t len)
@@ -618,6 +639,10 @@ void h2_stream_consume(struct h2_stream *stream, size_t len)
 
 void h2_stream_reset(struct h2_stream *stream, uint32_t error)
 {
+	if (error == H2_CANCEL) { /* the peer may let nothing out for ever, not even this */
+		queue_drop(stream);
+		stream->end_queued = false;
+	}
 	keep_error(stream->session, nghttp2_submit_rst_stream(stream->session->ng, NGHTTP2_FLAG_NONE, stream->id, error));
 	wants_pull(stream->session);
 }

@@ -65,6 +65,8 @@ int h2_pull(struct h2_session *session, size_t budget, struct buf *out);
 bool h2_wants_pull(const struct h2_session *session);
 bool h2_finished(const struct h2_session *session);             /* GOAWAY was exchanged and no stream is left */
 int h2_error(const struct h2_session *session);                 /* 0, or -E_PROTOCOL: one side ended the session with an error */
+size_t h2_queued(const struct h2_session *session);             /* bytes of all streams that wait for the peer's windows */
+bool h2_has_room(const struct h2_session *session);             /* does the peer take another stream now? */
 int h2_allow(struct h2_session *session, uint32_t max_streams); /* that the peer may open at once, from now on */
 int h2_ping(struct h2_session *session);
 void h2_goaway(struct h2_session *session); /* no new streams; open ones go on */

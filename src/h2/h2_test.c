@@ -792,6 +792,32 @@ static void test_hostile_heads(void **state)
 	raw_done(&raw);
 }
 
+/* A server that lets nothing in: what was to go there is given back when it is given up, though not even the reset can go. */
+static void test_no_room(void **state)
+{
+	(void)state;
+	struct pair pair;
+	struct side first, second;
+	char bytes[1000] = { 0 };
+	assert_int_equal(pair_open(&pair, 1), 0);
+	assert_int_equal(pump(&pair), 0); /* its settings */
+	assert_true(h2_has_room(pair.client));
+	assert_true(request(&pair, &first, "/a"));
+	assert_false(h2_has_room(pair.client));
+	assert_true(request(&pair, &second, "/b")); /* waits */
+	assert_int_equal(h2_stream_send(second.stream, bytes, sizeof bytes), 0);
+	assert_int_equal(h2_queued(pair.client), sizeof bytes);
+	h2_stream_reset(second.stream, H2_CANCEL);
+	assert_int_equal(h2_queued(pair.client), 0);
+	assert_int_equal(h2_stream_send(first.stream, bytes, sizeof bytes), 0);
+	assert_int_equal(h2_queued(pair.client), sizeof bytes);
+	assert_int_equal(pump(&pair), 0);
+	assert_int_equal(h2_queued(pair.client), 0);
+	pair_done(&pair);
+	side_done(&first);
+	side_done(&second);
+}
+
 /* A peer that resets streams without end is sent away, unless it is one of us. */
 static void test_resets(void **state)
 {
@@ -994,7 +1020,7 @@ int main(void)
 		cmocka_unit_test(test_many_streams),  cmocka_unit_test(test_heads),
 		cmocka_unit_test(test_informational), cmocka_unit_test(test_not_http2),
 		cmocka_unit_test(test_broken_frame),  cmocka_unit_test(test_hostile_heads),
-		cmocka_unit_test(test_resets),        cmocka_unit_test(test_lending),
+		cmocka_unit_test(test_resets), cmocka_unit_test(test_no_room),        cmocka_unit_test(test_lending),
 		cmocka_unit_test(test_lent_buffer),   cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_interleaved),   cmocka_unit_test(test_faults),
 	};

@@ -9,7 +9,7 @@
 #include "route/route.h"
 #include "route/test_disk.h"
 
-enum { ENVELOPES = 60, WINDOW = 5, CREDIT = 6, ROUNDS = 400 };
+enum { ENVELOPES = 112, WINDOW = 5, CREDIT = 6, ROUNDS = 400 };
 static const struct id device = { { 7 } };
 static const int64_t start_ms = 1800000000000;
 

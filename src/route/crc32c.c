@@ -1,5 +1,7 @@
 #include "route/crc32c.h"
 
+#include <string.h>
+
 /* Eight bytes a step ("slicing by 8").  The sum is linear: a table's 256 values follow from those of its eight single bits. */
 #define VALUE(n, b0, b1, b2, b3, b4, b5, b6, b7)                                                                                   \
 	(((n)&1 ? (b0) : 0) ^ ((n)&2 ? (b1) : 0) ^ ((n)&4 ? (b2) : 0) ^ ((n)&8 ? (b3) : 0) ^ ((n)&16 ? (b4) : 0) ^                 \
@@ -33,7 +35,7 @@ static uint32_t little_endian(const uint8_t *at)
 	return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-uint32_t crc32c(uint32_t crc, const void *bytes, size_t len)
+uint32_t crc32c_by_tables(uint32_t crc, const void *bytes, size_t len)
 {
 	const uint8_t *at = bytes;
 	crc = ~crc;
@@ -45,4 +47,28 @@ uint32_t crc32c(uint32_t crc, const void *bytes, size_t len)
 	for (; len; at++, len--)
 		crc = crc >> 8 ^ tables[0][(crc ^ *at) & 255];
 	return ~crc;
+}
+
+#ifdef __x86_64__
+/* The processor's own instruction: a tenth of the time. */
+__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, const uint8_t *at, size_t len)
+{
+	uint64_t sum = ~crc, word;
+	for (; len >= sizeof word; at += sizeof word, len -= sizeof word) {
+		memcpy(&word, at, sizeof word);
+		sum = __builtin_ia32_crc32di(sum, word);
+	}
+	for (; len; at++, len--)
+		sum = __builtin_ia32_crc32qi((uint32_t)sum, *at);
+	return ~(uint32_t)sum;
+}
+#endif
+
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t len)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("sse4.2"))
+		return by_instruction(crc, bytes, len);
+#endif
+	return crc32c_by_tables(crc, bytes, len);
 }

@@ -6,4 +6,5 @@
 
 /* Of bytes behind those whose sum is crc; 0 at first. */
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t len);
+uint32_t crc32c_by_tables(uint32_t crc, const void *bytes, size_t len); /* where the processor has no instruction for it */
 #endif

@@ -1,3 +1,5 @@
+#include <pb_decode.h>
+
 #include "base/err.h"
 #include "base/test.h"
 #include "route/envelope.h"
@@ -119,6 +121,114 @@ static void test_refused(void **state)
 	assert_int_equal(envelope_write(&e, body, &small), -E_TOO_LONG);
 }
 
+/* Whatever is changed in one: nanopb takes it where envelope_read() does, and reads the same. */
+static int assert_as_nanopb(struct str bytes)
+{
+	static murmesh_Envelope ours, theirs;
+	struct str body = { 0 };
+	struct buf one, other;
+	buf_init(&one, ENVELOPE_MAX);
+	buf_init(&other, ENVELOPE_MAX);
+	pb_istream_t in = pb_istream_from_buffer((const pb_byte_t *)bytes.ptr, bytes.len);
+	theirs.body.funcs.decode = NULL; /* skipped */
+	bool decoded = pb_decode(&in, murmesh_Envelope_fields, &theirs);
+	int err = envelope_read(bytes, &ours, &body);
+	if (err == 0)
+		assert_true(decoded);
+	if (decoded)
+		assert_int_equal(envelope_write(&theirs, body, &other), err);
+	if (err == 0) {
+		assert_int_equal(envelope_write(&ours, body, &one), 0);
+		assert_true(str_equal(buf_str(&one), buf_str(&other)));
+	}
+	buf_done(&one);
+	buf_done(&other);
+	return err;
+}
+
+static void test_changed(void **state)
+{
+	(void)state;
+	static const uint8_t values[] = { 0, 1, 2, 5, 15, 16, 17, 64, 65, 127, 128, 255 };
+	static const struct id hop = { { 3 } };
+	static const pb_size_t to[] = { murmesh_Envelope_node_tag, murmesh_Envelope_group_tag, murmesh_Envelope_query_tag,
+		                        murmesh_Envelope_server_tag };
+	for (size_t kind = 0; kind < 4; kind++) {
+		murmesh_Envelope envelope = sample();
+		struct buf bytes;
+		buf_init(&bytes, ENVELOPE_MAX);
+		envelope.which_to = to[kind];
+		memset(&envelope.to, 0, sizeof envelope.to);
+		memcpy(&envelope.to, "\1ab", kind == 3 ? 1 : 4);
+		envelope.from.size = sizeof envelope.from.bytes;
+		envelope.priority = murmesh_Priority_LOW;
+		assert_int_equal(envelope_write(&envelope, STR("body"), &bytes), 0);
+		assert_int_equal(envelope_hop_append(&bytes, &hop), 0);
+		assert_int_equal(buf_append(&bytes,
+		                            "\x72\x01z\x79"
+		                            "01234567"
+		                            "\x85\x01"
+		                            "0123"
+		                            "\x88\x01\xff\x01",
+		                            22),
+		                 0); /* of a newer version */
+		assert_int_equal(assert_as_nanopb(buf_str(&bytes)), 0);
+		for (size_t at = 0; at < buf_len(&bytes); at++) {
+			const uint8_t before = bytes.data[bytes.start + at];
+			for (size_t i = 0; i < sizeof values; i++) {
+				bytes.data[bytes.start + at] = values[i];
+				assert_as_nanopb(buf_str(&bytes));
+			}
+			bytes.data[bytes.start + at] = before;
+			assert_as_nanopb((struct str){ buf_str(&bytes).ptr, at });
+		}
+		buf_done(&bytes);
+	}
+}
+
+/* Behind fields that are enough for an envelope: what is of a length or a size that does not fit. */
+static void test_appended(void **state)
+{
+	(void)state;
+	static const struct {
+		char tag;
+		size_t most;
+	} texts[] = { { 0x22, 63 }, { 0x2a, 1023 }, { 0x3a, 64 }, { 0x5a, 64 } };
+	static const struct {
+		const char *bytes;
+		size_t len;
+		int err;
+	} numbers[] = { { "\x30\x02", 2, 0 },
+		        { "\x30\x00", 2, -E_MESSAGE },
+		        { "\x40\x02", 2, 0 },
+		        { "\x40\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11, -E_MESSAGE },
+		        { "\x48\x81\x80\x80\x80\x10", 6, -E_MESSAGE },
+		        { "\x50\x85\x80\x80\x80\x80\x80\x80\x80\x80\x00", 11, 0 },
+		        { "\x50\x85\x80\x80\x80\x80\x80\x80\x80\x80\x01", 11, -E_MESSAGE },
+		        { "\x50\x85\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00", 12, -E_MESSAGE } };
+	const murmesh_Envelope envelope = sample();
+	struct buf bytes;
+	buf_init(&bytes, ENVELOPE_MAX);
+	assert_int_equal(envelope_write(&envelope, STR("body"), &bytes), 0);
+	const size_t end = bytes.end;
+	for (size_t i = 0; i < 4; i++)
+		for (size_t len = texts[i].most - 1; len <= texts[i].most + 1; len++) {
+			const char head[] = { texts[i].tag, (char)(len % 128 + 128), (char)(len >> 7) };
+			char text[1025];
+			memset(text, 'a', sizeof text);
+			assert_int_equal(buf_append(&bytes, head, sizeof head), 0);
+			assert_int_equal(buf_append(&bytes, text, len), 0);
+			assert_int_equal(assert_as_nanopb(buf_str(&bytes)), len > texts[i].most ? -E_MESSAGE : 0);
+			bytes.end = end;
+		}
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		assert_int_equal(buf_append(&bytes, numbers[i].bytes, numbers[i].len), 0);
+		assert_int_equal(assert_as_nanopb(buf_str(&bytes)), numbers[i].err);
+		bytes.end = end;
+	}
+	buf_done(&bytes);
+}
+
 static void test_hops(void **state)
 {
 	(void)state;
@@ -230,8 +340,9 @@ static void test_faults(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_written_and_read), cmocka_unit_test(test_refused),        cmocka_unit_test(test_hops),
-		cmocka_unit_test(test_stream),           cmocka_unit_test(test_stream_refuses), cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_written_and_read), cmocka_unit_test(test_refused), cmocka_unit_test(test_changed),
+		cmocka_unit_test(test_appended),         cmocka_unit_test(test_hops),    cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_stream_refuses),   cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

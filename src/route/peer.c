@@ -63,11 +63,10 @@ void peers_init(struct peers *peers, struct route *route)
 
 static void kept_send(struct peer *peer)
 {
-	static murmesh_Frame frame;
+	static murmesh_Frame frame = { .which_body = murmesh_Frame_acknowledgement_tag };
 	size_t len = buf_len(&peer->kept);
 	if (!len)
 		return;
-	frame = (murmesh_Frame){ .which_body = murmesh_Frame_acknowledgement_tag };
 	memcpy(frame.body.acknowledgement.kept.bytes, buf_head(&peer->kept), len);
 	frame.body.acknowledgement.kept.size = (pb_size_t)len;
 	buf_done(&peer->kept); /* an idle link holds no memory */
@@ -89,8 +88,7 @@ void peers_answer(struct peers *peers)
 
 static void refuse(struct peer *peer, const struct id *id, int err)
 {
-	static murmesh_Frame frame;
-	frame = (murmesh_Frame){ .which_body = murmesh_Frame_acknowledgement_tag };
+	static murmesh_Frame frame = { .which_body = murmesh_Frame_acknowledgement_tag };
 	murmesh_Refused *refused = &frame.body.acknowledgement.refused;
 	frame.body.acknowledgement.has_refused = true;
 	memcpy(refused->id, id->bytes, sizeof refused->id);
@@ -125,15 +123,15 @@ static void on_accepted(struct route_giver *giver, int err)
 
 /* ---- what comes ---- */
 
-static int offer(struct peer *peer, const struct id *id, const struct id *destination, struct str bytes)
+static int offer(struct peer *peer, const struct id *destination, const murmesh_Envelope *envelope, struct str bytes)
 {
 	struct offered *offered = mem_alloc(sizeof *offered);
 	if (!offered)
 		return -E_NO_MEMORY;
 	offered->giver.accepted = on_accepted;
 	offered->peer = peer;
-	offered->id = *id;
-	int err = route_accept(peer->peers->route, destination, bytes, peer->now_ms, &offered->giver);
+	memcpy(offered->id.bytes, envelope->id, sizeof offered->id.bytes);
+	int err = route_accept_read(peer->peers->route, destination, envelope, bytes, peer->now_ms, &offered->giver);
 	if (err < 0)
 		mem_free(offered);
 	else
@@ -154,7 +152,7 @@ static int on_envelope(void *ctx, struct str bytes)
 	memcpy(id.bytes, envelope.id, sizeof id.bytes);
 	err = peer->events->destination(peer->ctx, &envelope, &destination);
 	if (err == 0)
-		err = offer(peer, &id, &destination, bytes);
+		err = offer(peer, &destination, &envelope, bytes);
 	else
 		err = -E_MESSAGE;
 	if (err < 0)
@@ -198,7 +196,10 @@ void peer_frame(struct peer *peer, const murmesh_Frame *frame, int64_t now_ms)
 /* As many as fill a piece, each behind its length. */
 static int out_fill(struct peer *peer)
 {
+	uint8_t *room;
 	int got = 1;
+	if (!buf_len(&peer->out) && buf_reserve(&peer->out, PIECE_MAX, &room) < 0) /* at once, not as it grows */
+		return -E_NO_MEMORY;
 	while (got == 1 && buf_len(&peer->out) < PIECE_MAX) {
 		size_t at = buf_len(&peer->out);
 		got = buf_append_be32(&peer->out, 0);

@@ -73,13 +73,12 @@ void route_item_dead(struct route *route, struct item *item, enum route_dead why
 
 int route_item_read(struct route *route, struct item *item, struct buf *out)
 {
-	buf_clear(&route->encoded);
-	int err = spool_read(route->spool, &item->record, &route->encoded);
+	struct str payload;
+	int err = spool_read(route->spool, &item->record, &route->room, &payload);
 	if (err == 0)
-		err = buf_append_str(out, str_skip(buf_str(&route->encoded), HEAD_SIZE));
-	buf_clear(&route->encoded);
-	if (route->encoded.capacity > IDLE_MEMORY)
-		buf_trim(&route->encoded);
+		err = buf_append_str(out, str_skip(payload, HEAD_SIZE));
+	if (route->room.capacity > IDLE_MEMORY)
+		buf_done(&route->room);
 	return err;
 }
 
@@ -170,10 +169,7 @@ static struct spool_record *on_found(void *ctx, uint64_t segment, uint64_t seque
 	seen.key.id = item->id;
 	if (seen_has(route->seen, &seen.key))
 		again_mark(route, &seen.key);
-	if (seen_add(route->seen, &seen) < 0) {
-		route_item_free(route, item);
-		return NULL;
-	}
+	seen_add(route->seen, &seen);
 	list_append(&route->items, &item->aging);
 	route->n_items++;
 	return &item->record;
@@ -278,11 +274,12 @@ int route_open(const struct route_settings *settings, const struct route_events 
 	route->ctx = ctx;
 	route->now_ms = now_ms;
 	list_init(&route->destinations);
+	list_init(&route->waking);
 	list_init(&route->items);
 	list_init(&route->again);
 	list_init(&route->again_syncing);
 	list_init(&route->coming);
-	buf_init(&route->encoded, RECORD_MAX);
+	buf_init(&route->room, RECORD_MAX);
 	const uint8_t *seed = settings->spool.seed;
 	route->by_id = map_new(seed, settings->destinations_max);
 	route->states = map_new(seed, SIZE_MAX);
@@ -322,7 +319,7 @@ struct route *route_free(struct route *route)
 	seen_free(route->seen);
 	map_free(route->states);
 	map_free(route->by_id);
-	buf_done(&route->encoded);
+	buf_done(&route->room);
 	return mem_free(route);
 }
 
@@ -368,13 +365,10 @@ static int item_put(struct route *route, struct item *item, struct str envelope)
 	const struct seen_entry seen = { { item->id, item->destination->id },
 		                         spool_sequence_next(route->spool),
 		                         spool_segment_now(route->spool) };
-	int err = seen_add(route->seen, &seen);
-	if (err < 0)
-		return err;
 	head_write(item, head);
-	err = spool_put(route->spool, &item->record, (struct str){ (const char *)head, sizeof head }, envelope);
-	if (err < 0)
-		seen_remove(route->seen, &seen.key);
+	int err = spool_put(route->spool, &item->record, (struct str){ (const char *)head, sizeof head }, envelope);
+	if (err == 0)
+		seen_add(route->seen, &seen);
 	return err;
 }
 
@@ -404,26 +398,30 @@ static int envelope_take(struct route *route, struct destination *destination, c
 	return 0;
 }
 
-int route_accept(struct route *route, const struct id *id, struct str bytes, int64_t now_ms, void *token)
+int route_accept_read(struct route *route, const struct id *id, const murmesh_Envelope *envelope, struct str bytes, int64_t now_ms,
+                      void *token)
 {
-	static murmesh_Envelope envelope;
 	struct destination *destination;
 	struct seen_key key = { .destination = *id };
-	struct str body;
 	route->now_ms = now_ms;
-	int err = envelope_read(bytes, &envelope, &body);
-	if (err < 0)
-		return err;
-	memcpy(key.id.bytes, envelope.id, sizeof key.id.bytes);
+	memcpy(key.id.bytes, envelope->id, sizeof key.id.bytes);
 	if (seen_has(route->seen, &key))
 		return again_take(route, token);
-	err = destination_get(route, id, &destination);
+	int err = destination_get(route, id, &destination);
 	if (err < 0)
 		return err;
-	err = envelope_take(route, destination, &envelope, bytes, token);
+	err = envelope_take(route, destination, envelope, bytes, token);
 	if (err < 0)
 		destination_idle(route, destination);
 	return err;
+}
+
+int route_accept(struct route *route, const struct id *id, struct str bytes, int64_t now_ms, void *token)
+{
+	static murmesh_Envelope envelope;
+	struct str body;
+	int err = envelope_read(bytes, &envelope, &body);
+	return err < 0 ? err : route_accept_read(route, id, &envelope, bytes, now_ms, token);
 }
 
 /* ---- syncing ---- */
@@ -443,6 +441,7 @@ void route_sync_end(struct route *route, int64_t now_ms)
 	list_move(&again, &route->again_syncing);
 	route->now_ms = now_ms;
 	int err = spool_sync_end(route->spool);
+	destinations_wake(route);
 	LIST_EACH(at, &again) {
 		struct again *each = LIST_ENTRY(at, struct again, node);
 		list_remove(at);

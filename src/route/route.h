@@ -67,7 +67,10 @@ struct route *route_free(struct route *route); /* who waits for `accepted` is to
 /* Takes an encoded envelope for that destination.  0: `accepted` tells when it is kept.  -E_EXISTS: it is kept already, acknowledge it.
  * To be tried again: -E_SPOOL_FULL, -E_BUSY, -E_NO_MEMORY.  For good: -E_MESSAGE, -E_TOO_LONG, -E_ENVELOPE_EXPIRED, -E_ENVELOPE_LOOP,
  * -E_ENVELOPE_RETIRED, -E_LIMIT (too many destinations). */
-int route_accept(struct route *route, const struct id *destination, struct str envelope, int64_t now_ms, void *token);
+int route_accept(struct route *route, const struct id *destination, struct str bytes, int64_t now_ms, void *token);
+/* The same where envelope_read() has been asked already. */
+int route_accept_read(struct route *route, const struct id *destination, const murmesh_Envelope *envelope, struct str bytes,
+                      int64_t now_ms, void *token);
 bool route_refused_for_good(int err);
 
 /* As spool_sync_...(): begin and end on the router's thread, spool_sync_run() on any.  NULL: nothing to do, one is under way, or one has failed

@@ -67,16 +67,14 @@ static void counters_take(uint64_t segment, struct reader *reader, struct destin
 	destination->counted_in = segment;
 }
 
-static int seen_take(struct route *route, uint64_t segment, struct reader *reader)
+static void seen_take(struct route *route, uint64_t segment, struct reader *reader)
 {
 	struct seen_entry entry = { .segment = segment };
 	const uint8_t *bytes;
-	int err = 0;
-	while (err == 0 && reader_bytes(reader, sizeof entry.key, &bytes) == 0 && reader_be64(reader, &entry.order) == 0) {
+	while (reader_bytes(reader, sizeof entry.key, &bytes) == 0 && reader_be64(reader, &entry.order) == 0) {
 		memcpy(&entry.key, bytes, sizeof entry.key);
-		err = seen_add(route->seen, &entry);
+		seen_add(route->seen, &entry);
 	}
-	return err;
 }
 
 int note_take(struct route *route, uint64_t segment, struct str note)
@@ -88,8 +86,10 @@ int note_take(struct route *route, uint64_t segment, struct str note)
 	uint8_t kind;
 	if (reader_u8(&reader, &kind) < 0)
 		return 0;
-	if (kind == 'S')
-		return seen_take(route, segment, &reader);
+	if (kind == 'S') {
+		seen_take(route, segment, &reader);
+		return 0;
+	}
 	if ((kind != 'D' && kind != 'C') || reader_bytes(&reader, sizeof id, &bytes) < 0)
 		return 0; /* of a newer version */
 	memcpy(id.bytes, bytes, sizeof id.bytes);

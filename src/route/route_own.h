@@ -25,7 +25,8 @@ struct item {
 };
 
 struct destination {
-	struct list node; /* route->destinations */
+	struct list node;   /* route->destinations */
+	struct list waking; /* route->waking */
 	struct id id;
 	struct list queue[RANKS], sent;
 	size_t n, n_sent, n_coming; /* in queue and sent; in sent; not kept yet */
@@ -58,10 +59,11 @@ struct route {
 	struct map *states; /* the newest item that waits for that destination, of that sender and key */
 	struct seen *seen;
 	struct list destinations, items, coming; /* coming: not kept yet */
+	struct list waking;                      /* destinations for which something has come */
 	size_t n_items;
 	struct list again, again_syncing;
-	struct buf encoded; /* the envelope in hand */
-	int64_t now_ms;     /* of the call under way */
+	struct buf room; /* for what is read from the disk */
+	int64_t now_ms;  /* of the call under way */
 };
 
 /* ---- route.c ---- */
@@ -79,6 +81,7 @@ int destination_get(struct route *route, const struct id *id, struct destination
 void destination_free(struct route *route, struct destination *destination);
 void destination_idle(struct route *route, struct destination *destination); /* frees it when nothing is to be known of it */
 void destination_ready(struct route *route, struct destination *destination);
+void destinations_wake(struct route *route);            /* after queue_add(): many envelopes, one `ready` */
 void queue_add(struct route *route, struct item *item); /* within the limits; may drop it or others */
 void queue_remove(struct item *item);
 uint64_t destination_gap(const struct destination *destination); /* how many it has missed */

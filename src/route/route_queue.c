@@ -28,6 +28,7 @@ int destination_get(struct route *route, const struct id *id, struct destination
 	for (int rank = 0; rank < RANKS; rank++)
 		list_init(&destination->queue[rank]);
 	list_init(&destination->sent);
+	list_init(&destination->waking);
 	list_append(&route->destinations, &destination->node);
 	*ret = destination;
 	return 0;
@@ -37,6 +38,7 @@ void destination_free(struct route *route, struct destination *destination)
 {
 	map_remove(route->by_id, destination->id.bytes, sizeof destination->id.bytes);
 	list_remove(&destination->node);
+	list_remove(&destination->waking);
 	mem_free(destination);
 }
 
@@ -78,6 +80,15 @@ void destination_ready(struct route *route, struct destination *destination)
 		return;
 	destination->told = true;
 	route->events->ready(route->ctx, &destination->id);
+}
+
+void destinations_wake(struct route *route)
+{
+	while (!list_empty(&route->waking)) {
+		struct destination *destination = LIST_ENTRY(route->waking.next, struct destination, waking);
+		list_remove(&destination->waking);
+		destination_ready(route, destination);
+	}
 }
 
 void queue_remove(struct item *item)
@@ -145,7 +156,8 @@ void queue_add(struct route *route, struct item *item)
 	if (item->state && !state_take(route, item))
 		return item_replaced(route, item);
 	limits_keep(route, destination);
-	destination_ready(route, destination);
+	if (list_empty(&destination->waking))
+		list_append(&route->waking, &destination->waking);
 }
 
 /* In front of those that came later. */

@@ -792,6 +792,26 @@ static void test_full(void **state)
 	world_free(world);
 }
 
+/* Who has several waiting is told once, and they come without the disk. */
+static void test_together(void **state)
+{
+	(void)state;
+	struct world *world = world_new();
+	attach(world, &web, 100);
+	attach(world, &database, 100);
+	for (unsigned i = 1; i <= 4; i++)
+		assert_int_equal(accept_one(world, i, i == 4 ? &database : &web, murmesh_Priority_NORMAL), 0);
+	sync_all(world);
+	assert_int_equal(world->ready, 2);
+	long steps = world->disk.steps;
+	for (int i = 1; i <= 3; i++)
+		assert_int_equal(next(world, &web), i);
+	assert_int_equal(next(world, &database), 4);
+	assert_int_equal(next(world, &web), -1);
+	assert_int_equal(world->disk.steps, steps);
+	world_free(world);
+}
+
 static void test_damaged(void **state)
 {
 	(void)state;
@@ -934,6 +954,7 @@ int main(void)
 		cmocka_unit_test(test_loop),
 		cmocka_unit_test(test_destination_refuses),
 		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_together),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_destinations),
 		cmocka_unit_test(test_newer_log),

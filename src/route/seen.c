@@ -1,14 +1,21 @@
 #include "route/seen.h"
 
-#include "base/err.h"
-#include "base/map.h"
+#include <string.h>
+
+#include "base/hash.h"
 #include "base/mem.h"
 
-/* A ring: an entry stands at its order modulo max.  One with segment 0 is empty. */
+/* An entry stands in a ring, at its order modulo max, and in the chain of its key's hash.  One with segment 0 is empty. */
+struct slot {
+	struct seen_entry entry;
+	uint32_t chain, next; /* next: its place in the ring and one more; 0 = the chain's end */
+};
+
 struct seen {
-	struct map *map;
-	struct seen_entry *ring;
-	size_t max;
+	struct slot *ring;
+	uint32_t *chains; /* the first of each, as `next` */
+	size_t max, n_chains;
+	uint8_t seed[16];
 };
 
 struct seen *seen_new(const uint8_t seed[16], size_t max)
@@ -16,55 +23,79 @@ struct seen *seen_new(const uint8_t seed[16], size_t max)
 	struct seen *seen = mem_alloc(sizeof *seen);
 	if (!seen)
 		return NULL;
+	memcpy(seen->seed, seed, sizeof seen->seed);
 	seen->max = max;
-	seen->map = map_new(seed, max);
+	for (seen->n_chains = 1; seen->n_chains < 2 * max;)
+		seen->n_chains *= 2;
 	seen->ring = mem_alloc_array(max, sizeof *seen->ring); /* pages that are not touched cost nothing */
-	return seen->map && seen->ring ? seen : seen_free(seen);
+	seen->chains = mem_alloc_array(seen->n_chains, sizeof *seen->chains);
+	return seen->ring && seen->chains ? seen : seen_free(seen);
 }
 
 struct seen *seen_free(struct seen *seen)
 {
 	if (!seen)
 		return NULL;
-	map_free(seen->map);
+	mem_free(seen->chains);
 	mem_free(seen->ring);
 	return mem_free(seen);
 }
 
+static uint32_t chain_of(const struct seen *seen, const struct seen_key *key)
+{
+	return (uint32_t)(hash_keyed(seen->seed, key, sizeof *key) & (seen->n_chains - 1));
+}
+
+static struct slot *find(const struct seen *seen, uint32_t chain, const struct seen_key *key)
+{
+	for (uint32_t at = seen->chains[chain]; at; at = seen->ring[at - 1].next)
+		if (memcmp(&seen->ring[at - 1].entry.key, key, sizeof *key) == 0)
+			return &seen->ring[at - 1];
+	return NULL;
+}
+
+static void slot_empty(struct seen *seen, struct slot *slot)
+{
+	uint32_t *link = &seen->chains[slot->chain];
+	while (&seen->ring[*link - 1] != slot)
+		link = &seen->ring[*link - 1].next;
+	*link = slot->next;
+	slot->entry.segment = 0;
+}
+
 bool seen_has(const struct seen *seen, const struct seen_key *key)
 {
-	return map_get(seen->map, key, sizeof *key) != NULL;
+	return find(seen, chain_of(seen, key), key) != NULL;
 }
 
 void seen_remove(struct seen *seen, const struct seen_key *key)
 {
-	struct seen_entry *entry = map_remove(seen->map, key, sizeof *key);
-	if (entry)
-		entry->segment = 0;
+	struct slot *slot = find(seen, chain_of(seen, key), key);
+	if (slot)
+		slot_empty(seen, slot);
 }
 
-int seen_add(struct seen *seen, const struct seen_entry *new)
+void seen_add(struct seen *seen, const struct seen_entry *new)
 {
-	struct seen_entry *entry = map_get(seen->map, &new->key, sizeof new->key);
-	if (entry) {
-		entry->segment = new->segment;
-		return 0;
+	const uint32_t chain = chain_of(seen, &new->key);
+	struct slot *slot = find(seen, chain, &new->key);
+	if (slot) {
+		slot->entry.segment = new->segment;
+		return;
 	}
-	entry = &seen->ring[new->order % seen->max];
-	if (entry->segment && entry->order > new->order)
-		return 0; /* too many came after it */
-	if (entry->segment)
-		seen_remove(seen, &entry->key);
-	if (map_put(seen->map, &new->key, sizeof new->key, entry) < 0)
-		return -E_NO_MEMORY;
-	*entry = *new;
-	return 0;
+	slot = &seen->ring[new->order % seen->max];
+	if (slot->entry.segment && slot->entry.order > new->order)
+		return; /* too many came after it */
+	if (slot->entry.segment)
+		slot_empty(seen, slot);
+	*slot = (struct slot){ *new, chain, seen->chains[chain] };
+	seen->chains[chain] = (uint32_t)(slot - seen->ring) + 1;
 }
 
 struct seen_entry *seen_next(struct seen *seen, size_t *at, uint64_t segment)
 {
 	while (*at < seen->max) {
-		struct seen_entry *entry = &seen->ring[(*at)++];
+		struct seen_entry *entry = &seen->ring[(*at)++].entry;
 		if (entry->segment && entry->segment <= segment)
 			return entry;
 	}

@@ -171,7 +171,7 @@ int spool_put(struct spool *spool, struct spool_record *record, struct str head,
 	size_t at = buf_len(&spool->tail), len = SEGMENT_RECORD + head.len + body.len;
 	if (head.len + body.len > PAYLOAD_MAX)
 		return -E_TOO_LONG;
-	if (spool->bytes + buf_len(&spool->sync.bytes) + at + len > spool->settings.bytes_max)
+	if (spool->bytes + (spool->syncing ? buf_len(&spool->sync.bytes) : 0) + at + len > spool->settings.bytes_max)
 		spool->full = true;
 	if (spool->full)
 		return -E_SPOOL_FULL;
@@ -199,22 +199,37 @@ int spool_note(struct spool *spool, struct str note)
 	return segment_record_write(&spool->tail, RECORD_NOTE, 0, note, STR(""));
 }
 
-/* Appends the whole record. */
-static int record_read(struct spool *spool, const struct spool_record *record, struct buf *out)
+/* NULL: only on disk.  What a sync has brought there is in memory too until the next one begins, and mostly wanted at once. */
+static const uint8_t *record_recent(const struct spool *spool, const struct spool_record *record)
+{
+	const struct spool_sync *sync = &spool->sync;
+	if (record->segment != sync->segment || record->at < sync->at ||
+	    record->at - sync->at + record->len > buf_len(&sync->bytes))
+		return NULL;
+	return buf_head(&sync->bytes) + (record->at - sync->at);
+}
+
+/* The whole record. */
+static int record_read(struct spool *spool, const struct spool_record *record, struct buf *room, struct str *ret)
 {
 	const struct spool_disk *disk = &spool->settings.disk;
 	struct spool_damage damage = {
 		.segment = record->segment->number, .at = record->at, .len = record->len, .sequence = record->sequence
 	};
 	struct segment_record found;
-	uint8_t *room;
-	int err = buf_reserve(out, record->len, &room);
+	const uint8_t *recent = record_recent(spool, record);
+	if (recent) {
+		*ret = (struct str){ (const char *)recent, record->len };
+		return 0;
+	}
+	uint8_t *at;
+	int err = buf_reserve(room, record->len, &at);
 	if (err < 0)
 		return err;
-	err = disk->read(disk->ctx, record->segment->file, record->at, room, record->len);
-	struct str bytes = { (const char *)room, err < 0 ? 0 : record->len };
+	err = disk->read(disk->ctx, record->segment->file, record->at, at, record->len);
+	struct str bytes = { (const char *)at, err < 0 ? 0 : record->len };
 	if (err == 0 && segment_record_read(bytes, record->segment->marker, &found) && found.sequence == record->sequence) {
-		buf_commit(out, record->len);
+		*ret = bytes;
 		return 0;
 	}
 	damage.err = err;
@@ -222,15 +237,12 @@ static int record_read(struct spool *spool, const struct spool_record *record, s
 	return err < 0 ? err : -E_CHECKSUM;
 }
 
-int spool_read(struct spool *spool, const struct spool_record *record, struct buf *out)
+int spool_read(struct spool *spool, const struct spool_record *record, struct buf *room, struct str *ret_payload)
 {
-	size_t before = buf_len(out);
-	int err = record_read(spool, record, out);
-	if (err == 0) { /* without its header */
-		uint8_t *start = out->data + out->start + before;
-		memmove(start, start + SEGMENT_RECORD, record->len - SEGMENT_RECORD);
-		out->end -= SEGMENT_RECORD;
-	}
+	struct str bytes;
+	int err = record_read(spool, record, room, &bytes);
+	if (err == 0)
+		*ret_payload = str_skip(bytes, SEGMENT_RECORD);
 	return err;
 }
 
@@ -252,6 +264,7 @@ struct spool_sync *spool_sync_begin(struct spool *spool)
 	if (spool->syncing || spool->failed || !spool_dirty(spool))
 		return NULL;
 	struct buf empty = sync->bytes; /* its memory is used again */
+	buf_clear(&empty);
 	spool->syncing = true;
 	*sync = (struct spool_sync){ .disk = &spool->settings.disk, .bytes = spool->tail };
 	spool->tail = empty;
@@ -293,14 +306,6 @@ static void segment_remove(struct spool *spool, struct spool_segment *segment)
 	segment_forget(spool, segment);
 }
 
-/* Some of its memory is used again. */
-static void bytes_done(struct buf *bytes)
-{
-	buf_clear(bytes);
-	if (bytes->capacity > IDLE_MEMORY)
-		buf_trim(bytes);
-}
-
 static void sync_kept(struct spool *spool)
 {
 	struct spool_sync *sync = &spool->sync;
@@ -324,7 +329,6 @@ static void sync_kept(struct spool *spool)
 		segment_remove(spool, segment_oldest(spool));
 	uint64_t base = sync->at;
 	struct spool_segment *segment = sync->segment;
-	bytes_done(&sync->bytes);
 	LIST_EACH(at, &puts) {
 		struct spool_record *record = LIST_ENTRY(at, struct spool_record, node);
 		list_remove(&record->node);
@@ -386,7 +390,7 @@ static void sync_failed(struct spool *spool, int err)
 	spool->full |= err == -ENOSPC || err == -EDQUOT || err == -EFBIG;
 	spool->names_changed |= spool->sync.names;
 	bool notes_lost = notes_again(spool) < 0;
-	bytes_done(&spool->sync.bytes);
+	buf_clear(&spool->sync.bytes);
 	LIST_EACH(at, &spool->sync_moves)
 		list_remove(at);
 	if (spool->leaving == LEAVING_SYNCING) /* where the disk is full and nothing has to move, room comes first */
@@ -426,18 +430,19 @@ static bool leaving_wanted(const struct spool *spool)
 
 static void record_move(struct spool *spool, struct spool_record *record)
 {
-	struct buf bytes;
-	buf_init(&bytes, record->len);
-	int err = record_read(spool, record, &bytes);
+	struct buf room;
+	struct str bytes;
+	buf_init(&room, record->len);
+	int err = record_read(spool, record, &room, &bytes);
 	size_t at = buf_len(&spool->tail);
 	if (err == 0)
-		err = buf_append(&spool->tail, buf_head(&bytes), buf_len(&bytes));
+		err = buf_append_str(&spool->tail, bytes);
 	if (err == 0) {
 		record->moved_at = (uint32_t)at;
 		list_append(&spool->moves, &record->moving);
 	} else if (err != -E_NO_MEMORY && err != -E_TOO_LONG)
 		spool->events->lost(spool->ctx, record);
-	buf_done(&bytes);
+	buf_done(&room);
 }
 
 /* True: nothing is left to be moved. */
@@ -472,11 +477,21 @@ void spool_compact(struct spool *spool)
 
 /* ---- room ---- */
 
+/* Some of it is used again. */
+static void memory_release(struct spool *spool)
+{
+	if (!spool->syncing && spool->sync.bytes.capacity > IDLE_MEMORY)
+		buf_done(&spool->sync.bytes);
+	if (spool->tail.capacity > IDLE_MEMORY)
+		buf_trim(&spool->tail);
+}
+
 void spool_check_room(struct spool *spool)
 {
 	const struct spool_disk *disk = &spool->settings.disk;
 	uint64_t available, room;
 	spool->failed = false;
+	memory_release(spool);
 	if (!spool->full || disk->available(disk->ctx, &available) < 0)
 		return;
 	uint64_t left = spool->settings.bytes_max > spool->bytes ? spool->settings.bytes_max - spool->bytes : 0;

@@ -74,9 +74,10 @@ int spool_put(struct spool *spool, struct spool_record *record, struct str head,
 /* Of one that is kept.  The note ("" = none) comes back as spool_note()'s.  An error means that it may come back after a restart. */
 int spool_done(struct spool *spool, struct spool_record *record, struct str note);
 int spool_note(struct spool *spool, struct str note);
-/* The payload of one that is kept, appended.  -E_CHECKSUM (`damaged` was told), or the disk's. */
+/* The payload of one that is kept: a view, maybe into room, which is empty, until anything else is called.  -E_CHECKSUM (`damaged` was told), or
+ * the disk's. */
 struct buf;
-int spool_read(struct spool *spool, const struct spool_record *record, struct buf *out);
+int spool_read(struct spool *spool, const struct spool_record *record, struct buf *room, struct str *ret_payload);
 
 struct spool_sync; /* valid until spool_sync_end() */
 /* NULL: nothing is to be synced, or another sync has not ended, or one has failed since spool_check_room(). */
@@ -88,7 +89,7 @@ bool spool_syncing(const struct spool *spool);
 
 /* A small step, where one is due: after each sync, or every second. */
 void spool_compact(struct spool *spool);
-/* Looks whether there is room again, and lets a sync be tried again.  To be called every second. */
+/* Looks whether there is room again, lets a sync be tried again, and gives memory back.  To be called every second. */
 void spool_check_room(struct spool *spool);
 uint64_t spool_sequence_next(const struct spool *spool); /* of the next that is put */
 uint64_t spool_segment_now(const struct spool *spool);   /* what is appended comes into this segment or a later one */

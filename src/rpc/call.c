@@ -179,7 +179,7 @@ static int on_message(void *ctx, struct str message)
 	pb_istream_t in = pb_istream_from_buffer((const pb_byte_t *)message.ptr, message.len);
 	if (size > sizeof decoded)
 		return -E_MESSAGE;
-	memset(&decoded, 0, size);
+	/* It sets all that is not there to its default; the rest of a union is of another message. */
 	if (!pb_decode(&in, type, &decoded))
 		return -E_MESSAGE;
 	call->events->message(call->ctx, &decoded);
@@ -302,6 +302,8 @@ int rpc_call_send(struct rpc_call *call, const void *message)
 {
 	if (!call->stream || call->finished)
 		return -E_CLOSED;
+	if (call->connection->queued_max && h2_queued(call->connection->session) > call->connection->queued_max)
+		return -E_FULL;
 	if (!call->method->request) {
 		const struct str *bytes = message;
 		return bytes->len > RPC_MESSAGE_MAX ? -E_TOO_LONG : send_bytes(call, *bytes);

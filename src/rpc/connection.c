@@ -8,7 +8,8 @@
 
 #define PULL_BUDGET       ((size_t)128 << 10) /* data bytes taken out of the session at once */
 #define UNSENT_MAX        ((size_t)1 << 20)
-#define ROUNDS_MAX        4 /* pulls, or reads of a scratch buffer, before others have their turn */
+#define ROUNDS_MAX        4                   /* pulls, or reads of a scratch buffer, before others have their turn */
+#define READ_MUCH         ((ssize_t)16 << 10) /* where less came there is mostly no more, and else the loop comes back */
 #define STREAM_WINDOW     (256u << 10)
 #define CONNECTION_WINDOW (1u << 20)
 #define LINGER_MS         2000 /* for the peer to take what was sent last */
@@ -145,6 +146,8 @@ static int receive(struct rpc_connection *connection)
 			return n == 0 ? -E_CLOSED : (int)n;
 		if (!connection->finished)
 			err = h2_receive(connection->session, scratch, (size_t)n);
+		if (err == 0 && n < READ_MUCH)
+			return -EAGAIN;
 	}
 	if (err == -E_PROTOCOL && h2_pull(connection->session, 0, &connection->unsent) == 0)
 		send_unsent(connection); /* a GOAWAY that says why */
@@ -232,6 +235,7 @@ struct rpc_connection *rpc_connection_new(struct io_loop *loop, struct stream *s
 		                               .events = events,
 		                               .ctx = ctx,
 		                               .quiet_ms = settings->quiet_ms,
+		                               .queued_max = settings->queued_max,
 		                               .server = settings->server,
 		                               .trusted_metadata = settings->trusted_metadata };
 	list_init(&connection->calls);
@@ -289,6 +293,11 @@ void rpc_connection_allow(struct rpc_connection *connection, uint32_t max_stream
 void rpc_connection_goaway(struct rpc_connection *connection)
 {
 	h2_goaway(connection->session);
+}
+
+bool rpc_connection_has_room(const struct rpc_connection *connection)
+{
+	return h2_has_room(connection->session);
 }
 
 size_t rpc_connection_calls(const struct rpc_connection *connection)

@@ -23,7 +23,7 @@ struct rpc_connection {
 	struct list abandoned; /* calls whose `closed` is still to be told */
 	struct buf unsent;     /* pulled from the session, not yet taken by the stream */
 	uint64_t heard_ms;
-	size_t n_calls;
+	size_t n_calls, queued_max;
 	unsigned quiet_ms, inside; /* inside: depth of h2 calls, during which the session must live */
 	bool server, trusted_metadata, dying, failed, finished;
 };

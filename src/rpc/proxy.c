@@ -4,9 +4,7 @@
 #include "rpc/connection.h"
 
 struct proxy {
-	struct rpc_method method;    /* raw: the path alone */
 	struct rpc_call *near, *far; /* far: towards the target; both referenced */
-	char path[128];
 };
 
 static void proxy_drop(struct proxy *proxy)
@@ -82,23 +80,24 @@ int rpc_proxy(struct rpc_call *call, struct rpc_connection *target)
 {
 	static const struct rpc_call_events near_events = { near_message, near_half_closed, near_writable, near_closed };
 	static const struct rpc_call_events far_events = { far_message, NULL, far_writable, far_closed };
+	static const struct rpc_method raw;
 	struct rpc_metadata metadata[RPC_METADATA_MAX];
 	struct origin_text text;
+	char path[128];
+	const struct rpc_method named = { .path = path };
+	if (str_copy(rpc_call_path(call), path, sizeof path) < 0)
+		return -E_UNSUPPORTED;
 	struct proxy *proxy = mem_alloc(sizeof *proxy);
 	if (!proxy)
 		return -E_NO_MEMORY;
-	proxy->method.path = proxy->path;
-	if (str_copy(rpc_call_path(call), proxy->path, sizeof proxy->path) < 0) {
-		mem_free(proxy);
-		return -E_UNSUPPORTED;
-	}
 	size_t n = origin_write(call, &text, metadata);
-	proxy->far = rpc_call_open(target, &proxy->method, metadata, n, &far_events, proxy);
+	proxy->far = rpc_call_open(target, &named, metadata, n, &far_events, proxy);
 	if (!proxy->far) {
 		mem_free(proxy);
 		return -E_BUSY;
 	}
 	proxy->near = call;
-	rpc_call_accept(call, &proxy->method, &near_events, proxy);
+	proxy->far->method = &raw; /* its path has gone */
+	rpc_call_accept(call, &raw, &near_events, proxy);
 	return 0;
 }

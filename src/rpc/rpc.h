@@ -34,8 +34,9 @@ struct rpc_connection_events {
 #define RPC_QUIET_MS 30000
 struct rpc_connection_settings {
 	bool server;
-	bool trusted_metadata;      /* the other side is the link role: believe its murmesh-peer */
-	uint32_t max_streams;       /* server; 0 = 100 */
+	bool trusted_metadata; /* the other side is the link role: believe its murmesh-peer */
+	uint32_t max_streams;  /* server; 0 = 100 */
+	size_t queued_max; /* bytes of all calls that wait for the peer to read: what comes behind is refused; 0 = no bound but that of each call */
 	unsigned ping_ms, quiet_ms; /* keepalive: ping every, give up when nothing came for; 0 = none */
 };
 /* Takes the stream over, also when it fails (NULL). */
@@ -54,7 +55,8 @@ void rpc_connection_replace(struct rpc_connection **at, struct io_loop *loop, in
 struct stream *rpc_connection_stream(const struct rpc_connection *connection);
 /* From now on the peer may have so many calls open at once. */
 void rpc_connection_allow(struct rpc_connection *connection, uint32_t max_streams);
-void rpc_connection_goaway(struct rpc_connection *connection); /* no new calls; the running ones go on */
+void rpc_connection_goaway(struct rpc_connection *connection);         /* no new calls; the running ones go on */
+bool rpc_connection_has_room(const struct rpc_connection *connection); /* the peer takes another call now */
 size_t rpc_connection_calls(const struct rpc_connection *connection);
 
 struct rpc_call_events {

@@ -522,6 +522,11 @@ static bool answered_or_lost(struct world *world)
 	return world->answers || world->client_lost;
 }
 
+static bool client_lost(struct world *world)
+{
+	return world->client_lost;
+}
+
 /* Clients that open calls only to reset them are sent away, but a role that passes on what many clients do is not. */
 static void test_many_resets(void **state)
 {
@@ -534,9 +539,12 @@ static void test_many_resets(void **state)
 		w.ignores = true;
 		for (int i = 0; i < ROUNDS && !w.client_lost; i++) {
 			struct rpc_call *calls[AT_ONCE];
-			for (int j = 0; j < AT_ONCE; j++) {
-				calls[j] = rpc_call_open(w.client, &raw_method, NULL, 0, NULL, NULL);
-				assert_non_null(calls[j]);
+			int n = 0;
+			while (n < AT_ONCE && (calls[n] = rpc_call_open(w.client, &raw_method, NULL, 0, NULL, NULL)))
+				n++;
+			if (n < AT_ONCE) { /* it has heard that it has to go; the end comes behind that */
+				world_run(&w, client_lost);
+				break;
 			}
 			w.answers = 0;
 			assert_int_equal(world_ask(&w, "web01", 0), 0);

@@ -322,8 +322,7 @@ static void on_closed(void *ctx, int err, const char *why)
 		attachment->component->attachment = NULL;
 		log_info("not attached any more: %s", attachment->component->full_name);
 		keep_seen(attachment->core, &attachment->component->id);
-		if (attachment->hello.roles & murmesh_ComponentRole_COMPONENT_WEB)
-			core_tasks_interrupt(attachment->core, &attachment->component->id);
+		core_tasks_interrupt(attachment->core, &attachment->component->id);
 	}
 	attachment->component->n_open--;
 	while (!list_empty(&attachment->tasks))
@@ -460,6 +459,7 @@ void core_component_revoke_done(struct core_request *request)
 	if (component && component->attachment)
 		rpc_call_finish(component->attachment->call, -E_REVOKED, NULL);
 	core_pairs_close_through(core, &record.id);
+	core_tasks_interrupt(core, &record.id); /* also those of one that was never attached */
 	core_component_tell(core, &record.id, 0);
 	core_revoke_tell(core);
 	component_fill(core, &record, request->reply);

@@ -13,6 +13,7 @@
 #include "os/log.h"
 #include "os/network.h"
 #include "os/random.h"
+#include "gateway/gateway.h"
 #include "server/core.h"
 
 #define BACKDATE_S                 300   /* clocks of new machines are a little wrong */
@@ -487,7 +488,8 @@ static int component_renew(struct store_tx *tx, struct certificate_job *job)
 	struct component_record component;
 	char full_name[FLEET_FULL_NAME];
 	int err = component_check(tx, &job->peer.id, &component);
-	if (err == 0 && job->request.serves && component.roles == murmesh_ComponentRole_COMPONENT_RELAY)
+	if (err == 0 && job->request.serves &&
+	    !(component.roles & (murmesh_ComponentRole_COMPONENT_LINK | murmesh_ComponentRole_COMPONENT_WEB)))
 		err = -E_DENIED;
 	if (err == 0 && job->request.expired && clock_wall_s() - job->request.expired > CA_RENEWAL_SECONDS)
 		err = -E_CERTIFICATE_EXPIRED;
@@ -563,7 +565,7 @@ static int component_decide(struct store_tx *tx, struct certificate_job *job)
 	(void)tx;
 	random_id(&id);
 	str_copy(STR("server"), job->actor, sizeof job->actor);
-	issue_for(job, murmesh_CertificateKind_COMPONENT, &id, "murmesh-server");
+	issue_for(job, murmesh_CertificateKind_COMPONENT, &id, GATEWAY_CORE_NAME);
 	job->issue.usage = CERTIFICATE_BY_KIND;
 	names_add(&job->issue, STR("localhost"));
 	names_add(&job->issue, STR("127.0.0.1"));

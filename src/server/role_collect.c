@@ -176,8 +176,8 @@ static int on_follow_open(void *ctx, struct rpc_call *call)
 {
 	static const struct rpc_call_events events = { on_follow_request, NULL, on_follow_writable, on_follow_closed };
 	struct collect_role *role = ctx;
-	if (role->n_followers == FOLLOWERS_MAX)
-		return -E_LIMIT;
+	if (role->n_followers >= FOLLOWERS_MAX) /* the newest is one that lives */
+		rpc_call_finish(LIST_ENTRY(role->followers.next, struct follower, node)->call, -E_LIMIT, NULL);
 	struct follower *follower = mem_alloc(sizeof *follower);
 	if (!follower)
 		return -E_NO_MEMORY;
@@ -233,12 +233,15 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_settings from_link = { .server = true,
 		                                                  .trusted_metadata = true,
 		                                                  .max_streams = COLLECT_DEVICES_MAX };
+	static const struct rpc_connection_settings from_uplink = { .server = true,
+		                                                    .trusted_metadata = true,
+		                                                    .max_streams = COLLECT_DEVICES_MAX + 2 * FOLLOWERS_MAX };
 	static const struct rpc_connection_settings from_viz = { .server = true };
 	struct collect_role *role = ctx;
 	if (str_is(str_from(name), "rpc-from:link")) {
 		rpc_connection_replace(&role->link, role->loop, fd, &from_link, &link_events, role);
 	} else if (str_is(str_from(name), "rpc-from:uplink")) {
-		rpc_connection_replace(&role->link, role->loop, fd, &from_link, &uplink_events, role);
+		rpc_connection_replace(&role->link, role->loop, fd, &from_uplink, &uplink_events, role);
 	} else if (str_is(str_from(name), "rpc-from:viz")) {
 		rpc_connection_replace(&role->viz, role->loop, fd, &from_viz, &viz_events, role);
 	} else

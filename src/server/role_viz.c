@@ -13,6 +13,7 @@
 #include "viz/viz.h"
 
 #define FOLLOW_RETRY_MS 1000
+#define WATCHERS_MAX    (VIZ_WATCHES_MAX + 64)
 
 struct viz_role {
 	struct priv_child *child;
@@ -21,7 +22,8 @@ struct viz_role {
 	struct rpc_connection *core, *web, *link, *collect;
 	struct io_timer *tick, *again; /* again: follows once more */
 	uint64_t since;                /* the last batch */
-	struct list watchers;
+	struct list watchers;          /* the oldest first */
+	size_t n_watchers;
 	bool ticking;
 };
 
@@ -155,20 +157,39 @@ static void on_watch_closed(void *ctx, int err, const char *why)
 	struct watcher *watcher = ctx;
 	(void)err, (void)why;
 	list_remove(&watcher->node);
+	watcher->role->n_watchers--;
 	viz_watch_close(watcher->watch);
 	ticking_update(watcher->role);
 	mem_free(watcher);
 }
 
+/* Who has shown no ticket yet keeps nobody out. */
+static bool watcher_room(const struct viz_role *role)
+{
+	if (role->n_watchers < WATCHERS_MAX)
+		return true;
+	LIST_EACH(at, &role->watchers) {
+		struct watcher *watcher = LIST_ENTRY(at, struct watcher, node);
+		if (!watcher->watch && rpc_call_alive(watcher->call)) {
+			rpc_call_finish(watcher->call, -E_LIMIT, NULL);
+			return true;
+		}
+	}
+	return false;
+}
+
 static int on_watch_open(void *ctx, struct rpc_call *call)
 {
 	static const struct rpc_call_events events = { on_ticket, on_ticket_end, NULL, on_watch_closed };
+	if (!watcher_room(ctx))
+		return -E_LIMIT;
 	struct watcher *watcher = mem_alloc(sizeof *watcher);
 	if (!watcher)
 		return -E_NO_MEMORY;
 	watcher->role = ctx;
 	watcher->call = call;
 	list_append(&watcher->role->watchers, &watcher->node);
+	watcher->role->n_watchers++;
 	rpc_call_accept(call, &rpc_Viz_Watch, &events, watcher);
 	return 0;
 }
@@ -236,7 +257,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	static const struct rpc_connection_events link_events = { on_web_open, NULL, on_link_closed }; /* of webs elsewhere */
 	static const struct rpc_connection_events collect_events = { NULL, NULL, on_collect_closed };
 	static const struct rpc_connection_settings from_core = { .server = true };
-	static const struct rpc_connection_settings from_web = { .server = true, .max_streams = VIZ_WATCHES_MAX + 16 };
+	static const struct rpc_connection_settings from_web = { .server = true, .max_streams = 2 * WATCHERS_MAX };
 	static const struct rpc_connection_settings to_collect = { .server = false };
 	struct viz_role *role = ctx;
 	struct str what = str_from(name);

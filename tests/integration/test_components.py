@@ -431,7 +431,7 @@ def called_as(port, certificate=None, called=lambda: None):
             while head := reader.read(9):
                 reader.read(int.from_bytes(head[:3], "big"))
                 kinds.append(head[3])
-                if head[3] == 1:
+                if head[3] == 1 and kinds.count(1) == 1:
                     called()
     return kinds
 
@@ -447,9 +447,24 @@ def test_only_who_may_serves(watched, tmp_path):
     mesh, headers = watched.mesh, 1
     for certificate in (None, Rogue(mesh, tmp_path, "edge", "link,web,relay").enrol(), Device(mesh, tmp_path, "plain").enrol(), User(mesh, tmp_path)):
         assert headers not in called_as(mesh.port, certificate and chain_files(certificate, tmp_path))
-    gather = Rogue(mesh, tmp_path, "gather", "collect").enrol()
-    kinds = called_as(mesh.port, chain_files(gather, tmp_path), lambda: mesh.cli("component", "revoke", "gather"))
+    gather, second = Rogue(mesh, tmp_path, "gather", "collect").enrol(), Rogue(mesh, tmp_path, "second", "collect,link").enrol()
+
+    def called():
+        """Nobody takes the place of another machine; when that one is shut out he may come."""
+        assert headers not in called_as(mesh.port, chain_files(second, tmp_path))
+        mesh.cli("component", "revoke", "gather")
+    kinds = called_as(mesh.port, chain_files(gather, tmp_path), called)
     assert headers in kinds
+    assert headers in called_as(mesh.port, chain_files(second, tmp_path), lambda: mesh.cli("component", "revoke", "second"))
+
+
+def test_another_component_is_not_core(mesh, console, tmp_path):
+    """Its certificate is a server's of this mesh, and its name another one."""
+    edge = Component(tmp_path / "edge", f"127.0.0.1:{mesh.port}", "link", line=mesh.key("--component", "link"), name="part24").ready()
+    with edge, Component(tmp_path / "behind", f"127.0.0.1:{edge.port}", "link", line=mesh.key("--component", "link"), name="part25") as behind:
+        assert behind.status() == ["refused", "E1219"]
+        behind.wait()
+    assert mesh.cli("component", "revoke", "part24").returncode == 0
 
 
 def test_unknown_role_elsewhere(tmp_path):
