@@ -1020,9 +1020,10 @@ int main(void)
 		cmocka_unit_test(test_many_streams),  cmocka_unit_test(test_heads),
 		cmocka_unit_test(test_informational), cmocka_unit_test(test_not_http2),
 		cmocka_unit_test(test_broken_frame),  cmocka_unit_test(test_hostile_heads),
-		cmocka_unit_test(test_resets), cmocka_unit_test(test_no_room),        cmocka_unit_test(test_lending),
-		cmocka_unit_test(test_lent_buffer),   cmocka_unit_test(test_memory),
-		cmocka_unit_test(test_interleaved),   cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_resets),        cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_lending),       cmocka_unit_test(test_lent_buffer),
+		cmocka_unit_test(test_memory),        cmocka_unit_test(test_interleaved),
+		cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

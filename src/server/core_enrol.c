@@ -9,11 +9,11 @@
 #include "ca/join_line.h"
 #include "ca/records.h"
 #include "fleet/fleet.h"
+#include "gateway/gateway.h"
 #include "os/clock.h"
 #include "os/log.h"
 #include "os/network.h"
 #include "os/random.h"
-#include "gateway/gateway.h"
 #include "server/core.h"
 
 #define BACKDATE_S                 300   /* clocks of new machines are a little wrong */
