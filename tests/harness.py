@@ -248,8 +248,8 @@ class Mesh(Program):
     def run(self, *words, **options):
         return self.cli("run", *words, **options)
 
-    def map(self, *specs, options=()):
-        return Map(self, specs, options)
+    def map(self, *specs, options=(), **program):
+        return Map(self, specs, options, **program)
 
     def background(self, *words, **options):
         log = self.directory.parent / f"background-{time.monotonic_ns()}.log"
@@ -277,9 +277,9 @@ class Mesh(Program):
 class Map(Program):
     """`murmesh map` in the background."""
 
-    def __init__(self, mesh, specs, options=()):
+    def __init__(self, mesh, specs, options=(), **program):
         log = mesh.directory.parent / f"map-{time.monotonic_ns()}.log"
-        super().__init__([mesh.programs / "murmesh", "--dir", mesh.directory, "map", *specs, *options, "--json"], log)
+        super().__init__([mesh.programs / "murmesh", "--dir", mesh.directory, "map", *specs, *options, "--json"], log, **program)
         lines = [self.process.stdout.readline() for _ in specs]
         assert all(lines), self.log()
         self.info = [json.loads(line) for line in lines]
