@@ -113,15 +113,12 @@ int key_public_write(const struct key *key, uint8_t out[KEY_PUBLIC_MAX], size_t 
 
 bool key_public_is_plain(const uint8_t *der, size_t len)
 {
-	/* SEQUENCE { SEQUENCE { id-ecPublicKey, prime256v1 }, BIT STRING { uncompressed point } }: RFC 5480 section 2 */
-	static const uint8_t head[] = { 0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
-		                        0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04 };
-	return len == sizeof head + 64 && memcmp(der, head, sizeof head) == 0;
+	return len == INFO_SIZE && memcmp(der, info_head, sizeof info_head) == 0;
 }
 
 int key_public_read(const uint8_t *der, size_t len, struct key **ret)
 {
-	if (len != INFO_SIZE || memcmp(der, info_head, sizeof info_head) != 0)
+	if (!key_public_is_plain(der, len))
 		return -E_ENCODING;
 	EVP_PKEY *pkey = d2i_PUBKEY(NULL, &der, (long)len);
 	if (!pkey) {
