@@ -517,10 +517,10 @@ static int role_inside(void *ctx)
 
 static int role_confine(struct role *role)
 {
-	unsigned long fault = 0;
+	uint64_t fault = 0;
 	struct str configuration = priv_child_configuration(role->child);
-	if (str_starts(configuration, STR("fault ")))
-		fault = strtoul(configuration.ptr + 6, NULL, 10);
+	if (str_starts(configuration, STR("fault ")) && str_to_u64(str_skip(configuration, 6), 1000, &fault) < 0)
+		abort();
 	fault_arm((long)fault);
 	int err = priv_child_confine_with(role->child, role_inside, role);
 	bool beyond = fault_armed();
