@@ -92,22 +92,9 @@ static int on_open(void *ctx, struct rpc_call *call)
 	return err < 0 ? err : rpc_proxy(call, net->parent);
 }
 
-static void on_link_gone(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct net_role *)ctx)->below);
-}
-
-static void on_relay_gone(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct net_role *)ctx)->relay);
-}
-
 bool net_relay_descriptor(struct net_role *net, const char *name, int fd)
 {
-	static const struct rpc_connection_events link_events = { on_open, NULL, on_link_gone },
-	                                          relay_events = { NULL, NULL, on_relay_gone };
+	static const struct rpc_connection_events link_events = { on_open, NULL, NULL }, relay_events = { NULL, NULL, NULL };
 	static const struct rpc_connection_settings link = { .server = true,
 		                                             .trusted_metadata = true,
 		                                             .max_streams = GATEWAY_RELAY_CALLS },

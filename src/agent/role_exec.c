@@ -207,12 +207,6 @@ static int on_open(void *ctx, struct rpc_call *call)
 	return row->access & role->state ? rpc_serve(row, call, role) : -E_DENIED;
 }
 
-static void on_net_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct exec_role *)ctx)->net);
-}
-
 /* ---- the probe: sees packets, and may ask one thing ---- */
 
 struct owners {
@@ -271,25 +265,15 @@ static int on_probe_open(void *ctx, struct rpc_call *call)
 	return role->owners ? -E_BUSY : rpc_serve(&row, call, role);
 }
 
-static void on_probe_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct exec_role *)ctx)->probe);
-}
-
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events events = { on_open, NULL, on_net_closed },
-	                                          probe = { on_probe_open, NULL, on_probe_closed };
+	static const struct rpc_connection_events events = { on_open, NULL, NULL }, probe = { on_probe_open, NULL, NULL };
 	static const struct rpc_connection_settings settings = { .server = true, .trusted_metadata = true };
 	struct exec_role *role = ctx;
-	if (str_is(str_from(name), "rpc-from:probe")) {
+	if (str_is(str_from(name), "rpc-from:probe"))
 		rpc_connection_replace(&role->probe, priv_child_loop(role->child), fd, &settings, &probe, role);
-		return;
-	}
-	if (role->net)
-		on_net_closed(role, 0);
-	role->net = rpc_connection_plain(priv_child_loop(role->child), fd, &settings, &events, role);
+	else
+		rpc_connection_replace(&role->net, priv_child_loop(role->child), fd, &settings, &events, role);
 }
 
 static int check_order(void *ctx, const void *signed_order, const uint8_t *devices, size_t devices_len, void *ret)
@@ -403,12 +387,10 @@ int agent_exec_main(struct priv_child *child)
 		return 77;
 	priv_child_ready(child);
 	int code = priv_child_run(child);
-	if (role.net)
-		on_net_closed(&role, 0);
+	rpc_connection_drop(&role.net);
 	if (role.owners)
 		owners_free(role.owners);
-	if (role.probe)
-		on_probe_closed(&role, 0);
+	rpc_connection_drop(&role.probe);
 	store_free(role.store);
 	run_service_free(role.run);
 	terminal_service_free(role.terminals);

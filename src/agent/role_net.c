@@ -100,29 +100,10 @@ static void begin(struct net_role *net)
 		net_report(net, "refused %s %s", err_name(-E_KEY_LINE), "this machine is not enrolled, and there is no join line");
 }
 
-static void on_exec_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct net_role *)ctx)->exec);
-}
-
-static void on_resolve_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct net_role *)ctx)->resolve);
-}
-
-static void on_probe_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct net_role *)ctx)->probe);
-}
-
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events exec = { NULL, NULL, on_exec_closed },
-	                                          resolve = { NULL, NULL, on_resolve_closed },
-	                                          probe = { net_reports_open, NULL, on_probe_closed };
+	static const struct rpc_connection_events exec = { NULL, NULL, NULL }, resolve = { NULL, NULL, NULL },
+	                                          probe = { net_reports_open, NULL, NULL };
 	static const struct rpc_connection_settings settings = { .server = false }, server = { .server = true };
 	struct net_role *net = ctx;
 	if (str_is(str_from(name), "rpc-to:exec")) {

@@ -114,21 +114,9 @@ static int owners_ask(void *ctx, const uint64_t *inodes, size_t n)
 
 /* ---- the role ---- */
 
-static void on_net_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct probe_role *)ctx)->net);
-}
-
-static void on_exec_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct probe_role *)ctx)->exec);
-}
-
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events net = { NULL, NULL, on_net_closed }, exec = { NULL, NULL, on_exec_closed };
+	static const struct rpc_connection_events net = { NULL, NULL, NULL }, exec = { NULL, NULL, NULL };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct probe_role *role = ctx;
 	if (str_is(str_from(name), "rpc-to:net")) {

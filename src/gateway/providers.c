@@ -80,42 +80,11 @@ static int on_viz_open(void *ctx, struct rpc_call *call)
 	return str_is(rpc_call_path(call), rpc_Events_Follow.path) ? providers_ask(ctx, call) : -E_UNSUPPORTED;
 }
 
-static void on_collect_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct providers *)ctx)->collect);
-}
-
-static void on_viz_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct providers *)ctx)->viz);
-}
-
-static void on_of_core_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct providers *)ctx)->of_core);
-}
-
-static void on_of_web_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct providers *)ctx)->of_web);
-}
-
-static void on_of_viz_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct providers *)ctx)->of_viz);
-}
-
 bool providers_descriptor(struct providers *providers, const char *name, int fd)
 {
-	static const struct rpc_connection_events collect = { NULL, NULL, on_collect_closed }, viz = { NULL, NULL, on_viz_closed },
-	                                          of_core = { on_core_open, NULL, on_of_core_closed },
-	                                          of_web = { on_web_open, NULL, on_of_web_closed },
-	                                          of_viz = { on_viz_open, NULL, on_of_viz_closed };
+	static const struct rpc_connection_events collect = { NULL, NULL, NULL }, viz = { NULL, NULL, NULL },
+	                                          of_core = { on_core_open, NULL, NULL }, of_web = { on_web_open, NULL, NULL },
+	                                          of_viz = { on_viz_open, NULL, NULL };
 	static const struct rpc_connection_settings call = { .server = false },
 	                                            serve = { .server = true, .max_streams = GATEWAY_RELAY_CALLS };
 	const struct {

@@ -90,12 +90,6 @@ static int on_open(void *ctx, struct rpc_call *call)
 	return row ? rpc_serve(row, call, ctx) : -E_UNSUPPORTED;
 }
 
-static void on_core_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct relay_role *)ctx)->core);
-}
-
 static void on_intake(void *ctx, unsigned events)
 {
 	struct intake *intake = ctx;
@@ -122,7 +116,7 @@ static void intake_open(struct relay_role *role, struct intake *intake, int fd)
 
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events events = { on_open, NULL, on_core_closed };
+	static const struct rpc_connection_events events = { on_open, NULL, NULL };
 	static const struct rpc_connection_settings settings = { .server = true, .max_streams = 1000 };
 	struct relay_role *role = ctx;
 	struct io_loop *loop = priv_child_loop(role->child);

@@ -169,36 +169,6 @@ static int on_viz_open(void *ctx, struct rpc_call *call)
 	return !may ? -E_DENIED : uplink->online ? rpc_proxy(call, uplink->core) : -E_CORE_OFFLINE;
 }
 
-static void on_link_gone(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct uplink *)ctx)->link);
-}
-
-static void on_web_gone(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct uplink *)ctx)->web);
-}
-
-static void on_viz_gone(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct uplink *)ctx)->viz);
-}
-
-static void on_relay_gone(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct uplink *)ctx)->relay);
-}
-
-static void on_resolve_gone(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct uplink *)ctx)->resolve);
-}
-
 /* ---- the role ---- */
 
 static void begin(struct uplink *uplink)
@@ -218,11 +188,9 @@ static void begin(struct uplink *uplink)
 
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events link_events = { on_open, NULL, on_link_gone },
-	                                          web_events = { on_web_open, NULL, on_web_gone },
-	                                          viz_events = { on_viz_open, NULL, on_viz_gone },
-	                                          relay_events = { NULL, NULL, on_relay_gone },
-	                                          resolve_events = { NULL, NULL, on_resolve_gone };
+	static const struct rpc_connection_events link_events = { on_open, NULL, NULL }, web_events = { on_web_open, NULL, NULL },
+	                                          viz_events = { on_viz_open, NULL, NULL }, relay_events = { NULL, NULL, NULL },
+	                                          resolve_events = { NULL, NULL, NULL };
 	static const struct rpc_connection_settings serve = { .server = true,
 		                                              .trusted_metadata = true,
 		                                              .max_streams = GATEWAY_RELAY_CALLS },

@@ -70,6 +70,8 @@ static void fail(struct rpc_connection *connection, int err)
 	stream_want(connection->stream, 0);
 	if (connection->events->closed)
 		connection->events->closed(connection->ctx, err);
+	else if (connection->at)
+		rpc_connection_drop(connection->at);
 	else
 		rpc_connection_free(connection);
 }
@@ -278,6 +280,8 @@ void rpc_connection_replace(struct rpc_connection **at, struct io_loop *loop, in
 {
 	rpc_connection_drop(at);
 	*at = rpc_connection_plain(loop, fd, settings, events, ctx);
+	if (*at)
+		(*at)->at = at;
 }
 
 struct stream *rpc_connection_stream(const struct rpc_connection *connection)

@@ -17,7 +17,8 @@ struct rpc_connection {
 	struct h2_session *session;
 	const struct rpc_connection_events *events;
 	void *ctx;
-	struct io_timer *timer; /* keepalive; at last, for the peer to close */
+	struct rpc_connection **at; /* where it stands, of rpc_connection_replace(); NULL: its owner knows */
+	struct io_timer *timer;     /* keepalive; at last, for the peer to close */
 	struct io_task flush;
 	struct list calls;
 	struct list abandoned; /* calls whose `closed` is still to be told */

@@ -49,7 +49,8 @@ void rpc_connection_drop(struct rpc_connection **at);
 /* For a descriptor without TLS, e.g. a role's "rpc-to:NAME".  Takes it over. */
 struct rpc_connection *rpc_connection_plain(struct io_loop *loop, int fd, const struct rpc_connection_settings *settings,
                                             const struct rpc_connection_events *events, void *ctx);
-/* The same in the place of one that is dropped; NULL there when memory is short. */
+/* The same in the place of one that is dropped; NULL there when memory is short.  Without a `closed` it is dropped there when it ends; the place has to
+ * stay as long as it lives. */
 void rpc_connection_replace(struct rpc_connection **at, struct io_loop *loop, int fd,
                             const struct rpc_connection_settings *settings, const struct rpc_connection_events *events, void *ctx);
 struct stream *rpc_connection_stream(const struct rpc_connection *connection);

@@ -615,6 +615,28 @@ static void test_kept_by_nobody(void **state)
 	world_close(&w);
 }
 
+/* And takes itself out of the place where it was put. */
+static void test_kept_in_its_place(void **state)
+{
+	(void)state;
+	struct world w;
+	struct talk talk;
+	static const struct rpc_connection_events silent;
+	static const struct rpc_connection_settings settings;
+	int pair[2];
+	assert_int_equal(world_init(&w), 0);
+	assert_int_equal(fd_pair_stream(pair), 0);
+	rpc_connection_replace(&w.client, w.loop, pair[0], &settings, &silent, &w);
+	assert_non_null(w.client);
+	w.talk = &talk;
+	assert_true(talk_open(&w, &talk, (struct talk){ 0 }));
+	fd_close(pair[1]);
+	world_run(&w, talk_over);
+	assert_int_equal(talk.err, -E_CLOSED);
+	assert_null(w.client);
+	world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -639,6 +661,7 @@ int main(void)
 		cmocka_unit_test(test_many_resets),
 		cmocka_unit_test(test_keepalive),
 		cmocka_unit_test(test_kept_by_nobody),
+		cmocka_unit_test(test_kept_in_its_place),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -213,23 +213,11 @@ static int on_uplink_open(void *ctx, struct rpc_call *call)
 	return err == -E_UNSUPPORTED ? on_viz_open(ctx, call) : err;
 }
 
-static void on_link_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct collect_role *)ctx)->link);
-}
-
-static void on_viz_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct collect_role *)ctx)->viz);
-}
-
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events link_events = { on_link_open, NULL, on_link_closed };
-	static const struct rpc_connection_events uplink_events = { on_uplink_open, NULL, on_link_closed };
-	static const struct rpc_connection_events viz_events = { on_viz_open, NULL, on_viz_closed };
+	static const struct rpc_connection_events link_events = { on_link_open, NULL, NULL };
+	static const struct rpc_connection_events uplink_events = { on_uplink_open, NULL, NULL };
+	static const struct rpc_connection_events viz_events = { on_viz_open, NULL, NULL };
 	static const struct rpc_connection_settings from_link = { .server = true,
 		                                                  .trusted_metadata = true,
 		                                                  .max_streams = COLLECT_DEVICES_MAX };

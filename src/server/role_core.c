@@ -259,30 +259,6 @@ static void describe_ask(struct core *core)
 		log_warning("the certification manager cannot be asked");
 }
 
-static void on_link_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct core *)ctx)->link);
-}
-
-static void on_orb_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct core *)ctx)->orb);
-}
-
-static void on_ca_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct core *)ctx)->ca);
-}
-
-static void on_relay_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct core *)ctx)->relay);
-}
-
 static void on_web_closed(void *ctx, int err)
 {
 	static const struct id here;
@@ -291,27 +267,15 @@ static void on_web_closed(void *ctx, int err)
 	core_tasks_interrupt(ctx, &here);
 }
 
-static void on_viz_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct core *)ctx)->viz);
-}
-
-static void on_hash_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct core *)ctx)->hash);
-}
-
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events link_events = { core_network_open, NULL, on_link_closed };
-	static const struct rpc_connection_events orb_events = { core_orb_open, NULL, on_orb_closed };
-	static const struct rpc_connection_events ca_events = { NULL, NULL, on_ca_closed };
-	static const struct rpc_connection_events relay_events = { NULL, NULL, on_relay_closed };
+	static const struct rpc_connection_events link_events = { core_network_open, NULL, NULL };
+	static const struct rpc_connection_events orb_events = { core_orb_open, NULL, NULL };
+	static const struct rpc_connection_events ca_events = { NULL, NULL, NULL };
+	static const struct rpc_connection_events relay_events = { NULL, NULL, NULL };
 	static const struct rpc_connection_events web_events = { core_console_open, NULL, on_web_closed };
-	static const struct rpc_connection_events hash_events = { NULL, NULL, on_hash_closed };
-	static const struct rpc_connection_events viz_events = { NULL, NULL, on_viz_closed };
+	static const struct rpc_connection_events hash_events = { NULL, NULL, NULL };
+	static const struct rpc_connection_events viz_events = { NULL, NULL, NULL };
 	static const struct rpc_connection_settings console = { .server = true, .max_streams = 1000 };
 	static const struct rpc_connection_settings serve = { .server = true,
 		                                              .trusted_metadata = true,

@@ -76,15 +76,9 @@ static void on_renewed(void *ctx)
 
 /* ---- the role ---- */
 
-static void on_core_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct orb_role *)ctx)->core);
-}
-
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events events = { NULL, NULL, on_core_closed };
+	static const struct rpc_connection_events events = { NULL, NULL, NULL };
 	static const struct rpc_connection_settings settings = { .server = false };
 	struct orb_role *role = ctx;
 	struct str what = str_from(name);

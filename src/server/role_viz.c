@@ -225,37 +225,13 @@ static int on_uplink_open(void *ctx, struct rpc_call *call)
 	return err == -E_UNSUPPORTED ? on_web_open(ctx, call) : err;
 }
 
-static void on_core_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct viz_role *)ctx)->core);
-}
-
-static void on_web_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct viz_role *)ctx)->web);
-}
-
-static void on_link_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct viz_role *)ctx)->link);
-}
-
-static void on_collect_closed(void *ctx, int err)
-{
-	(void)err;
-	rpc_connection_drop(&((struct viz_role *)ctx)->collect);
-}
-
 static void on_descriptor(void *ctx, const char *name, int fd)
 {
-	static const struct rpc_connection_events core_events = { on_core_open, NULL, on_core_closed };
-	static const struct rpc_connection_events uplink_events = { on_uplink_open, NULL, on_core_closed };
-	static const struct rpc_connection_events web_events = { on_web_open, NULL, on_web_closed };
-	static const struct rpc_connection_events link_events = { on_web_open, NULL, on_link_closed }; /* of webs elsewhere */
-	static const struct rpc_connection_events collect_events = { NULL, NULL, on_collect_closed };
+	static const struct rpc_connection_events core_events = { on_core_open, NULL, NULL };
+	static const struct rpc_connection_events uplink_events = { on_uplink_open, NULL, NULL };
+	static const struct rpc_connection_events web_events = { on_web_open, NULL, NULL };
+	static const struct rpc_connection_events link_events = { on_web_open, NULL, NULL }; /* of webs elsewhere */
+	static const struct rpc_connection_events collect_events = { NULL, NULL, NULL };
 	static const struct rpc_connection_settings from_core = { .server = true };
 	static const struct rpc_connection_settings from_web = { .server = true, .max_streams = 2 * WATCHERS_MAX };
 	static const struct rpc_connection_settings to_collect = { .server = false };
