@@ -136,10 +136,12 @@ static void on_over(struct net_role *net, const murmesh_TunnelOver *message)
 	}
 }
 
-static void on_refused(void *ctx, int err, const char *target)
+/* -E_TIMEOUT: nobody came to the other end. */
+static void on_refused(void *ctx, int err, const char *target, const struct id *pair)
 {
-	(void)ctx;
 	log_limited(LOG_INFO, "a tunnel was refused: %s %s", target, err_text(err));
+	if (err != -E_TIMEOUT)
+		offer_refuse(ctx, pair->bytes, err);
 }
 
 /* ---- users who are shut out ---- */

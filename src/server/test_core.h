@@ -47,6 +47,7 @@ struct test_core {
 		murmesh_Announcement pair;
 		murmesh_PairName closed;
 		unsigned n_closed, n_ended;
+		struct rpc_call *pairs; /* Relay.Watch; NULL: nobody watches */
 		murmesh_WatchAnnouncement watch;
 		murmesh_WatchesEnd ended;
 	} told;
