@@ -75,6 +75,10 @@ def test_relays(scenario, console):
     scenario("relays", console)
 
 
+def test_maps(scenario, lone_console):
+    scenario("maps", lone_console(), host=HOST)
+
+
 def test_people(scenario, console):
     scenario("people", console)
 

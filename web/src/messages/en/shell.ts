@@ -19,6 +19,7 @@ export const shell = {
 		label: 'Main',
 		fleet: 'Fleet',
 		live: 'Live',
+		maps: 'Maps',
 		relays: 'Relays',
 		tasks: 'Tasks',
 		people: 'People',
