@@ -119,9 +119,14 @@ int viz_announce(struct viz *viz, const murmesh_WatchAnnouncement *announcement,
 	return tickets_add(viz->tickets, announcement->ticket, &scope, now_ms);
 }
 
-bool viz_watch_is_of(const struct viz_watch *watch, const struct id *user)
+bool viz_watch_ends(const struct viz_watch *watch, const murmesh_WatchesEnd *end)
 {
-	return user ? id_equal(&watch->scope.user, user) : !watch->scope.all;
+	return scope_ends(&watch->scope, end);
+}
+
+void viz_tickets_end(struct viz *viz, const murmesh_WatchesEnd *end)
+{
+	tickets_end(viz->tickets, end);
 }
 
 int viz_watch_open(struct viz *viz, const uint8_t ticket[16], const struct viz_sink *sink, void *ctx, uint64_t now_ms,

@@ -49,8 +49,9 @@ struct viz_watch;
 /* -E_TICKET, -E_LIMIT: too many watch, -E_NO_MEMORY.  sink and ctx are kept until viz_watch_close().  What there is comes with the next ticks. */
 int viz_watch_open(struct viz *viz, const uint8_t ticket[16], const struct viz_sink *sink, void *ctx, uint64_t now_ms,
                    struct viz_watch **ret);
-/* Whether it is of that user; NULL: of one who may not watch all devices. */
-bool viz_watch_is_of(const struct viz_watch *watch, const struct id *user);
+/* Whether it is among those that end; its owner closes it. */
+bool viz_watch_ends(const struct viz_watch *watch, const murmesh_WatchesEnd *end);
+void viz_tickets_end(struct viz *viz, const murmesh_WatchesEnd *end); /* those that nobody has shown yet */
 struct viz_watch *viz_watch_close(struct viz_watch *watch);
 /* To be called every VIZ_TICK_MS while somebody watches. */
 void viz_tick(struct viz *viz, uint64_t now_ms);
