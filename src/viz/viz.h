@@ -13,6 +13,7 @@
 #include "live.pb.h"
 
 #define VIZ_WATCHES_MAX 256
+#define VIZ_WATCHES_OF  64    /* one user's */
 #define VIZ_TICK_MS     100   /* how often a watcher is told what has changed */
 #define VIZ_ROWS        200   /* for the table of one watcher a second; the others are counted */
 #define VIZ_STALE_MS    60000 /* after the source of events began anew, a device may be silent so long */
