@@ -48,7 +48,7 @@ struct test_core {
 		murmesh_PairName closed;
 		unsigned n_closed, n_ended;
 		struct rpc_call *pairs; /* Relay.Watch; NULL: nobody watches */
-		unsigned n_refused; /* so many ends of watches fail */
+		unsigned n_refused;     /* so many ends of watches fail */
 		murmesh_WatchAnnouncement watch;
 		murmesh_WatchesEnd ended;
 	} told;

@@ -57,7 +57,7 @@ await scenario(async (browser) => {
 	await page.getByRole('heading', { name: /^web02/ }).waitFor();
 	await tabTo(page, ({ name }) => name === 'Live' && page.url().includes('/devices/'), 'the tab Live');
 
-	for (const path of ['/live', '/maps', '/relays', '/people', '/audit', '/tasks', '/me', `/devices/${await deviceId('web02')}`, `/devices/${await deviceId('web02')}/live`]) {
+	for (const path of ['/live', '/maps', '/relays', '/people', '/audit', '/tasks', '/me', '/command-line', `/devices/${await deviceId('web02')}`, `/devices/${await deviceId('web02')}/live`]) {
 		await visit(page, path);
 		assert((await walk(page)).length > 5, path);
 	}
