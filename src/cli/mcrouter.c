@@ -163,7 +163,7 @@ static json_t *map_json(const struct mapping *mapping)
 	id_format(&mapping->device, device);
 	json_t *map = json_pack("{s:o, s:s, s:s, s:i, s:i, s:i, s:i}", "nodeName", cli_json_text(str_from(spec->device)), "meshId",
 	                        mesh, "nodeId", device, "appId", app, "protocol", spec->protocol == MAP_UDP ? UDP : TCP,
-	                        "localPort", (int)map_port(mapping->map), "remotePort", (int)spec->port);
+	                        "localPort", (int)mapping_port(mapping), "remotePort", (int)spec->port);
 	if (map && mapping->label[0])
 		json_object_set_new(map, "name", cli_json_text(str_from(mapping->label)));
 	if (map && !app && spec->app[0])
