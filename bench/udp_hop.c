@@ -6,6 +6,7 @@
  * The first two print their port, on the loopback. */
 #include <arpa/inet.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
