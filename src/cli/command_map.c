@@ -251,6 +251,8 @@ static const struct cli_example examples[] = {
 	{ "murmesh map TCP:8080:web02:HTTP:192.168.1.1:80", "a host in web02's network" },
 	{ "murmesh map TCP:8000-8003:web02:HTTP:9000-9003 TCP:2222:db::22", "four ports of web02 and one of db" },
 	{ "murmesh map UDP:5353:web02::10.0.0.1:53", "the name server of web02's network: dig -p 5353 @localhost NAME" },
+	{ "murmesh map RDP:0:desk7 --open",
+	  "a remote desktop: TCP and UDP 3389 of desk7 on one local port, and the program that shows it" },
 	{ "murmesh map TCP:8080:web02:HTTP:80 --bind all --allow 192.0.2.0/24 --expire 8h", "for others in this network, today" },
 	{ "murmesh map office.mcrouter --open", "the maps of a file, and their applications" },
 	{ "murmesh map -host:fleet.example.org -user:anna -map:TCP:0:web02:HTTP:80 -all", "the arguments of MeshCentral Router" },
@@ -262,7 +264,8 @@ static const struct cli_example examples[] = {
 const struct cli_command command_map = {
 	.name = "map",
 	.summary = "make a port of a device, or of its network, a local one",
-	.usage = "TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT|UDP:LOCALPORT:DEVICE::[HOST:]PORT|FILE.mcrouter...",
+	.usage = "TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT|UDP:LOCALPORT:DEVICE::[HOST:]PORT|RDP:LOCALPORT:DEVICE[:[HOST:]PORT]|FILE."
+	         "mcrouter...",
 	.options = options,
 	.examples = examples,
 	.run = run,

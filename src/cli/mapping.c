@@ -139,8 +139,8 @@ static void target_text(struct mapping *mapping, const murmesh_Device *device)
 	const struct map_spec *spec = &mapping->spec;
 	(spec->protocol == MAP_UDP ? target_format_udp : target_format)(
 	        spec->host[0] ? str_from(spec->host) : str_from(device->name), spec->port, target, sizeof target);
-	snprintf(mapping->target, sizeof mapping->target, "%s%s%.40s", target, spec->host[0] ? " through " : "",
-	         spec->host[0] ? device->name : "");
+	snprintf(mapping->target, sizeof mapping->target, "%s%s%s%.40s", target, spec->protocol == MAP_BOTH ? " (TCP and UDP)" : "",
+	         spec->host[0] ? " through " : "", spec->host[0] ? device->name : "");
 }
 
 static int tcp_listen(struct mapping *mapping)
@@ -172,9 +172,29 @@ static int udp_listen(struct mapping *mapping)
 	return udp_map_open(common->session->loop, &settings, &mapping->udp);
 }
 
+#define TRIES 8 /* what the kernel finds free for TCP may be taken for UDP */
+
+/* Of both protocols the same port. */
+static int listen_once(struct mapping *mapping)
+{
+	uint16_t wanted = mapping->spec.local_port;
+	int err = mapping->spec.protocol == MAP_UDP ? 0 : tcp_listen(mapping);
+	if (err < 0 || mapping->spec.protocol == MAP_TCP)
+		return err;
+	if (mapping->map)
+		mapping->spec.local_port = map_port(mapping->map);
+	err = udp_listen(mapping);
+	mapping->spec.local_port = wanted;
+	if (err < 0)
+		mapping->map = map_close(mapping->map);
+	return err;
+}
+
 static int listen_at(struct mapping *mapping)
 {
-	int err = mapping->spec.protocol == MAP_UDP ? udp_listen(mapping) : tcp_listen(mapping);
+	int err = -E_PORT;
+	for (int tries = mapping->spec.local_port ? 1 : TRIES; err == -E_PORT && tries; tries--)
+		err = listen_once(mapping);
 	if (err == 0 || err == -E_PORT || !mapping->bind)
 		return err == 0 ? CLI_OK : cli_fail(err, "the local port %u cannot be opened", mapping->spec.local_port);
 	return cli_fail_because(err, NULL, "give an address that this machine has, or all", "the local address %s cannot be used",

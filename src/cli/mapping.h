@@ -28,7 +28,7 @@ struct mapping {
 	char label[MAPPING_LABEL_SIZE]; /* what its .mcrouter file calls it; "" = nothing */
 	struct map_listener *map;       /* NULL: of UDP alone */
 	struct udp_map *udp;            /* NULL: of TCP alone */
-	char target[360];               /* "web02:8000", "web02:53/udp" or "192.168.1.1:80 through web02" */
+	char target[376];               /* "web02:8000", "web02:53/udp" or "192.168.1.1:80 through web02" */
 	uint64_t quiet_until_ms;        /* strangers at the door are told of once in a while */
 	int udp_err;                    /* what was told last of datagrams, and until when it is not told again */
 	uint64_t udp_quiet_until_ms;

@@ -1,4 +1,5 @@
 """`murmesh map UDP:...`: datagrams to ports of a device or of its network, each source a flow of its own."""
+import json
 import os
 import random
 import re
@@ -8,7 +9,7 @@ import threading
 
 import pytest
 
-from harness import PATIENCE, refused, until
+from harness import PATIENCE, Echo, refused, until
 
 LARGEST = 65507
 BYTES = random.Random(2).randbytes(LARGEST)
@@ -188,3 +189,46 @@ def test_for_whom(mesh):
 def test_local_port_taken(mesh):
     with UdpEcho() as taken:
         refused(mesh.cli("map", f"UDP:{taken.port}:web02::53"), 1, "E1026")
+
+
+# ---- remote desktops ----
+
+def both(host="127.0.0.1"):
+    """A TCP and a UDP echo at one port."""
+    while True:
+        tcp = Echo(host)
+        try:
+            return tcp, UdpEcho(host, tcp.port)
+        except OSError:
+            tcp.__exit__()
+
+
+def speaks_both(mapped, number=0):
+    with socket.create_connection(("127.0.0.1", mapped.info[number]["local_port"]), 20 * PATIENCE) as s:
+        s.sendall(b"tcp")
+        if s.recv(100) != b"tcp":
+            return False
+    with sender(mapped, number=number) as s:
+        return ask(s, b"udp") == b"udp"
+
+
+def test_rdp(mesh, tmp_path):
+    tcp, udp = both()
+    path = tmp_path / "desk.mcrouter"
+    with tcp, udp:
+        with mesh.map(f"RDP:0:web02:{tcp.port}", f"RDP:0:web02:127.0.0.1:{tcp.port}", options=["--write", path]) as mapped:
+            assert speaks_both(mapped) and speaks_both(mapped, 1) and mapped.log() == ""
+            assert mapped.info[0]["target"] == f"web02:{tcp.port} (TCP and UDP)"
+            written = json.loads(path.read_text())["mappings"]
+            port = mapped.port
+            assert [(m["protocol"], m["appId"], m["localPort"]) for m in written[:2]] == [(1, 3, port), (2, 0, port)] and len(written) == 4
+        path.write_text(json.dumps({"mappings": written[:2]}))
+        with mesh.map(path) as mapped:
+            assert mapped.port == port and speaks_both(mapped)
+    with mesh.background("map", "RDP:0:web02") as program:
+        assert re.fullmatch(rb"localhost:\d+ -> web02:3389 \(TCP and UDP\)\n", program.process.stdout.readline())
+
+
+def test_rdp_wants_both_ports(mesh):
+    with UdpEcho() as taken:
+        refused(mesh.cli("map", f"RDP:{taken.port}:web02"), 1, "E1026")
