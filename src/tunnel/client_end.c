@@ -1,16 +1,18 @@
 #include "tunnel/client_end.h"
 
 #include <errno.h>
+#include <pb_encode.h>
 
 #include "base/buf.h"
+#include "base/encode.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "h1/h1.h"
 #include "io/io.h"
 #include "stream/stream.h"
-#include "tunnel/grant.h"
 
 #define ANSWER_MS 40000
+#define GRANT_MAX 6000
 
 struct client_end {
 	struct io_loop *loop;
@@ -50,9 +52,13 @@ static void finish(struct client_end *end, int err, const char *details)
 
 static int grant_field(struct buf *head, const murmesh_SignedDocument *grant)
 {
-	static char text[GRANT_TEXT_SIZE];
-	int err = grant_text_write(grant, text);
-	return err < 0 ? err : h1_write_field(head, STR("murmesh-grant"), str_from(text));
+	static uint8_t bytes[GRANT_MAX];
+	char text[BASE64URL_SIZE(GRANT_MAX)];
+	pb_ostream_t out = pb_ostream_from_buffer(bytes, sizeof bytes);
+	if (!pb_encode(&out, murmesh_SignedDocument_fields, grant))
+		return -E_TOO_LONG;
+	base64url_encode(bytes, out.bytes_written, text);
+	return h1_write_field(head, STR("murmesh-grant"), str_from(text));
 }
 
 static int connect_make(struct client_end *end, const struct client_end_request *request)
