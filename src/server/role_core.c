@@ -428,7 +428,8 @@ int server_core_main(struct priv_child *child)
 	core.housekeeping = io_timer_new(core.loop, on_housekeeping, &core);
 	core.minute = io_timer_new(core.loop, on_minute, &core);
 	core.watches_again = io_timer_new(core.loop, core_live_end_again, &core);
-	if (!core.online || !core.local_retry || !core.housekeeping || !core.minute || !core.watches_again || core_jobs_init(&core) < 0)
+	if (!core.online || !core.local_retry || !core.housekeeping || !core.minute || !core.watches_again ||
+	    core_jobs_init(&core) < 0)
 		return 75;
 	store_warm_up();
 	priv_child_listen(child, &events, &core);
