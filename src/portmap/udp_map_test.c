@@ -32,6 +32,7 @@ struct world {
 	enum agent agent;
 	struct rpc_connection *server;
 	struct udp_end *end;
+	size_t flows; /* of it and of others */
 	struct h2_stream *odd;
 	unsigned refusals;
 	int refused_err;
@@ -150,6 +151,7 @@ static int on_connect(void *ctx, struct h2_stream *stream, const struct h2_head 
 		                                   .now = test_now,
 		                                   .resolve = on_resolve,
 		                                   .refused = on_refused,
+		                                   .flows = &world->flows,
 		                                   .ctx = world };
 	if (world->agent == ODD) {
 		world->odd = stream;
@@ -698,6 +700,26 @@ static void test_most_flows(void **state)
 	world_close(&world);
 }
 
+/* Other maps have as many at the agent as there may be: it refuses, until one of theirs has gone. */
+static void test_flows_of_others(void **state)
+{
+	struct world world;
+	(void)state;
+	world_open(&world);
+	world.flows = UDP_FLOWS_MAX;
+	int fd = sender_new(&world);
+	say(fd, "x");
+	WAIT(&world.t, world.refusals);
+	assert_int_equal(world.refused_err, -E_LIMIT);
+	WAIT(&world.t, world.flows == UDP_FLOWS_MAX && udp_map_flows(world.map) == 0);
+	world.flows--;
+	say(fd, "y");
+	WAIT(&world.t, world.heard);
+	assert_int_equal(world.flows, UDP_FLOWS_MAX);
+	world_close(&world);
+	assert_int_equal(world.flows, UDP_FLOWS_MAX - 1);
+}
+
 /* ---- hostile ends ---- */
 
 static void odd_answer(struct world *world, const char *status)
@@ -963,6 +985,7 @@ int main(void)
 		cmocka_unit_test(test_late_name),
 		cmocka_unit_test(test_slow_leg),
 		cmocka_unit_test(test_most_flows),
+		cmocka_unit_test(test_flows_of_others),
 		cmocka_unit_test(test_odd_agents),
 		cmocka_unit_test(test_odd_requests),
 		cmocka_unit_test(test_odd_capsules),

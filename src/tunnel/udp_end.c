@@ -42,6 +42,7 @@ static void target_free(struct udp_target *target)
 	end->lost += udp_flow_lost(&target->flow) + target->early.lost + target->lost;
 	list_remove(&target->node);
 	end->n_targets--;
+	--*end->settings.flows;
 	target->end = NULL;
 	udp_flow_done(&target->flow);
 	datagrams_done(&target->early);
@@ -269,13 +270,14 @@ static int authorize(const struct udp_end *end, const struct h2_head *head, cons
 int udp_end_request(struct udp_end *end, struct h2_stream *stream, const struct h2_head *head)
 {
 	static const struct h2_stream_events events = { NULL, on_data, NULL, on_end, on_sent, on_drained, on_closed };
-	struct udp_target *target = end->n_targets < UDP_FLOWS_MAX ? mem_alloc(sizeof *target) : NULL;
+	struct udp_target *target = mem_alloc(sizeof *target);
 	char host[256] = "";
 	if (!target)
 		return -E_NO_MEMORY;
 	*target = (struct udp_target){ .end = end, .fd = -1 };
 	list_append(&end->targets, &target->node);
 	end->n_targets++;
+	++*end->settings.flows;
 	datagrams_init(&target->early, EARLY_MAX, &end->room);
 	udp_flow_init(&target->flow, &end->room);
 	udp_flow_open(&target->flow, stream);
@@ -286,6 +288,8 @@ int udp_end_request(struct udp_end *end, struct h2_stream *stream, const struct 
 	target_format_udp(str_from(host), target->port, target->name, sizeof target->name);
 	if (err == 0)
 		err = authorize(end, head, host, target->port);
+	if (err == 0 && *end->settings.flows > UDP_FLOWS_MAX)
+		err = -E_LIMIT;
 	if (err < 0)
 		refuse(target, err);
 	else

@@ -16,6 +16,7 @@ struct udp_end_settings {
 	int64_t (*now)(void);
 	int (*resolve)(void *ctx, struct str host, agent_end_addresses done, void *done_ctx);
 	void (*refused)(void *ctx, int err, const char *target);
+	size_t *flows; /* of all ends of this machine, UDP_FLOWS_MAX at most: its descriptors are for others too; borrowed */
 	void *ctx;
 };
 struct udp_end *udp_end_new(struct io_loop *loop, const struct udp_end_settings *settings);
