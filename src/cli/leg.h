@@ -12,6 +12,8 @@ struct leg_target {
 	struct str host;       /* "" = the device itself; kept by reference until it is opened */
 	uint16_t port;
 	struct tls_context *tls; /* session_leg_context() */
+	murmesh_SignedDocument
+	        *udp_grant; /* of a UDP map (ALPN h2, no CONNECT yet): the grant for host:port is put there, before it is opened */
 };
 /* opened as in tunnel/client_end.h: exactly once, maybe from inside leg_open(). */
 void leg_open(struct session *session, const struct leg_target *target, client_end_opened opened, void *ctx);

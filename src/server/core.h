@@ -33,8 +33,8 @@ struct core {
 	struct io_timer *housekeeping, *minute;
 	struct io_timer *watches_again; /* until viz has ended them */
 	struct io_timer *patience;      /* while there are: */
-	struct list hurried;       /* jobs in the database for which people wait */
-	struct list watches;       /* of the fleet and of tasks, by browsers */
+	struct list hurried;            /* jobs in the database for which people wait */
+	struct list watches;            /* of the fleet and of tasks, by browsers */
 	size_t n_watches;
 	struct list pings;
 	size_t n_pings;

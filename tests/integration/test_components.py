@@ -401,7 +401,8 @@ def test_collect_and_viz_elsewhere(watched):
     component = watched.component("collect", "viz", "web")
     assert {"uplink", "collect", "viz", "web"} <= set(component.monitor.roles())
     until(watched.sees, "it is seen on the server's page", 60)
-    assert watched.sees(Browser(component.port, token=watched.mesh.cli("login-link").stdout.split("#token=")[1].split()[0]))
+    page = Browser(component.port, token=watched.mesh.cli("login-link").stdout.split("#token=")[1].split()[0])
+    until(lambda: watched.sees(page), "it is seen on its own page", 60)
     for monitor, role in ((component.monitor, "uplink"), (component.monitor, "collect"), (component.monitor, "viz"), (watched.mesh.server, "link"),
                           (watched.mesh.server, "core")):
         os.kill(monitor.roles()[role], signal.SIGKILL)
