@@ -19,7 +19,8 @@ static void on_open(void *ctx, struct map_connection *connection)
 {
 	struct mapping *mapping = ctx;
 	const struct socks_request *request = map_connection_request(connection);
-	const struct leg_target target = { .device = mapping->device,
+	const struct leg_target target = { .cli = mapping->common->cli,
+		                           .device = mapping->device,
 		                           .host = str_from(request ? request->host : mapping->spec.host),
 		                           .port = request ? request->port : mapping->spec.port,
 		                           .tls = mapping->common->tls };

@@ -437,8 +437,10 @@ void core_change_done(struct core_request *request)
 			core_pairs_close(core, NULL, &changed.device.id);
 			core_router_retire(core, &changed.device.id);
 			core_watch_removed(core, &changed.device);
-		} else
+		} else {
 			core_watch_device(core, &changed.device, changed.before);
+			core_pairs_device(core, &changed.device);
+		}
 		changed.device.retired |= change->retire;
 		core_relay_changed(core, &changed.device);
 		if (change->move)

@@ -225,13 +225,15 @@ def test_links_and_a_relay_apart(mesh, places, tmp_path):
             with socket.create_connection(("127.0.0.1", port), 20) as connection:
                 connection.sendall(b"hello")
                 assert connection.recv(100) == b"hello"
-                return [connections(place) for place in (here, there, *third)]
+                shown = until(lambda: [row["path"] for row in mesh.json("maps") if row["target"] == f"localhost:{echo.port}"], "it is listed")
+                way = [name.rpartition("-")[0] or name for name in shown[0]]
+                return way, [connections(place) for place in (here, there, *third)]
     third = []
-    assert works(homes[here]) == [2, 0]  # both legs meet where they come in
-    assert works(homes[there]) == [2, 2]  # each goes on to core's machine
+    assert works(homes[here]) == (["part11"], [2, 0])  # both legs meet where they come in
+    assert works(homes[there]) == (["part12", "server", "part11"], [2, 2])  # each goes on to core's machine
     # a name instead of an address: looked up by the machine that passes the leg on
     third.append(places("part14", "relay", address="localhost"))
-    assert works(homes[there]) == [2, 2, 2]
+    assert works(homes[there]) == (["part12", "part14", "part11"], [2, 2, 2])
     assert mesh.run("part13", "--", "true").returncode == 0
     agent.stop()
 
