@@ -10,6 +10,7 @@
 #include "os/datagram.h"
 #include "os/fd.h"
 #include "rpc/rpc.h"
+#include "tunnel/rate.h"
 #include "tunnel/test_end.h"
 #include "tunnel/test_grant.h"
 #include "tunnel/udp_end.h"
@@ -675,6 +676,26 @@ static void test_slow_leg(void **state)
 	world_close(&world);
 }
 
+/* Both directions together take as long as they have to, and nothing is lost; more than a stream's window comes back. */
+static void test_rate(void **state)
+{
+	static char bytes[10000], got[10000];
+	struct rate rate = { .bytes_per_s = 4000000 };
+	struct world world;
+	(void)state;
+	world_open_with(&world, (struct udp_map_settings){ .rate = &rate });
+	int fd = sender_new(&world);
+	uint64_t start = io_loop_now_ms(world.t.loop);
+	for (int i = 0; i < 40; i++) {
+		assert_int_equal(datagram_send(fd, bytes, sizeof bytes), 0);
+		while (datagram_receive(fd, got, sizeof got) == -EAGAIN)
+			test_loop_turn(&world.t, "an answer");
+	}
+	assert_true(io_loop_now_ms(world.t.loop) - start >= 150); /* 200 without what may be moved ahead */
+	assert_int_equal(udp_map_lost(world.map), 0);
+	world_close(&world);
+}
+
 /* One source more than there may be: the one that was quiet longest goes. */
 static void test_most_flows(void **state)
 {
@@ -962,6 +983,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_names),
 		cmocka_unit_test(test_late_name),
 		cmocka_unit_test(test_slow_leg),
+		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_most_flows),
 		cmocka_unit_test(test_odd_agents),
 		cmocka_unit_test(test_odd_requests),

@@ -216,8 +216,9 @@ static void target_find(struct udp_target *target, const char *host)
 static void on_data(void *ctx, const uint8_t *bytes, size_t len)
 {
 	struct udp_target *target = ctx;
-	if (target->refused)
-		return h2_stream_consume(target->flow.stream, len); /* never looked at */
+	h2_stream_consume(target->flow.stream, len);
+	if (target->refused) /* never looked at */
+		return;
 	int err = udp_flow_receive(&target->flow, bytes, len, on_datagram, target);
 	if (err < 0)
 		target_fail(target, err);

@@ -229,6 +229,19 @@ def test_rdp(mesh, tmp_path):
         assert re.fullmatch(rb"localhost:\d+ -> web02:3389 \(TCP and UDP\)\n", program.process.stdout.readline())
 
 
+def test_rate(mesh):
+    """Slower, but all comes."""
+    tcp, udp = both()
+    with tcp, udp, mesh.map(f"RDP:0:web02:{tcp.port}", options=["--rate", "2M"]) as mapped:
+        with socket.create_connection(("127.0.0.1", mapped.port), 20 * PATIENCE) as s, sender(mapped) as datagrams:
+            s.sendall(BYTES)
+            assert ask(datagrams, BYTES) == BYTES
+            received = b""
+            while len(received) < len(BYTES):
+                received += s.recv(1 << 16)
+            assert received == BYTES and mapped.log() == ""
+
+
 def test_rdp_wants_both_ports(mesh):
     with UdpEcho() as taken:
         refused(mesh.cli("map", f"RDP:{taken.port}:web02"), 1, "E1026")
