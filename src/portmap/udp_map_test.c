@@ -33,6 +33,7 @@ struct world {
 	enum agent agent;
 	struct rpc_connection *server;
 	struct udp_end *end;
+	size_t n_flows;
 	struct h2_stream *odd;
 	unsigned refusals;
 	int refused_err;
@@ -151,6 +152,7 @@ static int on_connect(void *ctx, struct h2_stream *stream, const struct h2_head 
 		                                   .now = test_now,
 		                                   .resolve = on_resolve,
 		                                   .refused = on_refused,
+		                                   .n_flows = &world->n_flows,
 		                                   .ctx = world };
 	if (world->agent == ODD) {
 		world->odd = stream;
@@ -271,7 +273,7 @@ static void world_close(struct world *world)
 
 static size_t flows(const struct world *world)
 {
-	return world->end ? udp_end_flows(world->end) : 0;
+	return world->n_flows;
 }
 
 static void say(int fd, const char *text)
@@ -563,7 +565,7 @@ static void test_next_leg(void **state)
 	assert_int_equal(udp_map_legs(world.map), 2);
 	say(first, "c");
 	assert_hears(&world, first, "c");
-	assert_int_equal(udp_end_flows(end) + flows(&world), 2);
+	assert_int_equal(flows(&world), 2);
 	udp_end_free(end);
 	rpc_connection_free(server);
 	world_close(&world);
@@ -716,6 +718,21 @@ static void test_most_flows(void **state)
 	}
 	WAIT(&world.t, udp_map_flows(world.map) == UDP_FLOWS_MAX);
 	assert_int_equal(udp_map_lost(world.map), 0);
+	world_close(&world);
+}
+
+/* An agent has as many flows as it may: others are told. */
+static void test_full_agent(void **state)
+{
+	struct world world;
+	(void)state;
+	world_open(&world);
+	world.n_flows = UDP_FLOWS_MAX;
+	say(sender_new(&world), "x");
+	WAIT(&world.t, world.failures);
+	assert_int_equal(world.failed_err, -E_LIMIT);
+	WAIT(&world.t, world.n_flows == UDP_FLOWS_MAX);
+	assert_int_equal(world.heard, 0);
 	world_close(&world);
 }
 
@@ -985,6 +1002,7 @@ int main(void)
 		cmocka_unit_test(test_slow_leg),
 		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_most_flows),
+		cmocka_unit_test(test_full_agent),
 		cmocka_unit_test(test_odd_agents),
 		cmocka_unit_test(test_odd_requests),
 		cmocka_unit_test(test_odd_capsules),

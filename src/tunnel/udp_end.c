@@ -18,7 +18,7 @@ struct udp_end {
 	struct io_loop *loop;
 	struct udp_end_settings settings;
 	struct list targets;
-	size_t n_targets, room;
+	size_t room;
 	uint64_t lost; /* by flows that are over */
 };
 
@@ -41,7 +41,7 @@ static void target_free(struct udp_target *target)
 	struct udp_end *end = target->end;
 	end->lost += udp_flow_lost(&target->flow) + target->early.lost + target->lost;
 	list_remove(&target->node);
-	end->n_targets--;
+	--*end->settings.n_flows;
 	target->end = NULL;
 	udp_flow_done(&target->flow);
 	datagrams_done(&target->early);
@@ -270,13 +270,13 @@ static int authorize(const struct udp_end *end, const struct h2_head *head, cons
 int udp_end_request(struct udp_end *end, struct h2_stream *stream, const struct h2_head *head)
 {
 	static const struct h2_stream_events events = { NULL, on_data, NULL, on_end, on_sent, on_drained, on_closed };
-	struct udp_target *target = end->n_targets < UDP_FLOWS_MAX ? mem_alloc(sizeof *target) : NULL;
+	struct udp_target *target = mem_alloc(sizeof *target);
 	char host[256] = "";
 	if (!target)
 		return -E_NO_MEMORY;
 	*target = (struct udp_target){ .end = end, .fd = -1 };
 	list_append(&end->targets, &target->node);
-	end->n_targets++;
+	++*end->settings.n_flows;
 	datagrams_init(&target->early, EARLY_MAX, &end->room);
 	udp_flow_init(&target->flow, &end->room);
 	udp_flow_open(&target->flow, stream);
@@ -287,6 +287,8 @@ int udp_end_request(struct udp_end *end, struct h2_stream *stream, const struct 
 	target_format_udp(str_from(host), target->port, target->name, sizeof target->name);
 	if (err == 0)
 		err = authorize(end, head, host, target->port);
+	if (err == 0 && *end->settings.n_flows > UDP_FLOWS_MAX)
+		err = -E_LIMIT;
 	if (err < 0)
 		refuse(target, err);
 	else
@@ -313,11 +315,6 @@ struct udp_end *udp_end_free(struct udp_end *end)
 	while (!list_empty(&end->targets))
 		target_free(LIST_ENTRY(end->targets.next, struct udp_target, node));
 	return mem_free(end);
-}
-
-size_t udp_end_flows(const struct udp_end *end)
-{
-	return end->n_targets;
 }
 
 uint64_t udp_end_lost(const struct udp_end *end)

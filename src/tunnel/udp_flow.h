@@ -8,7 +8,7 @@
 #include "tunnel/capsule.h"
 #include "tunnel/datagrams.h"
 
-#define UDP_FLOWS_MAX  10000 /* of one leg */
+#define UDP_FLOWS_MAX  10000 /* of a map, and of an agent */
 #define UDP_FLOW_QUEUE ((size_t)256 << 10)
 #define UDP_LEG_QUEUE  ((size_t)8 << 20)
 
