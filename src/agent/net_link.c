@@ -109,7 +109,7 @@ static int on_leg_connect(void *ctx, struct h2_stream *stream, const struct h2_h
 		                                   .now = trusted_time_or_wall,
 		                                   .resolve = net_resolve,
 		                                   .refused = on_datagrams_refused,
-		                                   .flows = &leg->net->udp_flows,
+		                                   .n_flows = &leg->net->n_udp_flows,
 		                                   .ctx = leg->net };
 	if (!leg->udp) {
 		leg->udp = udp_end_new(leg->net->loop, &settings);
