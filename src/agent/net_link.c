@@ -94,7 +94,7 @@ static int on_leg_open(void *ctx, struct rpc_call *call)
 static void on_udp_refused(void *ctx, int err, const char *target)
 {
 	(void)ctx;
-	log_limited(LOG_INFO, "a tunnel was refused: %s %s", target, err_text(err));
+	log_limited(LOG_INFO, "datagrams were refused: %s %s", target, err_text(err));
 }
 
 static const struct trust *trust_now(void *ctx)
@@ -110,7 +110,7 @@ static int on_leg_connect(void *ctx, struct h2_stream *stream, const struct h2_h
 		                                   .now = trusted_time_or_wall,
 		                                   .resolve = net_resolve,
 		                                   .refused = on_udp_refused,
-		                                   .flows = &leg->net->udp_flows,
+		                                   .n_flows = &leg->net->n_udp_flows,
 		                                   .ctx = leg->net };
 	if (!leg->udp) {
 		leg->udp = udp_end_new(leg->net->loop, &settings);

@@ -152,6 +152,7 @@ static int tcp_listen(struct mapping *mapping)
 		                               .bind = mapping->bind,
 		                               .allow = common->allow,
 		                               .idle_ms = common->idle_ms,
+		                               .rate = common->bytes_per_s ? &mapping->rate : NULL,
 		                               .dynamic = mapping->dynamic,
 		                               .open = on_open,
 		                               .failed = on_failed,
@@ -166,6 +167,7 @@ static int udp_listen(struct mapping *mapping)
 		                                   .bind = mapping->bind,
 		                                   .allow = common->allow,
 		                                   .idle_ms = common->idle_ms,
+		                                   .rate = common->bytes_per_s ? &mapping->rate : NULL,
 		                                   .host = str_from(mapping->spec.host),
 		                                   .port = mapping->spec.port,
 		                                   .open = on_udp_open,
@@ -195,6 +197,7 @@ static int listen_once(struct mapping *mapping)
 static int listen_at(struct mapping *mapping)
 {
 	int err = -E_PORT;
+	mapping->rate.bytes_per_s = mapping->common->bytes_per_s;
 	for (int tries = mapping->spec.local_port ? 1 : TRIES; err == -E_PORT && tries; tries--)
 		err = listen_once(mapping);
 	if (err == 0 || err == -E_PORT || !mapping->bind)

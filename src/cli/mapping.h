@@ -6,6 +6,7 @@
 #include "portmap/socks.h"
 #include "portmap/spec.h"
 #include "portmap/udp_map.h"
+#include "tunnel/rate.h"
 
 /* What all maps of one command have in common. */
 struct mapping_common {
@@ -13,7 +14,7 @@ struct mapping_common {
 	const struct cli *cli;
 	struct tls_context *tls, *h2_tls; /* session_leg_context(): for TCP, for UDP */
 	const char *bind, *allow;
-	uint64_t idle_ms;
+	uint64_t idle_ms, bytes_per_s; /* 0 = no limit */
 };
 
 #define MAPPING_BIND_SIZE  64
@@ -26,6 +27,7 @@ struct mapping {
 	bool dynamic;
 	struct id device;
 	char label[MAPPING_LABEL_SIZE]; /* what its .mcrouter file calls it; "" = nothing */
+	struct rate rate;               /* of TCP and UDP together */
 	struct map_listener *map;       /* NULL: of UDP alone */
 	struct udp_map *udp;            /* NULL: of TCP alone */
 	char target[376];               /* "web02:8000", "web02:53/udp" or "192.168.1.1:80 through web02" */

@@ -103,7 +103,8 @@ static void connection_pump(struct map_connection *connection, struct stream *le
 	connection->pump = pump_new(connection->map->loop, local, leg, first, on_pump_ended, connection);
 	connection->door = door_free(connection->door);
 	connection->moved_ms = io_loop_now_ms(connection->map->loop);
-	if (!connection->pump)
+	struct rate *rate = connection->map->settings.rate;
+	if (!connection->pump || (rate && pump_limit(connection->pump, rate) < 0))
 		connection_drop(connection);
 }
 
