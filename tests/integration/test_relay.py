@@ -563,8 +563,8 @@ def test_an_ended_relay_is_not_believed(mesh, relays, tmp_path):
             captured.disable()
             until((folder / "net" / "ended").exists, "it is told")
         with Machine(folder) as agent:
-            until(lambda: "no relay any more" in agent.log(), "it does not take it")
-            until(lambda: parent_of(mesh, "wary01") == "server", "it is at the server")
+            until(lambda: "no relay any more" in agent.log(), "it does not take it", 30)
+            until(lambda: parent_of(mesh, "wary01") == "server", "it is at the server", 30)
         assert relay.calls.count("MessageRouter/Link") == before
         captured.enable()
     with HostileRelay(mesh, tmp_path / "again", busy, captured.certificate) as relay:  # with another certificate it is one again
