@@ -43,6 +43,8 @@ static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 	grant = tunnel->grant;
 	if (!leg->target.rpc && !leg->target.raw) /* there an order is signed instead, or another grant */
 		err = user_sign_grant(leg->session, &leg->request, &grant);
+	if (err == 0 && leg->target.head)
+		err = connect_head_write(leg->target.head, &grant, leg->target.host, leg->target.port);
 	if (err < 0)
 		return finish(leg, NULL, err, "");
 	relay_preamble_write(RELAY_CLIENT, tunnel->ticket, preamble);
@@ -51,7 +53,7 @@ static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 		                                    .tls = leg->target.raw ? NULL : leg->target.tls,
 		                                    .device = { leg->session->login.info.identity.mesh, IDENTITY_NODE,
 		                                                leg->target.device },
-		                                    .rpc = leg->target.rpc || leg->target.raw,
+		                                    .bare = leg->target.rpc || leg->target.raw || leg->target.head,
 		                                    .grant = &grant,
 		                                    .host = leg->target.host,
 		                                    .port = leg->target.port };

@@ -5,6 +5,7 @@
 #include "portmap/map.h"
 #include "portmap/socks.h"
 #include "portmap/spec.h"
+#include "tunnel/pool.h"
 
 /* What all maps of one command have in common. */
 struct mapping_common {
@@ -13,6 +14,7 @@ struct mapping_common {
 	struct tls_context *tls; /* session_leg_context() */
 	const char *bind, *allow;
 	uint64_t idle_ms;
+	struct pool_total *legs; /* that are kept ready */
 };
 
 #define MAPPING_BIND_SIZE  64
@@ -26,6 +28,7 @@ struct mapping {
 	struct id device;
 	char label[MAPPING_LABEL_SIZE]; /* what its .mcrouter file calls it; "" = nothing */
 	struct map_listener *map;
+	struct pool *pool;       /* NULL: a dynamic one */
 	char target[360];        /* "web02:8000" or "192.168.1.1:80 through web02" */
 	uint64_t quiet_until_ms; /* strangers at the door are told of once in a while */
 };

@@ -439,6 +439,8 @@ void core_change_done(struct core_request *request)
 			core_watch_removed(core, &changed.device);
 		} else
 			core_watch_device(core, &changed.device, changed.before);
+		if (strcmp(changed.before, changed.device.group) != 0) /* not all who have tunnels may open them now */
+			core_pairs_close(core, NULL, &changed.device.id);
 		changed.device.retired |= change->retire;
 		core_relay_changed(core, &changed.device);
 		if (change->move)
