@@ -150,6 +150,10 @@ static void on_target_ready(void *ctx)
 	struct stream *stream = leg->stream, *target = leg->target;
 	io_timer_stop(leg->deadline);
 	id_format(&leg->end->name, name);
+	ssize_t n = first.len ? stream_write(target, first.ptr, first.len) : 0;
+	if (n < 0 && n != -EAGAIN)
+		return leg_free(leg);
+	first = str_skip(first, n > 0 ? (size_t)n : 0);
 	int len = snprintf(ok, sizeof ok, "HTTP/1.1 200 OK\r\n%s%s%s\r\n", leg->once ? "murmesh-once: " : "", leg->once ? name : "",
 	                   leg->once ? "\r\n" : "");
 	if (stream_write(stream, ok, (size_t)len) != len)
