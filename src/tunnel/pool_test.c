@@ -452,11 +452,12 @@ static void test_ended_while_ready(void **state)
 {
 	(void)state;
 	struct world world;
-	world_start(&world);
+	assert_int_equal(world_open_with(&world, 2000), 0);
+	WAIT(&world.t, pool_ready(world.pool) == 1 && agent_end_legs(world.agent) == 1);
 	world.agent = agent_end_free(world.agent);
 	wait_ready(&world, 0);
 	assert_int_equal(agent_open(&world), 0);
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 150; i++) /* the pool looks at its legs meanwhile */
 		test_loop_turn(&world.t, "nothing");
 	assert_int_equal(world.n_wanted, 1);
 	assert_int_equal(client_result(&world, 0, "x"), 0);
