@@ -12,6 +12,7 @@
 
 #define QUIET_MS     4     /* nobody wants the loop */
 #define IMPATIENT_MS 250   /* then a leg is made in any case */
+#define MAKING_MS    2000  /* is long for a leg: others are made meanwhile */
 #define TURN_MS      25    /* until it is looked again whether another pool has made its leg */
 #define AGAIN_MS     20000 /* after a CONNECT; the agent knows it for ONCE_MS */
 #define LOOKS        10    /* for legs that are too old, in unused_ms */
@@ -21,7 +22,7 @@ struct pool {
 	struct pool_settings settings;
 	struct list ready, opening; /* legs; the oldest first */
 	struct list uses;
-	size_t n_ready, wanted;
+	size_t n_ready, n_making, wanted;
 	struct io_timer *refill, *look;
 	uint64_t used_ms;        /* last connection, or its beginning */
 	uint64_t refill_ms;      /* since when a leg is to be made */
@@ -74,11 +75,10 @@ static void ready_drop(struct pool_leg *leg)
 	leg_free(leg);
 }
 
-/* It is not one to be kept any more. */
 static void made(struct pool *pool)
 {
-	pool->settings.total->legs--;
-	pool->settings.total->making = false;
+	pool->n_making--;
+	pool->settings.total->making_until_ms = 0;
 }
 
 /* Whoever has ended it may end the next one too. */
@@ -104,7 +104,7 @@ static void leg_keep(struct pool_leg *leg)
 {
 	static const struct stream_events events = { NULL, on_ready_readable, NULL, on_ready_failed };
 	struct pool *pool = leg->pool;
-	pool->settings.total->making = false;
+	made(pool);
 	list_append(&pool->ready, &leg->node);
 	pool->n_ready++;
 	leg->made_ms = io_loop_now_ms(pool->loop);
@@ -134,7 +134,7 @@ struct buf *pool_leg_head(struct pool_leg *leg)
 
 static bool wants_more(const struct pool *pool)
 {
-	return !pool->cold && pool->n_ready < pool->wanted && pool->settings.total->legs < POOL_TOTAL_MAX;
+	return !pool->cold && pool->n_ready + pool->n_making < pool->wanted && pool->settings.total->legs < POOL_TOTAL_MAX;
 }
 
 /* A handshake now would take the processor from a connection that is being used. */
@@ -147,7 +147,8 @@ static bool is_idle(const struct pool *pool)
 static void on_refill(void *ctx)
 {
 	struct pool *pool = ctx;
-	bool making = pool->settings.total->making;
+	struct pool_total *total = pool->settings.total;
+	bool making = total->making_until_ms > io_loop_now_ms(pool->loop);
 	uint64_t quiet = io_loop_quiet_ms(pool->loop);
 	pool->refilling = wants_more(pool) && (making || !is_idle(pool));
 	if (pool->refilling)
@@ -155,8 +156,9 @@ static void on_refill(void *ctx)
 	struct pool_leg *leg = wants_more(pool) ? leg_new(pool, NULL) : NULL;
 	if (!leg)
 		return;
-	pool->settings.total->legs++;
-	pool->settings.total->making = true;
+	total->legs++;
+	total->making_until_ms = io_loop_now_ms(pool->loop) + MAKING_MS;
+	pool->n_making++;
 	pool->settings.open(pool->settings.ctx, leg);
 }
 
@@ -250,14 +252,28 @@ static void use_begin(struct pool_use *use, struct pool_leg *leg)
 		on_connected(use, NULL, err, "");
 }
 
+/* One that was to be kept serves a connection whose own is not there yet, which is kept then: either may be stuck. */
+static void exchange(struct pool_leg *leg)
+{
+	LIST_EACH(at, &leg->pool->opening) {
+		struct pool_leg *other = LIST_ENTRY(at, struct pool_leg, node);
+		if (leg->use || !other->use)
+			continue;
+		leg->use = other->use;
+		other->use = NULL;
+	}
+}
+
 void pool_leg_open(struct pool_leg *leg, struct stream *stream, int err, const char *details)
 {
 	struct pool *pool = leg->pool;
-	struct pool_use *use = leg->use;
 	list_remove(&leg->node);
 	leg->stream = stream;
 	if (!pool)
 		return leg_free(leg);
+	if (stream)
+		exchange(leg);
+	struct pool_use *use = leg->use;
 	if (use && stream)
 		return use_begin(use, leg);
 	if (stream)
@@ -266,10 +282,11 @@ void pool_leg_open(struct pool_leg *leg, struct stream *stream, int err, const c
 	if (use)
 		return use_end(use, NULL, err, details);
 	made(pool);
+	pool->settings.total->legs--;
 	pool->cold = true;
 }
 
-/* Takes one that is ready, or becomes so next; else orders one. */
+/* Takes one that is ready, or orders one. */
 static void use_start(struct pool_use *use)
 {
 	struct pool *pool = use->pool;
@@ -282,14 +299,6 @@ static void use_start(struct pool_use *use)
 		return use_begin(use, leg);
 	}
 	pool->wanted = pool->wanted * 2 < POOL_LEGS_MAX ? pool->wanted * 2 : POOL_LEGS_MAX;
-	LIST_EACH(at, &pool->opening) {
-		struct pool_leg *leg = LIST_ENTRY(at, struct pool_leg, node);
-		if (!leg->use) {
-			leg->use = use;
-			made(pool);
-			return;
-		}
-	}
 	use_order(use);
 }
 
@@ -377,8 +386,10 @@ struct pool *pool_free(struct pool *pool)
 		ready_drop(LIST_ENTRY(at, struct pool_leg, node));
 	LIST_EACH(at, &pool->opening) {
 		struct pool_leg *leg = LIST_ENTRY(at, struct pool_leg, node);
-		if (!leg->use)
+		if (!leg->use) {
 			made(pool);
+			pool->settings.total->legs--;
+		}
 		list_remove(&leg->node);
 		leg->pool = NULL;
 		leg->use = NULL;

@@ -26,8 +26,8 @@ struct pool_use;
 
 /* Zeroed at first; outlives its pools. */
 struct pool_total {
-	size_t legs; /* ready, or being made to be */
-	bool making; /* one of them */
+	size_t legs;              /* ready, or being made to be */
+	uint64_t making_until_ms; /* by the loop's time: one of them; later it does not hold others up any more */
 };
 
 struct pool_settings {
