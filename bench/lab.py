@@ -166,10 +166,10 @@ class Mesh:
         done = subprocess.run([f"{BIN}/murmesh", "--dir", self.directory, *map(str, words)], stdout=subprocess.PIPE, check=True)
         return json.loads(done.stdout)
 
-    def map(self, port):
+    def map(self, port, spec="TCP:0:{device}:BENCH:{port}"):
         """Maps a port of this machine's agent: the process id of the command line and the local port."""
         device = self.command("ls", "--json")[0]["name"]
-        process, line = self.lab.start_printing(f"{BIN}/murmesh", "--dir", self.directory, "map", f"TCP:0:{device}:BENCH:{port}", "--json")
+        process, line = self.lab.start_printing(f"{BIN}/murmesh", "--dir", self.directory, "map", spec.format(device=device, port=port), "--json")
         return process.pid, json.loads(line)["local_port"]
 
     def roles(self):

@@ -3,7 +3,7 @@
 set -eu
 build=${1:?usage: bench/run.sh BUILD [NAME...]}
 shift
-[ $# -gt 0 ] || set -- start idle tunnel connect terminal giop login web console agents children live relay rpc probe spool envelope
+[ $# -gt 0 ] || set -- start idle tunnel connect udp terminal giop login web console agents children live relay rpc probe spool envelope
 ninja -C "$build" all bench >/dev/null
 folder=$(dirname "$0")
 for name; do

@@ -2,8 +2,10 @@
 """Packs the console's files into a C source: pack_assets.py DIST FALLBACK OUTPUT [DEPFILE]
 
 Each file below DIST (web/dist, as `npm run build` leaves it) is there plain, and by gzip and brotli where that is smaller.  Without a DIST there
-is one page, FALLBACK, which says how to get the console.
+is one page, FALLBACK, which says how to get the console.  Scripts inside the page are allowed by their hashes (Content Security Policy Level 3,
+section 2.3.1).
 """
+import base64
 import gzip
 import hashlib
 import re
@@ -38,10 +40,15 @@ def literal(data):
     return "\n".join(f'\t"{line}"' for line in lines + [text])
 
 
+def scripts(page):
+    found = re.findall(rb"<script>(.*?)</script>", page, re.DOTALL)
+    return "".join(f" 'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in found)
+
+
 def main(dist, fallback, output, depfile=None):
     dist, fallback = Path(dist), Path(fallback)
-    parts, rows = [], []
-    for number, (path, data) in enumerate(files(dist, fallback)):
+    parts, rows, packed_files = [], [], files(dist, fallback)
+    for number, (path, data) in enumerate(packed_files):
         kind = TYPES.get(Path(path).suffix)
         if kind is None:
             sys.exit(f"{path}: no content type is known for it")
@@ -58,7 +65,8 @@ def main(dist, fallback, output, depfile=None):
         rows.append(f'\t{{ "/{path}", "{kind}", "\\"{etag}\\"", {immutable},\n\t  {", ".join(values)} }},\n')
     Path(output).write_text('/* Made by tools/pack_assets.py. */\n#include "web/assets.h"\n\n' + "\n".join(parts) +
                             "\nconst struct asset assets[] = {\n" + "".join(rows) +
-                            "};\nconst size_t n_assets = sizeof assets / sizeof *assets;\n")
+                            "};\nconst size_t n_assets = sizeof assets / sizeof *assets;\n"
+                            f'const char asset_scripts[] = "{scripts(dict(packed_files)["index.html"])}";\n')
     if depfile:
         # Folders too: their time changes when files come or go; that of web/ when dist does.
         seen = [path for path in [dist.parent, dist, *dist.rglob("*")] if path.exists()]

@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""Runs the tests of a build folder: unit tests and fuzz corpora by Meson, then pytest.  The last line is "N passed, M failed"."""
+"""Runs the tests of a build folder, most of which wait more than they work: unit tests and fuzz corpora by Meson, then pytest.
+
+The last line is "N passed, M failed"."""
 import json
 import os
 import signal
@@ -16,7 +18,7 @@ def meson(build):
     log = os.path.join(build, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.unlink(log)
-    subprocess.run(["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", "--num-processes", "2"], check=False)
+    subprocess.run(["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", "--num-processes", str(2 * (os.cpu_count() or 1))], check=False)
     passed = failed = 0
     with open(log) as f:
         for line in f:
@@ -48,7 +50,7 @@ def main():
     passed, failed = meson(build)
     if len(sys.argv) < 3:
         ignored = [f"--ignore={path}" for path in ALONE]
-        for words in (["-n", "2", "--dist", "loadfile", *ignored, *TOGETHER], ALONE):
+        for words in (["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", *ignored, *TOGETHER], ALONE):
             more = pytest(build, *words)
             passed, failed = passed + more[0], failed + more[1]
     layers = subprocess.run([sys.executable, "tools/check_layers.py"], check=False).returncode

@@ -58,7 +58,7 @@ static const struct conf_option conf_options[] = {
 static const struct conf_table conf_table = { "Agent", conf_options, sizeof conf_options / sizeof *conf_options };
 
 static const struct priv_role roles[] = {
-	{ "net", agent_net_main, PRIV_ALLOW_CONNECT | PRIV_ALLOW_FILES, "net", false },
+	{ "net", agent_net_main, PRIV_ALLOW_CONNECT | PRIV_ALLOW_DATAGRAM | PRIV_ALLOW_FILES, "net", false },
 	{ "resolve", resolve_role_main, PRIV_ALLOW_RESOLVE | PRIV_ALLOW_THREAD, NULL, false },
 	{ "exec", agent_exec_main, 0, "exec", true },
 	{ "probe", agent_probe_main, PRIV_ALLOW_PROC, NULL, false },

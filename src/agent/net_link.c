@@ -9,6 +9,8 @@
 #include "os/random.h"
 #include "relay/relay.h"
 #include "stream/stream.h"
+#include "tunnel/udp_end.h"
+#include "tunnel/udp_flow.h"
 
 #define PAUSE_LEAST_MS 200
 #define PAUSE_MOST_MS  15000
@@ -72,6 +74,7 @@ struct rpc_leg {
 	struct list node;
 	struct net_role *net;
 	struct rpc_connection *connection;
+	struct udp_end *udp; /* NULL: it is no UDP map's */
 	struct id pair;
 };
 
@@ -82,11 +85,53 @@ static int on_leg_open(void *ctx, struct rpc_call *call)
 	struct str path = rpc_call_path(call);
 	if (!str_is(path, rpc_Run_Start.path) && !str_is(path, rpc_Terminal_Open.path))
 		return -E_UNSUPPORTED;
+	if (leg->udp) /* so many streams are for datagrams alone */
+		return -E_LIMIT;
 	return leg->net->exec ? rpc_proxy(call, leg->net->exec) : -E_BUSY;
+}
+
+/* ---- UDP maps ---- */
+
+static void on_refused(void *ctx, int err, const char *target)
+{
+	(void)ctx;
+	log_limited(LOG_INFO, "a tunnel was refused: %s %s", target, err_text(err));
+}
+
+static const struct trust *trust_now(void *ctx)
+{
+	return ((const struct net_role *)ctx)->trust;
+}
+
+static int on_leg_connect(void *ctx, struct h2_stream *stream, const struct h2_head *head)
+{
+	struct rpc_leg *leg = ctx;
+	const struct udp_end_settings settings = { .user = tls_peer(stream_tls(rpc_connection_stream(leg->connection)))->identity,
+		                                   .trust = trust_now,
+		                                   .now = trusted_time_or_wall,
+		                                   .resolve = net_resolve,
+		                                   .refused = on_refused,
+		                                   .flows = &leg->net->udp_flows,
+		                                   .ctx = leg->net };
+	if (!leg->udp) {
+		leg->udp = udp_end_new(leg->net->loop, &settings);
+		if (leg->udp)
+			rpc_connection_allow(leg->connection, UDP_FLOWS_MAX);
+	}
+	return leg->udp ? udp_end_request(leg->udp, stream, head) : -E_NO_MEMORY;
+}
+
+static void udp_free(struct rpc_leg *leg)
+{
+	uint64_t lost = leg->udp ? udp_end_lost(leg->udp) : 0;
+	if (lost)
+		log_limited(LOG_INFO, "%llu datagrams of a UDP map were lost here", (unsigned long long)lost);
+	leg->udp = udp_end_free(leg->udp);
 }
 
 static void rpc_leg_free(struct rpc_leg *leg)
 {
+	udp_free(leg);
 	list_remove(&leg->node);
 	leg->net->n_rpc_legs--;
 	rpc_connection_free(leg->connection);
@@ -101,7 +146,9 @@ static void on_leg_closed(void *ctx, int err)
 
 static void on_rpc_leg(void *ctx, struct stream *stream, const struct id *pair)
 {
-	static const struct rpc_connection_events events = { on_leg_open, NULL, on_leg_closed };
+	static const struct rpc_connection_events events = { .open = on_leg_open,
+		                                             .closed = on_leg_closed,
+		                                             .connect = on_leg_connect };
 	static const struct rpc_connection_settings settings = {
 		.server = true, .max_streams = RPC_LEG_CALLS, .ping_ms = RPC_PING_MS, .quiet_ms = RPC_QUIET_MS
 	};
@@ -136,12 +183,6 @@ static void on_over(struct net_role *net, const murmesh_TunnelOver *message)
 		if (id_equal(&leg->pair, &pair))
 			rpc_leg_free(leg);
 	}
-}
-
-static void on_refused(void *ctx, int err, const char *target)
-{
-	(void)ctx;
-	log_limited(LOG_INFO, "a tunnel was refused: %s %s", target, err_text(err));
 }
 
 /* ---- users who are shut out ---- */

@@ -44,6 +44,7 @@ static void record_say(const struct gg_datagram *datagram, const struct gg_recor
 	union {
 		union gg_any any;
 		struct gg_notice notice;
+		struct gg_lost lost;
 	} got;
 	const struct gg_module *module = datagram->module == GG_CONTROL ? &gg_control : gg_module_find(datagram->module);
 	const struct gg_record_type *type = gg_record_find(module, record->type);
@@ -51,6 +52,8 @@ static void record_say(const struct gg_datagram *datagram, const struct gg_recor
 		say("bad");
 	else if (datagram->module == GG_CONTROL && record->type == GG_NOTICE)
 		say("source %u %.*s", got.notice.module, STR_ARG(got.notice.text));
+	else if (datagram->module == GG_CONTROL && record->type == GG_LOST && got.lost.place == GG_LOST_QUEUE)
+		say("lost");
 	else if (type == gg_process_exec_type && !(datagram->flags & GG_IN_KEYFRAME))
 		say("exec %u %.*s", (unsigned)got.any.process_exec.process.pid, STR_ARG(got.any.process_exec.argv));
 }
@@ -175,12 +178,15 @@ static struct {
 	struct buf reports; /* lines not yet waited for */
 	char line[700];
 	bool stopped, late_now;
+	bool gap, lost; /* between datagrams; which the probe says */
 } t;
 
 static void on_monitor_report(void *ctx, const char *role, struct str text)
 {
 	(void)ctx, (void)role;
-	assert_false(str_is(text, "bad") || str_is(text, "gap"));
+	assert_false(str_is(text, "bad"));
+	t.gap |= str_is(text, "gap");
+	t.lost |= str_is(text, "lost");
 	buf_append_str(&t.reports, text);
 	buf_append_u8(&t.reports, '\n');
 	io_loop_stop(t.loop);
@@ -242,6 +248,8 @@ static void trial_start(const char *directory, const char *configuration)
 
 static void trial_stop(void)
 {
+	if (t.gap && !t.lost) /* there may be one where others on this machine make more events than the probe can keep */
+		wait_for("lost");
 	priv_monitor_stop(t.monitor);
 	while (!t.stopped)
 		io_loop_run(t.loop);

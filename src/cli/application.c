@@ -69,7 +69,7 @@ static int placeholder_append(struct buf *words, char letter, const struct mappi
 		address_text(mapping, text, sizeof text);
 		break;
 	case 'P':
-		snprintf(text, sizeof text, "%u", map_port(mapping->map));
+		snprintf(text, sizeof text, "%u", mapping_port(mapping));
 		break;
 	case 'N':
 		str_copy(str_from(mapping->spec.device), text, sizeof text);

@@ -71,11 +71,6 @@ static int wanted_check(const struct maps *maps, const struct cli *cli)
 	if (!maps->wanted.n && !maps->dynamic)
 		return cli_fail_because(-E_USAGE, "no map is given", "write `murmesh map TCP:LOCALPORT:DEVICE:APP:PORT`",
 		                        "no map was opened");
-	for (size_t i = 0; i < maps->wanted.n; i++)
-		if (maps->wanted.maps[i].protocol != MAP_TCP)
-			return cli_fail_because(-E_UNSUPPORTED, "this version maps TCP ports only", "write TCP instead of UDP",
-			                        "the map of port %u of %s cannot be used", maps->wanted.maps[i].port,
-			                        maps->wanted.maps[i].device);
 	return CLI_OK;
 }
 
@@ -174,6 +169,8 @@ static int stay(struct maps *maps, const struct cli *cli)
 static int maps_open(struct maps *maps, const struct cli *cli)
 {
 	int err = session_leg_context(&maps->session, false, &maps->common.tls);
+	if (err == 0)
+		err = session_leg_context(&maps->session, true, &maps->common.h2_tls);
 	int code = err < 0 ? cli_fail(err, "no tunnel can be opened") : CLI_OK;
 	if (code == 0 && maps->dynamic)
 		code = dynamic_open(maps, cli);
@@ -230,6 +227,7 @@ static int run(const struct cli *cli)
 	io_signal_free(terminate);
 	session_close(&maps.session);
 	tls_context_free(maps.common.tls);
+	tls_context_free(maps.common.h2_tls);
 	return code;
 }
 
@@ -238,8 +236,9 @@ static const struct cli_option options[] = {
 	  0 },
 	{ "bind", 0, "ADDRESS|all", CLI_TEXT, "listen there (else on the loopback addresses only)", NULL, 0 },
 	{ "all", 0, NULL, CLI_FLAG, "the same as --bind all", NULL, 0 },
-	{ "allow", 0, "NETWORK,...", CLI_TEXT, "take connections from these addresses and networks only", NULL, 0 },
-	{ "idle", 0, "DURATION", CLI_DURATION, "end a connection on which nothing came for so long", NULL, 0 },
+	{ "allow", 0, "NETWORK,...", CLI_TEXT, "take connections and datagrams from these addresses and networks only", NULL, 0 },
+	{ "idle", 0, "DURATION", CLI_DURATION, "end a connection, or a UDP flow (default: 2m), on which nothing came for so long",
+	  NULL, 0 },
 	{ "expire", 0, "DURATION", CLI_DURATION, "end all maps after this time", NULL, 0 },
 	{ "open", 0, NULL, CLI_FLAG,
 	  "start the application of each map: HTTP, HTTPS, RDP, PuTTY, WinSCP, or of ~/.config/murmesh/applications", NULL, 0 },
@@ -253,6 +252,9 @@ static const struct cli_example examples[] = {
 	{ "murmesh map TCP:0:web02:HTTP:8000", "any free local port to port 8000 of web02" },
 	{ "murmesh map TCP:8080:web02:HTTP:192.168.1.1:80", "a host in web02's network" },
 	{ "murmesh map TCP:8000-8003:web02:HTTP:9000-9003 TCP:2222:db::22", "four ports of web02 and one of db" },
+	{ "murmesh map UDP:5353:web02::10.0.0.1:53", "the name server of web02's network: dig -p 5353 @localhost NAME" },
+	{ "murmesh map RDP:0:desk7 --open",
+	  "a remote desktop: TCP and UDP 3389 of desk7 on one local port, and the program that shows it" },
 	{ "murmesh map TCP:8080:web02:HTTP:80 --bind all --allow 192.0.2.0/24 --expire 8h", "for others in this network, today" },
 	{ "murmesh map office.mcrouter --open", "the maps of a file, and their applications" },
 	{ "murmesh map -host:fleet.example.org -user:anna -map:TCP:0:web02:HTTP:80 -all", "the arguments of MeshCentral Router" },
@@ -264,7 +266,8 @@ static const struct cli_example examples[] = {
 const struct cli_command command_map = {
 	.name = "map",
 	.summary = "make a port of a device, or of its network, a local one",
-	.usage = "TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT|FILE.mcrouter...",
+	.usage = "TCP:LOCALPORT:DEVICE:APP:[HOST:]PORT|UDP:LOCALPORT:DEVICE::[HOST:]PORT|RDP:LOCALPORT:DEVICE[:[HOST:]PORT]|FILE."
+	         "mcrouter...",
 	.options = options,
 	.examples = examples,
 	.run = run,

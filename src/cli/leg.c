@@ -47,16 +47,19 @@ static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 		err = connect_head_write(leg->target.head, &grant, leg->target.host, leg->target.port);
 	if (err < 0)
 		return finish(leg, NULL, err, "");
+	if (leg->target.udp_grant)
+		*leg->target.udp_grant = grant;
 	relay_preamble_write(RELAY_CLIENT, tunnel->ticket, preamble);
-	const struct client_end_request request = { .relay = leg->session->front,
-		                                    .preamble = { (const char *)preamble, sizeof preamble },
-		                                    .tls = leg->target.raw ? NULL : leg->target.tls,
-		                                    .device = { leg->session->login.info.identity.mesh, IDENTITY_NODE,
-		                                                leg->target.device },
-		                                    .bare = leg->target.rpc || leg->target.raw || leg->target.head,
-		                                    .grant = &grant,
-		                                    .host = leg->target.host,
-		                                    .port = leg->target.port };
+	const struct client_end_request request = {
+		.relay = leg->session->front,
+		.preamble = { (const char *)preamble, sizeof preamble },
+		.tls = leg->target.raw ? NULL : leg->target.tls,
+		.device = { leg->session->login.info.identity.mesh, IDENTITY_NODE, leg->target.device },
+		.bare = leg->target.rpc || leg->target.raw || leg->target.udp_grant || leg->target.head,
+		.grant = &grant,
+		.host = leg->target.host,
+		.port = leg->target.port
+	};
 	leg->end = client_end_new(leg->session->loop, &request, on_opened, leg);
 	if (!leg->end)
 		return finish(leg, NULL, -E_NO_MEMORY, "");
@@ -73,7 +76,9 @@ void leg_open(struct session *session, const struct leg_target *target, client_e
 	murmesh_TunnelRequest *request = &leg->request;
 	request->rights = target->rpc ? murmesh_Right_RUN : murmesh_Right_CONNECT;
 	memcpy(request->device, target->device.bytes, sizeof request->device);
-	int err = target->rpc ? 0 : target_format(target->host, target->port, request->targets[0], sizeof request->targets[0]);
+	int err = target->rpc ? 0
+	                      : (target->udp_grant ? target_format_udp : target_format)(
+	                                target->host, target->port, request->targets[0], sizeof request->targets[0]);
 	request->targets_count = !target->rpc;
 	if (err == 0)
 		err = session->server ? rpc_unary(session->server, &rpc_Tunnels_Open, request, 30000, on_tunnel, leg)

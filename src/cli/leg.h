@@ -13,6 +13,8 @@ struct leg_target {
 	struct buf *
 	        head; /* such a connection that is to be used later: its CONNECT (tunnel/connect.h) comes here instead of being sent */
 	struct tls_context *tls; /* session_leg_context() */
+	murmesh_SignedDocument
+	        *udp_grant; /* of a UDP map (ALPN h2, no CONNECT yet): the grant for host:port is put there, before it is opened */
 };
 /* opened as in tunnel/client_end.h: exactly once, maybe from inside leg_open(). */
 void leg_open(struct session *session, const struct leg_target *target, client_end_opened opened, void *ctx);

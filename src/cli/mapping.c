@@ -1,12 +1,14 @@
 #include "cli/mapping.h"
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "cli/leg.h"
 #include "os/log.h"
+#include "stream/stream.h"
 #include "tunnel/grant.h"
 
-#define STRANGERS_QUIET_MS 10000
+#define QUIET_MS 10000 /* between two lines about what anybody can cause as often as he likes */
 
 /* ---- connections of a map with a target: by its pool ---- */
 
@@ -79,7 +81,7 @@ static void stranger_fail(struct mapping *mapping, int err, const char *address)
 	uint64_t now = io_loop_now_ms(mapping->common->session->loop);
 	if (now < mapping->quiet_until_ms)
 		return;
-	mapping->quiet_until_ms = now + STRANGERS_QUIET_MS;
+	mapping->quiet_until_ms = now + QUIET_MS;
 	snprintf(why, sizeof why, "it comes from %s, which is not in --allow", address);
 	cli_fail_because(err, *address ? why : NULL, NULL, "a connection to %s was refused", mapping->target);
 }
@@ -100,6 +102,62 @@ static void on_failed(void *ctx, int err, const char *details, const struct sock
 	cli_fail_because(err, str_is(str_from(details), err_text(err)) ? NULL : why, NULL, "a connection to %s%s%s was refused",
 	                 request ? target : "", request ? " by way of " : "", mapping->target);
 }
+
+/* ---- UDP ---- */
+
+struct udp_opening {
+	struct udp_leg *leg;
+	murmesh_SignedDocument grant;
+};
+
+static void on_udp_opened(void *ctx, struct stream *stream, int err, const char *details)
+{
+	static char grant[GRANT_TEXT_SIZE];
+	struct udp_opening *opening = ctx;
+	struct udp_leg *leg = opening->leg;
+	if (stream)
+		err = grant_text_write(&opening->grant, grant);
+	if (err < 0)
+		stream = stream_free(stream);
+	mem_free(opening);
+	udp_map_leg(leg, stream, grant, err, details);
+}
+
+static void on_udp_open(void *ctx, struct udp_leg *leg)
+{
+	struct mapping *mapping = ctx;
+	struct udp_opening *opening = mem_alloc(sizeof *opening);
+	if (!opening)
+		return udp_map_leg(leg, NULL, "", -E_NO_MEMORY, "");
+	opening->leg = leg;
+	const struct leg_target target = { .device = mapping->device,
+		                           .host = str_from(mapping->spec.host),
+		                           .port = mapping->spec.port,
+		                           .tls = mapping->common->h2_tls,
+		                           .udp_grant = &opening->grant };
+	log_debug("a leg for datagrams is asked for (%s)", mapping->target);
+	leg_open(mapping->common->session, &target, on_udp_opened, opening);
+}
+
+/* The sender sends them again and again. */
+static void on_udp_failed(void *ctx, int err, const char *details)
+{
+	struct mapping *mapping = ctx;
+	char why[512];
+	uint64_t now = io_loop_now_ms(mapping->common->session->loop);
+	log_debug("a datagram to %s was refused: %s %s", mapping->target, err_name(err), details);
+	if (err == -E_MAP_SOURCE)
+		return stranger_fail(mapping, err, details);
+	if (err == mapping->udp_err && now < mapping->udp_quiet_until_ms)
+		return;
+	mapping->udp_err = err;
+	mapping->udp_quiet_until_ms = now + QUIET_MS;
+	snprintf(why, sizeof why, "%s (%s)", err_text(err), details);
+	cli_fail_because(err, *details && !str_is(str_from(details), err_text(err)) ? why : NULL, NULL,
+	                 "a datagram to %s was refused", mapping->target);
+}
+
+/* ---- opening ---- */
 
 static int spec_fail(const char *text, unsigned column, const char *reason)
 {
@@ -125,21 +183,24 @@ static void target_text(struct mapping *mapping, const murmesh_Device *device)
 {
 	char target[300];
 	const struct map_spec *spec = &mapping->spec;
-	target_format(spec->host[0] ? str_from(spec->host) : str_from(device->name), spec->port, target, sizeof target);
-	snprintf(mapping->target, sizeof mapping->target, "%s%s%.40s", target, spec->host[0] ? " through " : "",
-	         spec->host[0] ? device->name : "");
+	(spec->protocol == MAP_UDP ? target_format_udp : target_format)(
+	        spec->host[0] ? str_from(spec->host) : str_from(device->name), spec->port, target, sizeof target);
+	snprintf(mapping->target, sizeof mapping->target, "%s%s%s%.40s", target, spec->protocol == MAP_BOTH ? " (TCP and UDP)" : "",
+	         spec->host[0] ? " through " : "", spec->host[0] ? device->name : "");
 }
 
 static int pool_open(struct mapping *mapping)
 {
 	const struct pool_settings settings = { .total = mapping->common->legs, .open = on_leg_wanted, .ctx = mapping };
 	mapping->pool = pool_new(mapping->common->session->loop, &settings);
-	if (!mapping->pool)
-		mapping->map = map_close(mapping->map);
-	return mapping->pool ? 0 : -E_NO_MEMORY;
+	if (mapping->pool)
+		return 0;
+	mapping->map = map_close(mapping->map);
+	mapping->udp = udp_map_close(mapping->udp);
+	return -E_NO_MEMORY;
 }
 
-static int listen_at(struct mapping *mapping)
+static int tcp_listen(struct mapping *mapping)
 {
 	const struct mapping_common *common = mapping->common;
 	const struct map_settings settings = { .local_port = mapping->spec.local_port,
@@ -150,8 +211,48 @@ static int listen_at(struct mapping *mapping)
 		                               .open = on_open,
 		                               .failed = on_failed,
 		                               .ctx = mapping };
-	int err = map_open(common->session->loop, &settings, &mapping->map);
-	if (err == 0 && !mapping->dynamic)
+	return map_open(common->session->loop, &settings, &mapping->map);
+}
+
+static int udp_listen(struct mapping *mapping)
+{
+	const struct mapping_common *common = mapping->common;
+	const struct udp_map_settings settings = { .local_port = mapping->spec.local_port,
+		                                   .bind = mapping->bind,
+		                                   .allow = common->allow,
+		                                   .idle_ms = common->idle_ms,
+		                                   .host = str_from(mapping->spec.host),
+		                                   .port = mapping->spec.port,
+		                                   .open = on_udp_open,
+		                                   .failed = on_udp_failed,
+		                                   .ctx = mapping };
+	return udp_map_open(common->session->loop, &settings, &mapping->udp);
+}
+
+#define TRIES 8 /* what the kernel finds free for TCP may be taken for UDP */
+
+/* Of both protocols the same port. */
+static int listen_once(struct mapping *mapping)
+{
+	uint16_t wanted = mapping->spec.local_port;
+	int err = mapping->spec.protocol == MAP_UDP ? 0 : tcp_listen(mapping);
+	if (err < 0 || mapping->spec.protocol == MAP_TCP)
+		return err;
+	if (mapping->map)
+		mapping->spec.local_port = map_port(mapping->map);
+	err = udp_listen(mapping);
+	mapping->spec.local_port = wanted;
+	if (err < 0)
+		mapping->map = map_close(mapping->map);
+	return err;
+}
+
+static int listen_at(struct mapping *mapping)
+{
+	int err = -E_PORT;
+	for (int tries = mapping->spec.local_port ? 1 : TRIES; err == -E_PORT && tries; tries--)
+		err = listen_once(mapping);
+	if (err == 0 && mapping->map && !mapping->dynamic)
 		err = pool_open(mapping);
 	if (err == 0 || err == -E_PORT || !mapping->bind)
 		return err == 0 ? CLI_OK : cli_fail(err, "the local port %u cannot be opened", mapping->spec.local_port);
@@ -216,15 +317,26 @@ int mapping_bind_check(const struct mapping_common *common, const char *bind)
 
 void mapping_close(struct mapping *mapping)
 {
+	uint64_t lost = mapping->udp ? udp_map_lost(mapping->udp) : 0;
 	mapping->map = map_close(mapping->map);
 	mapping->pool = pool_free(mapping->pool);
+	mapping->udp = udp_map_close(mapping->udp);
+	if (lost)
+		cli_note(mapping->common->cli,
+		         "note: %llu datagrams to %s were lost here: they came faster than the way takes them",
+		         (unsigned long long)lost, mapping->target);
+}
+
+uint16_t mapping_port(const struct mapping *mapping)
+{
+	return mapping->map ? map_port(mapping->map) : udp_map_port(mapping->udp);
 }
 
 static void local_text(const struct mapping *mapping, char *out, size_t size)
 {
 	const char *bind = mapping->bind;
 	const char *host = !bind ? "localhost" : strcmp(bind, MAP_BIND_ALL) == 0 ? "*" : bind;
-	target_format(str_from(host), map_port(mapping->map), out, size);
+	target_format(str_from(host), mapping_port(mapping), out, size);
 }
 
 int mapping_print(const struct mapping *mapping)
@@ -233,7 +345,7 @@ int mapping_print(const struct mapping *mapping)
 	char local[128];
 	local_text(mapping, local, sizeof local);
 	if (cli_format(cli) >= CLI_JSON)
-		return cli_json_line(cli, json_pack("{s:i, s:o, s:s}", "local_port", (int)map_port(mapping->map), "device",
+		return cli_json_line(cli, json_pack("{s:i, s:o, s:s}", "local_port", (int)mapping_port(mapping), "device",
 		                                    cli_json_text(str_from(mapping->spec.device)), "target", mapping->target));
 	char line[700], clean[700];
 	bool label = mapping->label[0];

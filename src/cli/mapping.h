@@ -5,13 +5,14 @@
 #include "portmap/map.h"
 #include "portmap/socks.h"
 #include "portmap/spec.h"
+#include "portmap/udp_map.h"
 #include "tunnel/pool.h"
 
 /* What all maps of one command have in common. */
 struct mapping_common {
 	struct session *session;
 	const struct cli *cli;
-	struct tls_context *tls; /* session_leg_context() */
+	struct tls_context *tls, *h2_tls; /* session_leg_context(): for TCP, for UDP */
 	const char *bind, *allow;
 	uint64_t idle_ms;
 	struct pool_total *legs; /* that are kept ready */
@@ -27,10 +28,13 @@ struct mapping {
 	bool dynamic;
 	struct id device;
 	char label[MAPPING_LABEL_SIZE]; /* what its .mcrouter file calls it; "" = nothing */
-	struct map_listener *map;
-	struct pool *pool;       /* NULL: a dynamic one */
-	char target[360];        /* "web02:8000" or "192.168.1.1:80 through web02" */
-	uint64_t quiet_until_ms; /* strangers at the door are told of once in a while */
+	struct map_listener *map;       /* NULL: of UDP alone */
+	struct pool *pool;              /* of its legs for TCP; NULL: a dynamic one, or none */
+	struct udp_map *udp;            /* NULL: of TCP alone */
+	char target[376];               /* "web02:8000", "web02:53/udp" or "192.168.1.1:80 through web02" */
+	uint64_t quiet_until_ms;        /* strangers at the door are told of once in a while */
+	int udp_err;                    /* what was told last of datagrams, and until when it is not told again */
+	uint64_t udp_quiet_until_ms;
 };
 
 /* NULL, an address, or MAP_BIND_ALL: else -E_USAGE.  For whom it opens the maps is said. */
@@ -44,7 +48,8 @@ int mapping_open(struct mapping *mapping, const struct mapping_common *common, c
 /* The same for [BIND:]PORT of -D, with clients that say where to (SOCKS5). */
 int mapping_open_dynamic(struct mapping *mapping, const struct mapping_common *common, const char *text, const char *name,
                          const murmesh_Device *device);
-void mapping_close(struct mapping *mapping);
+void mapping_close(struct mapping *mapping); /* how many datagrams were lost is said */
+uint16_t mapping_port(const struct mapping *mapping);
 /* "localhost:8080 -> web02:8000", with its label if it has one, or JSON.  0 or a negative code. */
 int mapping_print(const struct mapping *mapping);
 #endif

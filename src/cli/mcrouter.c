@@ -154,31 +154,41 @@ static int app_number(const char *app)
 	return 0;
 }
 
-static json_t *map_json(const struct mapping *mapping)
+/* What is mapped of both is two maps of the same local port. */
+static json_t *map_json(const struct mapping *mapping, enum map_protocol protocol)
 {
 	char mesh[ID_TEXT_SIZE], device[ID_TEXT_SIZE];
 	const struct map_spec *spec = &mapping->spec;
-	int app = app_number(spec->app);
+	bool has_app = protocol == MAP_TCP;
+	int app = has_app ? app_number(spec->app) : 0;
 	id_format(&mapping->common->session->login.info.identity.mesh, mesh);
 	id_format(&mapping->device, device);
 	json_t *map = json_pack("{s:o, s:s, s:s, s:i, s:i, s:i, s:i}", "nodeName", cli_json_text(str_from(spec->device)), "meshId",
-	                        mesh, "nodeId", device, "appId", app, "protocol", spec->protocol == MAP_UDP ? UDP : TCP,
-	                        "localPort", (int)map_port(mapping->map), "remotePort", (int)spec->port);
+	                        mesh, "nodeId", device, "appId", app, "protocol", protocol == MAP_UDP ? UDP : TCP, "localPort",
+	                        (int)mapping_port(mapping), "remotePort", (int)spec->port);
 	if (map && mapping->label[0])
 		json_object_set_new(map, "name", cli_json_text(str_from(mapping->label)));
-	if (map && !app && spec->app[0])
+	if (map && has_app && !app && spec->app[0])
 		json_object_set_new(map, "appIdStr", cli_json_text(str_from(spec->app)));
 	if (map && spec->host[0])
 		json_object_set_new(map, "remoteIP", cli_json_text(str_from(spec->host)));
 	return map;
 }
 
+static json_t *map_append(json_t *maps, const struct mapping *mapping, enum map_protocol protocol)
+{
+	enum map_protocol is = mapping->spec.protocol;
+	if (mapping->dynamic || (is != protocol && is != MAP_BOTH) || json_array_append_new(maps, map_json(mapping, protocol)) == 0)
+		return maps;
+	json_decref(maps);
+	return NULL;
+}
+
 int mcrouter_write(const char *path, const char *host, const struct mapping *mappings, size_t n)
 {
 	json_t *maps = json_array();
 	for (size_t i = 0; i < n; i++)
-		if (!mappings[i].dynamic && json_array_append_new(maps, map_json(&mappings[i])) < 0)
-			maps = (json_decref(maps), NULL);
+		maps = map_append(map_append(maps, &mappings[i], MAP_TCP), &mappings[i], MAP_UDP);
 	const char *user = n ? mappings[0].common->session->login.info.common_name : "";
 	json_t *whole = json_pack("{s:o, s:o, s:o}", "hostname", cli_json_text(str_from(host)), "username",
 	                          cli_json_text(str_from(user)), "mappings", maps);

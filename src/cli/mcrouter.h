@@ -20,6 +20,7 @@ struct mcrouter {
 bool mcrouter_is(const char *path); /* by its name */
 /* Adds the file's maps.  Returns the exit code (why it cannot be used is printed, with the number of the map). */
 int mcrouter_read(const char *path, struct mcrouter *file);
-/* Replaces the file.  mappings: open ones; dynamic ones are left out, for the format has none.  0 or a negative code. */
+/* Replaces the file.  mappings: open ones; dynamic ones are left out, for the format has none, and one of TCP and UDP is written as two.  0 or a
+ * negative code. */
 int mcrouter_write(const char *path, const char *host, const struct mapping *mappings, size_t n);
 #endif

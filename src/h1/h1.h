@@ -85,6 +85,7 @@ unsigned h1_status(int err);
  * `error` is the registered type nearest to ours, `code` an extension parameter that brings our own error back exactly.
  * Writes the whole field; details are printable ASCII, at most H1_DETAILS_MAX bytes; empty: err_text(err).  err: either sign. */
 int h1_write_proxy_status(struct buf *out, int err, struct str details);
+int h1_proxy_status_write(struct buf *out, int err, struct str details); /* the value alone, for HTTP/2 */
 
 struct h1_proxy_status {
 	int err;                          /* E_..., positive */

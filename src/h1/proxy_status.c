@@ -36,7 +36,7 @@ static bool is_string_char(char c) /* RFC 8941 section 3.3.3 */
 	return c >= ' ' && c < 0x7f;
 }
 
-int h1_write_proxy_status(struct buf *out, int err, struct str details)
+static int status_write(struct buf *out, const char *before, int err, struct str details, const char *behind)
 {
 	char quoted[2 * H1_DETAILS_MAX + 1];
 	size_t len = 0;
@@ -52,8 +52,18 @@ int h1_write_proxy_status(struct buf *out, int err, struct str details)
 		quoted[len++] = details.ptr[i];
 	}
 	quoted[len] = 0;
-	return buf_printf(out, "Proxy-Status: murmesh; error=%s; details=\"%s\"; code=%s\r\n", row_of(err)->error, quoted,
-	                  err_name(err));
+	return buf_printf(out, "%smurmesh; error=%s; details=\"%s\"; code=%s%s", before, row_of(err)->error, quoted, err_name(err),
+	                  behind);
+}
+
+int h1_write_proxy_status(struct buf *out, int err, struct str details)
+{
+	return status_write(out, "Proxy-Status: ", err, details, "\r\n");
+}
+
+int h1_proxy_status_write(struct buf *out, int err, struct str details)
+{
+	return status_write(out, "", err, details, "");
 }
 
 /* A value of RFC 8941: the text between its quotes, escapes and all, or the token or number itself. */

@@ -159,7 +159,7 @@ static ssize_t on_read_queue(nghttp2_session *ng, int32_t id, uint8_t *out, size
 			}
 		}
 	}
-	if (stream->over_half && buf_len(&stream->queue) < session->queue_max / 2) {
+	if (stream->over_half && buf_len(&stream->queue) < stream->queue.max / 2) {
 		stream->over_half = false;
 		stream->drained = session->drained = true;
 	}
@@ -253,6 +253,8 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
 	}
 	if (frame->hd.type == NGHTTP2_PING && frame->hd.flags & NGHTTP2_FLAG_ACK && session->events->pong)
 		session->events->pong(session->ctx);
+	if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK) && session->events->settings)
+		session->events->settings(session->ctx);
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
 		session->error = -E_PROTOCOL;
 	if (ends_stream(frame)) {
@@ -325,9 +327,10 @@ static int submit_settings(struct h2_session *session, const struct h2_settings 
 		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings->max_streams },
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings->stream_window },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_HEAD_MAX },
-		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
+		settings->server ? (nghttp2_settings_entry){ NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1 }
+		                 : (nghttp2_settings_entry){ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
 	};
-	size_t n = sizeof entries / sizeof *entries - (settings->server ? 1 : 0);
+	size_t n = sizeof entries / sizeof *entries - (settings->server && !settings->connects ? 1 : 0);
 	if (nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, entries, n) < 0 ||
 	    nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE, 0, (int32_t)settings->connection_window) < 0)
 		return -E_NO_MEMORY;
@@ -565,10 +568,15 @@ int h2_stream_send2(struct h2_stream *stream, const void *a, size_t a_len, const
 		memcpy(room + a_len, b, b_len);
 	buf_commit(&stream->queue, a_len + b_len);
 	stream->session->queued += a_len + b_len;
-	if (buf_len(&stream->queue) >= stream->session->queue_max / 2)
+	if (buf_len(&stream->queue) >= stream->queue.max / 2)
 		stream->over_half = true;
 	resume(stream);
 	return 0;
+}
+
+bool h2_connects(const struct h2_session *session)
+{
+	return nghttp2_session_get_remote_settings(session->ng, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
 }
 
 size_t h2_queued(const struct h2_session *session)
@@ -589,6 +597,11 @@ int h2_stream_send(struct h2_stream *stream, const void *bytes, size_t len)
 size_t h2_stream_room(const struct h2_stream *stream)
 {
 	return stream->queue.max - buf_len(&stream->queue);
+}
+
+void h2_stream_limit(struct h2_stream *stream, size_t queue_max)
+{
+	stream->queue.max = queue_max;
 }
 
 static int keep_trailers(struct h2_stream *stream, const struct h2_head *head)

@@ -36,6 +36,7 @@ struct h2_session_events {
 	int (*request)(void *ctx, struct h2_stream *stream, const struct h2_head *head);
 	void (*wants_pull)(void *ctx); /* there is something to send; called often, cheap to repeat */
 	void (*pong)(void *ctx);       /* the answer to h2_ping() */
+	void (*settings)(void *ctx);   /* the peer has said its own, also when it says them anew; may be NULL */
 };
 struct h2_stream_events {
 	void (*response)(void *ctx, const struct h2_head *head);   /* client; NULL in a server */
@@ -50,6 +51,7 @@ struct h2_stream_events {
 struct h2_settings {
 	bool server;
 	bool trusted;               /* server: the peer may reset any number of streams; others 1,000 and then 33 a second */
+	bool connects;              /* server: takes extended CONNECT, requests with :protocol (RFC 8441), and says so */
 	uint32_t max_streams;       /* that the peer may open at once */
 	uint32_t stream_window;     /* bytes a peer may send ahead on one stream, until consumed */
 	uint32_t connection_window; /* and on all together, until h2_receive() has taken them */
@@ -68,6 +70,7 @@ int h2_error(const struct h2_session *session);                 /* 0, or -E_PROT
 size_t h2_queued(const struct h2_session *session);             /* bytes of all streams that wait for the peer's windows */
 bool h2_has_room(const struct h2_session *session);             /* does the peer take another stream now? */
 int h2_allow(struct h2_session *session, uint32_t max_streams); /* that the peer may open at once, from now on */
+bool h2_connects(const struct h2_session *session);             /* has the peer said that it takes extended CONNECT? */
 int h2_ping(struct h2_session *session);
 void h2_goaway(struct h2_session *session); /* no new streams; open ones go on */
 
@@ -81,7 +84,8 @@ int h2_stream_respond(struct h2_stream *stream, const struct h2_head *head, bool
 int h2_stream_send(struct h2_stream *stream, const void *bytes, size_t len);
 /* Queues two pieces as one. */
 int h2_stream_send2(struct h2_stream *stream, const void *a, size_t a_len, const void *b, size_t b_len);
-size_t h2_stream_room(const struct h2_stream *stream); /* bytes that still fit */
+size_t h2_stream_room(const struct h2_stream *stream);            /* bytes that still fit */
+void h2_stream_limit(struct h2_stream *stream, size_t queue_max); /* instead of the session's; before anything is queued */
 /* Ends our side after what is queued: with trailers (server) or without (NULL). */
 int h2_stream_end(struct h2_stream *stream, const struct h2_head *trailers);
 void h2_stream_consume(struct h2_stream *stream, size_t len); /* the owner is done with that many bytes */
@@ -93,4 +97,5 @@ struct h2_session *h2_stream_session(const struct h2_stream *stream);
 #define H2_INTERNAL_ERROR 0x2
 #define H2_REFUSED_STREAM 0x7
 #define H2_CANCEL         0x8
+#define H2_CONNECT_ERROR  0xa
 #endif

@@ -27,7 +27,7 @@ struct pair {
 	struct buf wire;
 	struct side *sides[512]; /* the server's, in the order of the requests */
 	size_t n_requests, budget, piece;
-	unsigned pongs;
+	unsigned pongs, settings;
 	int refuse; /* answer of `request` */
 	bool hold;  /* the server's sides do not consume */
 };
@@ -130,19 +130,29 @@ static void on_pong(void *ctx)
 	((struct pair *)ctx)->pongs++;
 }
 
-static const struct h2_session_events session_events = { on_request, on_wants_pull, on_pong };
-
-static int pair_open(struct pair *pair, uint32_t max_streams)
+static void on_settings(void *ctx)
 {
-	struct h2_settings settings = {
-		.max_streams = max_streams, .stream_window = WINDOW, .connection_window = 4 * WINDOW, .queue_max = QUEUE
-	};
+	((struct pair *)ctx)->settings++;
+}
+
+static const struct h2_session_events session_events = { on_request, on_wants_pull, on_pong, on_settings };
+
+static int pair_open_with(struct pair *pair, struct h2_settings settings)
+{
+	settings.stream_window = WINDOW;
+	settings.connection_window = 4 * WINDOW;
+	settings.queue_max = QUEUE;
 	*pair = (struct pair){ .budget = 65536, .piece = 1 << 20 };
 	buf_init(&pair->wire, (size_t)1 << 20);
 	pair->client = h2_session_new(&settings, &session_events, pair);
 	settings.server = true;
 	pair->server = h2_session_new(&settings, &session_events, pair);
 	return pair->client && pair->server ? 0 : -E_NO_MEMORY;
+}
+
+static int pair_open(struct pair *pair, uint32_t max_streams)
+{
+	return pair_open_with(pair, (struct h2_settings){ .max_streams = max_streams });
 }
 
 static void pair_done(struct pair *pair)
@@ -976,6 +986,77 @@ static void test_interleaved(void **state)
 	}
 }
 
+/* ---- CONNECT ---- */
+
+/* A server says that it takes :protocol, and only then may one come. */
+static void test_extended_connect(void **state)
+{
+	(void)state;
+	for (int connects = 0; connects < 2; connects++) {
+		struct pair pair;
+		struct side side;
+		struct h2_head head = { .n = 0 };
+		assert_int_equal(pair_open_with(&pair, (struct h2_settings){ .max_streams = 10, .connects = connects }), 0);
+		assert_false(h2_connects(pair.client));
+		assert_int_equal(pump(&pair), 0);
+		assert_int_equal(pair.settings, 2);
+		assert_int_equal(h2_connects(pair.client), connects);
+		assert_false(h2_connects(pair.server));
+		side_init(&side);
+		h2_head_add(&head, STR(":method"), STR("CONNECT"));
+		h2_head_add(&head, STR(":protocol"), STR("any"));
+		h2_head_add(&head, STR(":scheme"), STR("https"));
+		h2_head_add(&head, STR(":path"), STR("/x"));
+		h2_head_add(&head, STR(":authority"), STR("test"));
+		side.stream = h2_request(pair.client, &head, &stream_events, &side);
+		assert_non_null(side.stream);
+		assert_int_equal(h2_stream_send(side.stream, "early", 5), 0);
+		assert_int_equal(pump(&pair), 0);
+		if (connects) {
+			assert_true(same(&pair.sides[0]->head,
+			                 ":method=CONNECT;:protocol=any;:scheme=https;:path=/x;:authority=test;"));
+			assert_true(same(&pair.sides[0]->data, "early"));
+			assert_int_equal(respond(pair.sides[0]), 0);
+			assert_int_equal(h2_stream_send(pair.sides[0]->stream, "back", 4), 0);
+			assert_int_equal(pump(&pair), 0);
+			assert_true(same(&side.data, "back"));
+			h2_stream_reset(pair.sides[0]->stream, H2_CONNECT_ERROR);
+			assert_int_equal(pump(&pair), 0);
+			assert_int_equal(side.error, H2_CONNECT_ERROR);
+		} else {
+			assert_int_equal(pair.n_requests, 0);
+			assert_int_equal(side.error, H2_PROTOCOL_ERROR);
+		}
+		assert_int_equal(side.closed, 1);
+		pair_done(&pair);
+		side_done(&side);
+	}
+}
+
+/* A stream with a shorter queue than others, which drains by its own length. */
+static void test_limited_stream(void **state)
+{
+	static uint8_t bytes[2 * WINDOW];
+	struct pair pair;
+	struct side side;
+	(void)state;
+	assert_int_equal(pair_open(&pair, 10), 0);
+	pair.hold = true;
+	assert_true(request(&pair, &side, "/x"));
+	h2_stream_limit(side.stream, sizeof bytes);
+	assert_int_equal(h2_stream_room(side.stream), sizeof bytes);
+	assert_int_equal(h2_stream_send(side.stream, bytes, sizeof bytes), 0);
+	assert_int_equal(h2_stream_send(side.stream, bytes, 1), -E_FULL);
+	assert_int_equal(pump(&pair), 0); /* one window goes: half of it is left, not less */
+	assert_int_equal(side.drained, 0);
+	h2_stream_consume(pair.sides[0]->stream, WINDOW);
+	assert_int_equal(pump(&pair), 0);
+	assert_int_equal(side.drained, 1);
+	assert_int_equal(h2_stream_room(side.stream), sizeof bytes);
+	pair_done(&pair);
+	side_done(&side);
+}
+
 /* ---- faults ---- */
 
 /* More than the windows, so that they are given back on the way. */
@@ -1013,16 +1094,28 @@ static void test_faults(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_exchange),      cmocka_unit_test(test_flow_control),
-		cmocka_unit_test(test_reset),         cmocka_unit_test(test_goaway),
-		cmocka_unit_test(test_ping),          cmocka_unit_test(test_budget),
-		cmocka_unit_test(test_queue),         cmocka_unit_test(test_drained_goes_on),
-		cmocka_unit_test(test_many_streams),  cmocka_unit_test(test_heads),
-		cmocka_unit_test(test_informational), cmocka_unit_test(test_not_http2),
-		cmocka_unit_test(test_broken_frame),  cmocka_unit_test(test_hostile_heads),
-		cmocka_unit_test(test_resets),        cmocka_unit_test(test_no_room),
-		cmocka_unit_test(test_lending),       cmocka_unit_test(test_lent_buffer),
-		cmocka_unit_test(test_memory),        cmocka_unit_test(test_interleaved),
+		cmocka_unit_test(test_exchange),
+		cmocka_unit_test(test_flow_control),
+		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_goaway),
+		cmocka_unit_test(test_ping),
+		cmocka_unit_test(test_budget),
+		cmocka_unit_test(test_queue),
+		cmocka_unit_test(test_drained_goes_on),
+		cmocka_unit_test(test_many_streams),
+		cmocka_unit_test(test_heads),
+		cmocka_unit_test(test_informational),
+		cmocka_unit_test(test_not_http2),
+		cmocka_unit_test(test_broken_frame),
+		cmocka_unit_test(test_hostile_heads),
+		cmocka_unit_test(test_resets),
+		cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_lending),
+		cmocka_unit_test(test_lent_buffer),
+		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_interleaved),
+		cmocka_unit_test(test_extended_connect),
+		cmocka_unit_test(test_limited_stream),
 		cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,12 +23,12 @@ struct listener {
 struct map_listener {
 	struct io_loop *loop;
 	struct map_settings settings;
-	struct listener listeners[2]; /* IPv4, IPv6 */
+	struct local local;
+	struct listener listeners[2]; /* of its sockets */
 	struct list connections;
 	struct io_timer *retry; /* accepting stopped for lack of descriptors */
 	struct io_timer *sweep; /* for idle connections */
 	size_t n_connections;
-	uint16_t port;
 };
 
 struct map_connection {
@@ -296,64 +296,15 @@ static void on_retry(void *ctx)
 	listeners_watch(ctx, IO_READABLE);
 }
 
-static int listen_on(struct map_listener *map, int i, const char *host, uint16_t port)
+static int listener_watch(struct map_listener *map, int i)
 {
-	struct socket_address address;
 	struct listener *listener = &map->listeners[i];
-	int err = socket_address_parse(str_from(host), port, &address);
-	int fd = err < 0 ? err : socket_listen(&address);
-	if (fd < 0)
-		return fd;
 	listener->map = map;
-	listener->fd = fd;
-	listener->watch = io_watch_new(map->loop, fd, on_accept, listener);
-	if (!listener->watch)
-		return -E_NO_MEMORY;
-	err = socket_local(fd, &address);
-	if (err == 0)
-		map->port = socket_address_port(&address);
-	return err;
-}
-
-static void listeners_close(struct map_listener *map)
-{
-	for (int i = 0; i < 2; i++) {
-		map->listeners[i].watch = io_watch_free(map->listeners[i].watch);
-		map->listeners[i].fd = fd_close(map->listeners[i].fd);
-	}
-}
-
-/* The same port of both: who connects to "localhost" may come to either, and must not meet another program there. */
-static int listen_both(struct map_listener *map, uint16_t port)
-{
-	int err = listen_on(map, 0, "127.0.0.1", port);
-	if (err == 0)
-		err = listen_on(map, 1, "::1", map->port);
-	if (map->listeners[0].watch && (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL)) /* a machine without IPv6 */
-		err = 0;
-	if (err < 0)
-		listeners_close(map);
-	return err;
-}
-
-/* Of all addresses: [::] serves IPv4 too, where the machine has IPv6. */
-static int listen_all(struct map_listener *map, uint16_t port)
-{
-	int err = listen_on(map, 0, "::", port);
-	if (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL) {
-		listeners_close(map);
-		err = listen_on(map, 0, "0.0.0.0", port);
-	}
-	return err;
-}
-
-static int listen_once(struct map_listener *map)
-{
-	const char *bind = map->settings.bind;
-	uint16_t port = map->settings.local_port;
-	if (!bind)
-		return listen_both(map, port);
-	return strcmp(bind, MAP_BIND_ALL) == 0 ? listen_all(map, port) : listen_on(map, 0, bind, port);
+	listener->fd = map->local.fds[i];
+	if (listener->fd < 0)
+		return 0;
+	listener->watch = io_watch_new(map->loop, listener->fd, on_accept, listener);
+	return listener->watch ? 0 : -E_NO_MEMORY;
 }
 
 int map_open(struct io_loop *loop, const struct map_settings *settings, struct map_listener **ret)
@@ -361,15 +312,12 @@ int map_open(struct io_loop *loop, const struct map_settings *settings, struct m
 	struct map_listener *map = mem_alloc(sizeof *map);
 	if (!map)
 		return -E_NO_MEMORY;
-	map->loop = loop;
-	map->settings = *settings;
-	map->listeners[0].fd = map->listeners[1].fd = -1;
+	*map = (struct map_listener){ .loop = loop, .settings = *settings, .local.fds = { -1, -1 } };
 	list_init(&map->connections);
 	map->retry = io_timer_new(loop, on_retry, map);
-	int err = map->retry ? -E_PORT : -E_NO_MEMORY;
-	/* Any free port: what the kernel finds free for IPv4 may be taken for IPv6. */
-	for (int tries = settings->local_port ? 1 : 8; err == -E_PORT && tries; tries--)
-		err = listen_once(map);
+	int err = map->retry ? local_open(settings->bind, settings->local_port, socket_listen, &map->local) : -E_NO_MEMORY;
+	for (int i = 0; i < 2 && err == 0; i++)
+		err = listener_watch(map, i);
 	if (err == 0)
 		err = sweep_start(map);
 	if (err < 0) {
@@ -387,7 +335,9 @@ struct map_listener *map_close(struct map_listener *map)
 		return NULL;
 	while (!list_empty(&map->connections))
 		connection_drop(LIST_ENTRY(map->connections.next, struct map_connection, node));
-	listeners_close(map);
+	for (int i = 0; i < 2; i++)
+		io_watch_free(map->listeners[i].watch);
+	local_close(&map->local);
 	io_timer_free(map->retry);
 	io_timer_free(map->sweep);
 	return mem_free(map);
@@ -395,7 +345,7 @@ struct map_listener *map_close(struct map_listener *map)
 
 uint16_t map_port(const struct map_listener *map)
 {
-	return map->port;
+	return map->local.port;
 }
 
 size_t map_connections(const struct map_listener *map)

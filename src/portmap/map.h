@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/str.h"
+#include "portmap/local.h"
 
 struct io_loop;
 struct stream;
@@ -17,15 +18,13 @@ struct socks_request;
 
 #define MAP_CONNECTIONS_MAX 9000
 #define MAP_EARLY_MAX       16384 /* bytes of a client that are read before its leg is open */
-#define MAP_BIND_ALL        "all"
 
 struct map_settings {
 	uint16_t local_port; /* 0 = any free port */
-	const char *
-	        bind; /* NULL = the loopback addresses of both families (IPv6 where the machine has it); MAP_BIND_ALL; an address */
-	const char *allow; /* whose connections are taken (os/network.h), loopback too; NULL = everybody's */
-	uint64_t idle_ms;  /* a connection on which nothing came for so long is reset; 0 = none is */
-	bool dynamic;      /* each client says where it wants to go (portmap/socks.h) */
+	const char *bind;    /* as in local_open() */
+	const char *allow;   /* whose connections are taken (os/network.h), loopback too; NULL = everybody's */
+	uint64_t idle_ms;    /* a connection on which nothing came for so long is reset; 0 = none is */
+	bool dynamic;        /* each client says where it wants to go (portmap/socks.h) */
 	/* Opens a leg to the map's target, or to map_connection_request(); answers later by map_connection_open(). */
 	void (*open)(void *ctx, struct map_connection *connection);
 	/* A connection could not be made; for the user.  details: the agent's words, or the address that is not allowed (-E_MAP_SOURCE); "" when none.

@@ -4,6 +4,8 @@
 #include "base/utf8.h"
 #include "os/socket.h"
 
+#define RDP_PORT 3389
+
 /* What is not yet read, and the first mistake found. */
 struct cursor {
 	struct str rest;
@@ -40,11 +42,14 @@ static bool text_copy(struct cursor *cursor, struct str text, char *out, size_t 
 
 static bool protocol_take(struct cursor *cursor, enum map_protocol *ret)
 {
+	static const struct str names[] = { [MAP_TCP] = STR("TCP"), [MAP_UDP] = STR("UDP"), [MAP_BOTH] = STR("RDP") };
 	struct str field = str_cut(cursor->rest, ':', &(struct str){ 0 });
-	if (!str_equal_nocase(field, STR("TCP")) && !str_equal_nocase(field, STR("UDP")))
-		return refuse(cursor, field.ptr, "the protocol must be TCP or UDP");
-	*ret = str_equal_nocase(field, STR("TCP")) ? MAP_TCP : MAP_UDP;
-	return field_take(cursor, &field, "the local port is missing");
+	for (enum map_protocol i = MAP_TCP; i <= MAP_BOTH; i++)
+		if (str_equal_nocase(field, names[i])) {
+			*ret = i;
+			return field_take(cursor, &field, "the local port is missing");
+		}
+	return refuse(cursor, field.ptr, "the protocol must be TCP, UDP or RDP");
 }
 
 /* PORT or FIRST-LAST; wrong: why what is no number is none. */
@@ -195,6 +200,28 @@ static bool target_take(struct cursor *cursor, bool relay_allowed, struct map_sp
 	return remote_ports_take(cursor, ret);
 }
 
+/* DEVICE[:[HOST:]PORT] */
+static bool rdp_take(struct cursor *cursor, bool relay_allowed, struct map_spec *ret)
+{
+	struct str all = cursor->rest;
+	bool quoted = all.len && all.ptr[0] == '"';
+	struct str device = str_cut(str_skip(all, quoted), quoted ? '"' : ':', &cursor->rest);
+	bool alone = device.len + 2 * quoted == all.len;
+	str_copy(STR("RDP"), ret->app, sizeof ret->app);
+	if (!alone)
+		cursor->rest = all;
+	if (!alone && !device_take(cursor, ret->device))
+		return false;
+	if (!alone)
+		return target_take(cursor, relay_allowed, ret);
+	ret->port = RDP_PORT;
+	if (!device.len)
+		return refuse(cursor, all.ptr, "the device has no name");
+	if (ret->count != 1)
+		return refuse(cursor, all.ptr + all.len, "the remote ports are missing");
+	return text_copy(cursor, device, ret->device, sizeof ret->device, "the device's name is too long");
+}
+
 static int fail(const struct cursor *cursor, struct str text, unsigned *reterr_column, const char **reterr_reason)
 {
 	*reterr_column = (unsigned)(cursor->wrong_at - text.ptr) + 1;
@@ -206,9 +233,13 @@ int map_spec_parse(struct str text, bool relay_allowed, struct map_spec *ret, un
 {
 	struct cursor cursor = { text, NULL, NULL };
 	struct map_spec spec = { 0 };
-	if (protocol_take(&cursor, &spec.protocol) && local_ports_take(&cursor, &spec.local_port, &spec.count) &&
-	    device_take(&cursor, spec.device) && app_take(&cursor, spec.protocol, spec.app) &&
-	    target_take(&cursor, relay_allowed, &spec)) {
+	bool good = protocol_take(&cursor, &spec.protocol) && local_ports_take(&cursor, &spec.local_port, &spec.count);
+	if (good && spec.protocol == MAP_BOTH)
+		good = rdp_take(&cursor, relay_allowed, &spec);
+	else if (good)
+		good = device_take(&cursor, spec.device) && app_take(&cursor, spec.protocol, spec.app) &&
+		       target_take(&cursor, relay_allowed, &spec);
+	if (good) {
 		*ret = spec;
 		return 0;
 	}

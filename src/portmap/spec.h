@@ -2,6 +2,7 @@
  *
  *   TCP|UDP:LOCALPORT:DEVICE:APP:PORT          a port of the device itself
  *   TCP|UDP:LOCALPORT:DEVICE:APP:HOST:PORT     a relay map: a host that the device can reach
+ *   RDP:LOCALPORT:DEVICE[:[HOST:]PORT]         TCP and UDP on one local port, as remote desktops use both; PORT is 3389
  *
  * LOCALPORT is 0 (any free port) to 65535, PORT 1 to 65535; both may be ranges of the same length, 8000-8003, of at most MAP_RANGE_MAX ports, and
  * 0 with a range as PORT is any free port for each of them.  DEVICE may stand in double quotes, and may hold colons then.
@@ -14,7 +15,7 @@
 
 #include "base/str.h"
 
-enum map_protocol { MAP_TCP, MAP_UDP };
+enum map_protocol { MAP_TCP, MAP_UDP, MAP_BOTH };
 
 #define MAP_DEVICE_SIZE 96 /* a name of 63 bytes, a dash and a token; with the NUL */
 #define MAP_APP_SIZE    33

@@ -40,6 +40,12 @@ static void accepts(void **state)
 		{ "TCP:0:w::nas_2:5432", { MAP_TCP, 0, "w", "", "nas_2", 5432, 1 } },
 		{ "TCP:0:w::" NAME_63 ".org:5432", { MAP_TCP, 0, "w", "", NAME_63 ".org", 5432, 1 } },
 
+		{ "RDP:0:web02", { MAP_BOTH, 0, "web02", "RDP", "", 3389, 1 } },
+		{ "rdp:3390:\"a:b\"", { MAP_BOTH, 3390, "a:b", "RDP", "", 3389, 1 } },
+		{ "RDP:0:web02:3390", { MAP_BOTH, 0, "web02", "RDP", "", 3390, 1 } },
+		{ "RDP:0:\"web02\":10.0.0.7:3389", { MAP_BOTH, 0, "web02", "RDP", "10.0.0.7", 3389, 1 } },
+		{ "RDP:0:w:[fe80::1]:3389-3390", { MAP_BOTH, 0, "w", "RDP", "fe80::1", 3389, 2 } },
+
 		{ "TCP:8000-8003:w:HTTP:9000-9003", { MAP_TCP, 8000, "w", "HTTP", "", 9000, 4 } },
 		{ "TCP:1-1:w::65535-65535", { MAP_TCP, 1, "w", "", "", 65535, 1 } },
 		{ "TCP:80:w::90-90", { MAP_TCP, 80, "w", "", "", 90, 1 } },
@@ -70,10 +76,10 @@ static void refuses(void **state)
 		unsigned column;
 		const char *reason;
 	} rows[] = {
-		{ "", 1, "TCP or UDP" },
-		{ ":", 1, "TCP or UDP" },
-		{ "SCTP:0:w::80", 1, "TCP or UDP" },
-		{ " TCP:0:w::80", 1, "TCP or UDP" },
+		{ "", 1, "TCP, UDP or RDP" },
+		{ ":", 1, "TCP, UDP or RDP" },
+		{ "SCTP:0:w::80", 1, "TCP, UDP or RDP" },
+		{ " TCP:0:w::80", 1, "TCP, UDP or RDP" },
 		{ "TCP", 4, "local port is missing" },
 		{ "TCP:", 5, "local port must be" },
 		{ "TCP::w::80", 5, "local port must be" },
@@ -100,6 +106,13 @@ static void refuses(void **state)
 		{ "TCP:0:w:HT\nTP:80", 11, "character" },
 		{ "TCP:0:w:123456789012345678901234567890123:80", 9, "too long" },
 		{ "UDP:0:w:HTTP:80", 9, "no app" },
+		{ "RDP:0:", 7, "no name" },
+		{ "RDP:0:\"\"", 7, "no name" },
+		{ "RDP:0:\"w", 7, "closing quote" },
+		{ "RDP:0:w\"", 8, "character" },
+		{ "RDP:0:w:", 9, "remote port must be" },
+		{ "RDP:8000-8003:w", 16, "remote ports are missing" },
+		{ "RDP:0:" NAME_63 NAME_63, 7, "too long" },
 		{ "TCP:0:w::", 10, "remote port must be" },
 		{ "TCP:0:w::0", 10, "remote port must be" },
 		{ "TCP:0:w::65536", 10, "remote port must be" },

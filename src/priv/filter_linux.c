@@ -22,6 +22,7 @@
 #define FILES      PRIV_ALLOW_FILES
 #define RESOLVE    PRIV_ALLOW_RESOLVE
 #define CONNECT    PRIV_ALLOW_CONNECT
+#define DATAGRAM   PRIV_ALLOW_DATAGRAM
 #define THREAD     PRIV_ALLOW_THREAD
 #define SOCKETPAIR PRIV_ALLOW_SOCKETPAIR
 #define PROC       PRIV_ALLOW_PROC
@@ -204,6 +205,9 @@ static int special_add(scmp_filter_ctx filter, unsigned allow)
 	for (size_t i = 0; i < COUNT(families) && err == 0 && allow & CONNECT; i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]),
 		                       SCMP_A1(SCMP_CMP_MASKED_EQ, type, SOCK_STREAM));
+	for (size_t i = 0; i < COUNT(families) && err == 0 && allow & DATAGRAM; i++) /* protocol 0 is UDP; others would be ping's */
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 3, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]),
+		                       SCMP_A1(SCMP_CMP_MASKED_EQ, type, SOCK_DGRAM), SCMP_A2(SCMP_CMP_MASKED_EQ, UINT32_MAX, 0));
 	return err;
 }
 

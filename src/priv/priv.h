@@ -16,11 +16,13 @@ struct io_loop;
 
 /* System calls that a confined role may make: always those every role needs (loop on existing descriptors), and these. */
 enum priv_allow {
-	PRIV_ALLOW_ACCEPT = 1,       /* accept4 */
-	PRIV_ALLOW_SPLICE = 2,       /* splice, pipe2 */
-	PRIV_ALLOW_FILES = 4,        /* what SQLite and file.h need, below the role's own directory only */
-	PRIV_ALLOW_RESOLVE = 8,      /* what getaddrinfo needs; read-only /etc instead of the empty root; no directory */
-	PRIV_ALLOW_CONNECT = 16,     /* socket (INET, INET6 stream only), connect: the agent's net role */
+	PRIV_ALLOW_ACCEPT = 1,   /* accept4 */
+	PRIV_ALLOW_SPLICE = 2,   /* splice, pipe2 */
+	PRIV_ALLOW_FILES = 4,    /* what SQLite and file.h need, below the role's own directory only */
+	PRIV_ALLOW_RESOLVE = 8,  /* what getaddrinfo needs; read-only /etc instead of the empty root; no directory */
+	PRIV_ALLOW_CONNECT = 16, /* socket (INET, INET6 stream only), connect: the agent's net role */
+	PRIV_ALLOW_DATAGRAM =
+	        256, /* with PRIV_ALLOW_CONNECT: socket (INET, INET6) for UDP too; no bind: what is sent to is connected to */
 	PRIV_ALLOW_SOCKETPAIR = 128, /* of AF_UNIX: of a pair, one end is passed to another role */
 	PRIV_ALLOW_PROC = 64,        /* reading /proc through priv_child_proc(), as any user may; recvmmsg */
 	PRIV_ALLOW_THREAD =

@@ -153,7 +153,8 @@ static void test_allowed(void **state)
 		{ "every", "library", "ok" }, { "every", "tcp", "ok" },       { "resolve", "open", "ok" },
 		{ "resolve", "tcp", "ok" },   { "resolve", "resolve", "ok" }, { "helper", "open", "ok" },
 		{ "helper", "fork", "ok" },   { "proc", "proc", "ok" },       { "proc", "library", "ok" },
-		{ "pairs", "pair", "ok" },    { "pairs", "library", "ok" },
+		{ "pairs", "pair", "ok" },    { "pairs", "library", "ok" },   { "datagrams", "udp", "ok" },
+		{ "datagrams", "tcp", "ok" },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
@@ -194,6 +195,9 @@ static void test_forbidden(void **state)
 		{ "plain", "sigsys-wide", "signal 31" },
 		{ "net", "udp", NOT_ALLOWED("socket") },
 		{ "net", "unix", NOT_ALLOWED("socket") },
+		{ "datagrams", "ping", NOT_ALLOWED("socket") },
+		{ "datagrams", "unix", NOT_ALLOWED("socket") },
+		{ "datagrams", "udp-bind", NOT_ALLOWED("bind") },
 		{ "net", "bind", NOT_ALLOWED("bind") },
 		{ "net", "orphan", NOT_ALLOWED("prctl") },
 		{ "resolve", "create", NOT_ALLOWED("openat") },

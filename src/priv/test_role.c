@@ -166,6 +166,18 @@ static int try_udp(void)
 	return socket(AF_INET, SOCK_DGRAM, 0);
 }
 
+static int try_ping(void)
+{
+	return socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
+}
+
+static int try_udp_bind(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = try_udp();
+	return fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof address);
+}
+
 static int try_unix(void)
 {
 	return socket(AF_UNIX, SOCK_STREAM, 0);
@@ -359,6 +371,8 @@ static const struct {
 	{ "tmp", try_read_tmp },
 	{ "tcp", try_tcp },
 	{ "udp", try_udp },
+	{ "udp-bind", try_udp_bind },
+	{ "ping", try_ping },
 	{ "unix", try_unix },
 	{ "pair", try_pair },
 	{ "pair-inet", try_pair_inet },
@@ -574,6 +588,7 @@ static const struct priv_role roles[] = {
 	{ .name = "pairs", .main = role_main, .allow = PRIV_ALLOW_SOCKETPAIR },
 	{ .name = "helper", .main = role_main, .directory = "helper", .unconfined = true },
 	{ .name = "broken", .main = broken_main },
+	{ .name = "datagrams", .main = role_main, .allow = PRIV_ALLOW_CONNECT | PRIV_ALLOW_DATAGRAM },
 };
 
 const struct priv_program test_roles = { .name = "priv-test", .roles = roles, .n_roles = sizeof roles / sizeof *roles };

@@ -205,7 +205,17 @@ static void on_timer(void *ctx)
 
 static int on_request(void *ctx, struct h2_stream *stream, const struct h2_head *head)
 {
-	return call_from_request(ctx, stream, head);
+	struct rpc_connection *connection = ctx;
+	if (connection->events->connect && !connection->dying && str_is(h2_head_get(head, ":method"), "CONNECT"))
+		return connection->events->connect(connection->ctx, stream, head);
+	return call_from_request(connection, stream, head);
+}
+
+static void on_settings(void *ctx)
+{
+	struct rpc_connection *connection = ctx;
+	if (connection->events->settings && !connection->dying && !connection->failed)
+		connection->events->settings(connection->ctx);
 }
 
 static void on_wants_pull(void *ctx)
@@ -215,7 +225,7 @@ static void on_wants_pull(void *ctx)
 		io_task_schedule(connection->loop, &connection->flush);
 }
 
-static const struct h2_session_events session_events = { on_request, on_wants_pull, NULL };
+static const struct h2_session_events session_events = { on_request, on_wants_pull, NULL, on_settings };
 
 struct rpc_connection *rpc_connection_new(struct io_loop *loop, struct stream *stream,
                                           const struct rpc_connection_settings *settings,
@@ -224,6 +234,7 @@ struct rpc_connection *rpc_connection_new(struct io_loop *loop, struct stream *s
 	struct rpc_connection *connection = mem_alloc(sizeof *connection);
 	const struct h2_settings h2 = { .server = settings->server,
 		                        .trusted = settings->trusted_metadata,
+		                        .connects = settings->server && events->connect,
 		                        .max_streams = settings->max_streams ? settings->max_streams : 100,
 		                        .stream_window = STREAM_WINDOW,
 		                        .connection_window = CONNECTION_WINDOW,
@@ -287,6 +298,11 @@ void rpc_connection_replace(struct rpc_connection **at, struct io_loop *loop, in
 struct stream *rpc_connection_stream(const struct rpc_connection *connection)
 {
 	return connection->stream;
+}
+
+struct h2_session *rpc_connection_session(const struct rpc_connection *connection)
+{
+	return connection->session;
 }
 
 void rpc_connection_allow(struct rpc_connection *connection, uint32_t max_streams)

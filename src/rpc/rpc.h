@@ -18,6 +18,9 @@ struct io_loop;
 struct stream;
 struct rpc_connection;
 struct rpc_call;
+struct h2_session;
+struct h2_stream;
+struct h2_head;
 
 #define RPC_MESSAGE_MAX ((size_t)64 << 10) /* bytes of one encoded message */
 
@@ -28,6 +31,9 @@ struct rpc_connection_events {
 	/* Once: connecting failed, or the connection ended (-E_CLOSED, also by a reset; -E_PROTOCOL; -E_TIMEOUT: keepalive).  Its calls
 	 * end when it is freed, which is the owner's to do; NULL: it frees itself. */
 	void (*closed)(void *ctx, int err);
+	/* Server: a request that is no call but an extended CONNECT (RFC 8441), as in h2_session_events; NULL: none is taken. */
+	int (*connect)(void *ctx, struct h2_stream *stream, const struct h2_head *head);
+	void (*settings)(void *ctx); /* the peer has said what it takes: h2_connects(), h2_has_room(); may be NULL */
 };
 /* Keepalive between machines: a dead peer is noticed after RPC_QUIET_MS, at the next ping, i.e. within 45 s. */
 #define RPC_PING_MS  15000
@@ -54,6 +60,8 @@ struct rpc_connection *rpc_connection_plain(struct io_loop *loop, int fd, const 
 void rpc_connection_replace(struct rpc_connection **at, struct io_loop *loop, int fd,
                             const struct rpc_connection_settings *settings, const struct rpc_connection_events *events, void *ctx);
 struct stream *rpc_connection_stream(const struct rpc_connection *connection);
+/* For streams beside the calls; its owner takes their events away before it frees the connection. */
+struct h2_session *rpc_connection_session(const struct rpc_connection *connection);
 /* From now on the peer may have so many calls open at once. */
 void rpc_connection_allow(struct rpc_connection *connection, uint32_t max_streams);
 void rpc_connection_goaway(struct rpc_connection *connection);         /* no new calls; the running ones go on */

@@ -31,9 +31,10 @@ struct core {
 	struct io_timer *local_retry; /* accepting there stopped for lack of descriptors */
 	struct list locals;           /* connections on it */
 	struct io_timer *housekeeping, *minute;
-	struct io_timer *patience; /* while there are: */
-	struct list hurried;       /* jobs in the database for which people wait */
-	struct list watches;       /* of the fleet and of tasks, by browsers */
+	struct io_timer *watches_again; /* until viz has ended them */
+	struct io_timer *patience;      /* while there are: */
+	struct list hurried;            /* jobs in the database for which people wait */
+	struct list watches;            /* of the fleet and of tasks, by browsers */
 	size_t n_watches;
 	struct list pings;
 	size_t n_pings;
@@ -400,6 +401,7 @@ int core_live_run(struct store_tx *tx, struct core_request *request);
 void core_live_done(struct core_request *request);
 /* What a user may watch has changed (NULL: of all whose role does not hold everywhere): his watches begin again. */
 void core_live_end(struct core *core, const struct id *user);
+void core_live_end_again(void *core); /* core->watches_again */
 
 /* ---- core_task.c ---- */
 int core_task_begin(struct core_request *request);

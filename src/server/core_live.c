@@ -5,6 +5,7 @@
 #include "server/core.h"
 
 #define ANNOUNCE_MS 5000
+#define AGAIN_MS    1000
 
 struct scope {
 	const struct user *user;
@@ -84,21 +85,36 @@ void core_live_done(struct core_request *request)
 		core_job_fail(&request->base, err, NULL);
 }
 
+/* viz may be on another machine, and browsers watch there without us: until it has answered nobody's watches are known to have ended. */
 static void on_ended(void *ctx, int err, const char *why, const void *response)
 {
-	(void)ctx;
+	struct core *core = ctx;
 	(void)response;
-	if (err < 0 && err != -E_CLOSED)
-		log_limited(LOG_WARNING, "watches of what goes on were not ended: %s %s", err_text(err), why);
+	if (err == 0)
+		return;
+	if (err != -E_CLOSED)
+		log_limited(LOG_WARNING, "watches of what goes on were not ended, which is tried again: %s %s", err_text(err), why);
+	io_timer_start(core->watches_again, AGAIN_MS, 0);
+}
+
+static void ends_tell(struct core *core, const murmesh_WatchesEnd *end)
+{
+	int err = core->viz ? rpc_unary(core->viz, &rpc_Viz_EndWatches, end, ANNOUNCE_MS, on_ended, core) : -E_CLOSED;
+	if (err < 0)
+		on_ended(core, err, "", NULL);
 }
 
 void core_live_end(struct core *core, const struct id *user)
 {
-	murmesh_WatchesEnd request = murmesh_WatchesEnd_init_zero;
+	murmesh_WatchesEnd end = murmesh_WatchesEnd_init_zero;
 	if (user) {
-		request.user.size = sizeof user->bytes;
-		memcpy(request.user.bytes, user->bytes, sizeof user->bytes);
+		end.user.size = sizeof user->bytes;
+		memcpy(end.user.bytes, user->bytes, sizeof user->bytes);
 	}
-	if (core->viz && rpc_unary(core->viz, &rpc_Viz_EndWatches, &request, ANNOUNCE_MS, on_ended, NULL) < 0)
-		log_limited(LOG_WARNING, "watches of what goes on were not ended: viz cannot be asked");
+	ends_tell(core, &end);
+}
+
+void core_live_end_again(void *core)
+{
+	ends_tell(core, &(const murmesh_WatchesEnd){ .everybody = true });
 }

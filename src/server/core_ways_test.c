@@ -244,6 +244,16 @@ static void test_live(void **state)
 	while (!f->told.n_ended)
 		turn(f);
 	assert_int_equal(f->told.ended.user.size, 0);
+
+	/* until viz has answered, all begin again */
+	f->told.n_ended = 0;
+	f->told.n_refused = 2;
+	memcpy(moved.selector, "db", 3);
+	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_ChangeDevices, &moved), 0);
+	while (f->told.n_ended < 3)
+		turn(f);
+	assert_true(f->told.ended.everybody);
+	assert_int_equal(f->told.n_refused, 0);
 }
 
 static int many_body(struct store_tx *tx, void *ctx)

@@ -427,7 +427,9 @@ int server_core_main(struct priv_child *child)
 	core.local_retry = io_timer_new(core.loop, on_local_retry, &core);
 	core.housekeeping = io_timer_new(core.loop, on_housekeeping, &core);
 	core.minute = io_timer_new(core.loop, on_minute, &core);
-	if (!core.online || !core.local_retry || !core.housekeeping || !core.minute || core_jobs_init(&core) < 0)
+	core.watches_again = io_timer_new(core.loop, core_live_end_again, &core);
+	if (!core.online || !core.local_retry || !core.housekeeping || !core.minute || !core.watches_again ||
+	    core_jobs_init(&core) < 0)
 		return 75;
 	store_warm_up();
 	priv_child_listen(child, &events, &core);
@@ -453,6 +455,7 @@ int server_core_main(struct priv_child *child)
 	core_jobs_done(&core);
 	io_watch_free(core.local);
 	io_timer_free(core.local_retry);
+	io_timer_free(core.watches_again);
 	fd_close(core.local_fd);
 	map_free(core.online);
 	core_relays_free(&core);

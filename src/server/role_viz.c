@@ -96,15 +96,12 @@ static void on_end_watches(void *ctx, struct rpc_call *call, const void *message
 	struct viz_role *role = ctx;
 	const murmesh_WatchesEnd *request = message;
 	const murmesh_Announced reply = murmesh_Announced_init_zero;
-	struct id user;
-	bool named = request->user.size == sizeof user.bytes;
-	if (request->user.size && !named)
+	if (request->user.size && request->user.size != sizeof((struct id *)0)->bytes)
 		return rpc_call_finish(call, -E_MESSAGE, NULL);
-	if (named)
-		memcpy(user.bytes, request->user.bytes, sizeof user.bytes);
+	viz_tickets_end(role->viz, request);
 	LIST_EACH(at, &role->watchers) {
 		struct watcher *watcher = LIST_ENTRY(at, struct watcher, node);
-		if (watcher->watch && viz_watch_is_of(watcher->watch, named ? &user : NULL))
+		if (watcher->watch && viz_watch_ends(watcher->watch, request))
 			rpc_call_finish(watcher->call, -E_FLOW, "what may be watched has changed");
 	}
 	rpc_call_reply(call, &reply);

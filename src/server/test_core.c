@@ -115,7 +115,11 @@ static void on_end_watches(void *ctx, struct rpc_call *call, const void *message
 	struct test_core *f = ctx;
 	f->told.ended = *(const murmesh_WatchesEnd *)message;
 	f->told.n_ended++;
-	announced(call);
+	if (f->told.n_refused) {
+		f->told.n_refused--;
+		rpc_call_finish(call, -E_OFFLINE, NULL);
+	} else
+		announced(call);
 }
 
 static int on_role_open(void *ctx, struct rpc_call *call)
@@ -147,6 +151,7 @@ int test_core_setup(void **state)
 	f->core.loop = io_loop_new();
 	f->core.online = map_new(seed, 10);
 	assert_int_equal(core_jobs_init(&f->core), 0);
+	f->core.watches_again = io_timer_new(f->core.loop, core_live_end_again, &f->core);
 	list_init(&f->core.watches);
 	list_init(&f->core.pings);
 	list_init(&f->core.followers);
@@ -192,6 +197,7 @@ int test_core_teardown(void **state)
 	assert_int_equal(f->core.logins, 0);
 	assert_true(list_empty(&f->core.hurried));
 	core_jobs_done(&f->core);
+	io_timer_free(f->core.watches_again);
 	map_free(f->core.online);
 	core_relays_free(&f->core);
 	core_components_free(&f->core);

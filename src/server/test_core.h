@@ -47,6 +47,7 @@ struct test_core {
 		murmesh_Announcement pair;
 		murmesh_PairName closed;
 		unsigned n_closed, n_ended;
+		unsigned n_refused; /* so many ends of watches fail */
 		murmesh_WatchAnnouncement watch;
 		murmesh_WatchesEnd ended;
 	} told;

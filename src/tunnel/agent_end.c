@@ -1,10 +1,8 @@
 #include "tunnel/agent_end.h"
 
 #include <errno.h>
-#include <pb_decode.h>
 
 #include "base/buf.h"
-#include "base/encode.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
@@ -21,7 +19,6 @@
 #define CONNECT_MS  10000
 #define ANSWERED_MS 2000 /* for the other side to close after a refusal */
 #define ADDRESSES   8
-#define GRANT_MAX   8192
 
 struct agent_end {
 	struct io_loop *loop;
@@ -252,16 +249,6 @@ static void target_open(struct leg *leg)
 
 /* ---- CONNECT ---- */
 
-static int grant_read(struct str text, murmesh_SignedDocument *ret)
-{
-	static uint8_t bytes[GRANT_MAX];
-	ssize_t len = base64url_decode(text, bytes, sizeof bytes);
-	if (len <= 0)
-		return -E_GRANT;
-	pb_istream_t in = pb_istream_from_buffer(bytes, (size_t)len);
-	return pb_decode(&in, murmesh_SignedDocument_fields, ret) ? 0 : -E_GRANT;
-}
-
 static int authorize(struct leg *leg, const struct h1_request *request)
 {
 	static murmesh_SignedDocument document;
@@ -270,7 +257,7 @@ static int authorize(struct leg *leg, const struct h1_request *request)
 	struct str text;
 	if (!peer || !peer->has_identity)
 		return -E_GRANT;
-	int err = h1_field_once(&request->fields, "murmesh-grant", &text) < 0 ? -E_GRANT : grant_read(text, &document);
+	int err = h1_field_once(&request->fields, "murmesh-grant", &text) < 0 ? -E_GRANT : grant_text_read(text, &document);
 	if (err == 0)
 		err = grant_check(leg->end->settings.trust, &document, &peer->identity, leg->end->settings.now(), &grant);
 	return err < 0 ? err : grant_allows_target(&grant, request->host, request->port);

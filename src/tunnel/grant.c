@@ -1,11 +1,14 @@
 #include "tunnel/grant.h"
 
 #include <pb_decode.h>
+#include <pb_encode.h>
 
+#include "base/encode.h"
 #include "base/err.h"
 #include "base/mem.h"
 
 #define CLOCK_SLACK_S 60
+#define GRANT_MAX     6000 /* bytes; as text at most GRANT_TEXT_SIZE */
 
 #define APPROVERS_MAX (sizeof((murmesh_Policy *)0)->approvers / sizeof *((murmesh_Policy *)0)->approvers)
 
@@ -261,10 +264,19 @@ static bool is_self(struct str host)
 	return host.len == 0 || str_equal_nocase(host, STR("localhost")) || str_is(host, "127.0.0.1") || str_is(host, "::1");
 }
 
-int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port)
+int target_format_udp(struct str host, uint16_t port, char *out, size_t size)
+{
+	char target[300];
+	int err = target_format(host, port, target, sizeof target);
+	int n = err < 0 ? err : snprintf(out, size, "%s/udp", target);
+	return n < 0 || (size_t)n >= size ? -E_TOO_LONG : 0;
+}
+
+static int target_allowed(const murmesh_Grant *grant, struct str host, uint16_t port,
+                          int (*format)(struct str host, uint16_t port, char *out, size_t size))
 {
 	char wanted[300], device[300];
-	if (target_format(host, port, wanted, sizeof wanted) < 0 || target_format(STR(""), port, device, sizeof device) < 0 ||
+	if (format(host, port, wanted, sizeof wanted) < 0 || format(STR(""), port, device, sizeof device) < 0 ||
 	    !(grant->rights & murmesh_Right_CONNECT))
 		return -E_GRANT;
 	for (pb_size_t i = 0; i < grant->targets_count; i++) {
@@ -273,6 +285,38 @@ int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t po
 			return 0;
 	}
 	return -E_GRANT;
+}
+
+int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port)
+{
+	return target_allowed(grant, host, port, target_format);
+}
+
+int grant_allows_udp(const murmesh_Grant *grant, struct str host, uint16_t port)
+{
+	return target_allowed(grant, host, port, target_format_udp);
+}
+
+/* ---- a grant in a field ---- */
+
+int grant_text_write(const murmesh_SignedDocument *grant, char out[GRANT_TEXT_SIZE])
+{
+	static uint8_t bytes[GRANT_MAX];
+	pb_ostream_t stream = pb_ostream_from_buffer(bytes, sizeof bytes);
+	if (!pb_encode(&stream, murmesh_SignedDocument_fields, grant))
+		return -E_TOO_LONG;
+	base64url_encode(bytes, stream.bytes_written, out);
+	return 0;
+}
+
+int grant_text_read(struct str text, murmesh_SignedDocument *ret)
+{
+	static uint8_t bytes[GRANT_TEXT_SIZE];
+	ssize_t len = base64url_decode(text, bytes, sizeof bytes);
+	if (len <= 0)
+		return -E_GRANT;
+	pb_istream_t in = pb_istream_from_buffer(bytes, (size_t)len);
+	return pb_decode(&in, murmesh_SignedDocument_fields, ret) ? 0 : -E_GRANT;
 }
 
 int order_check(const struct trust *trust, const murmesh_SignedDocument *signed_order, const uint8_t *devices, size_t devices_len,

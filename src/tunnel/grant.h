@@ -29,6 +29,8 @@ void grant_expect(struct trust *trust, const murmesh_SignedDocument *signed_gran
 /* Does it allow a connection to that target?  Targets are compared as texts, without regard to case; ":port" in a grant also allows the spellings
  * "", "localhost", 127.0.0.1 and ::1 of the device itself. */
 int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port);
+/* The same for UDP, whose targets are written with "/udp" behind them: a grant for the one opens nothing of the other, in agents of all versions. */
+int grant_allows_udp(const murmesh_Grant *grant, struct str host, uint16_t port);
 /* A run order for this device: signature, time, and that `devices` (16 bytes each) are the ones it was signed for and hold this one.  It is for a
  * command, or for a terminal on this device alone.  In mode "signed" signed by its user too (-E_USER_SIGNATURE), and by another approver where it is
  * for more devices than the policy allows one to decide about (-E_SECOND_SIGNATURE). */
@@ -49,4 +51,10 @@ int ended_check(const struct trust *trust, const murmesh_SignedDocument *signed_
 
 /* "host:port" with [v6] in brackets; "" as host for the device itself.  Returns 0 or -E_TOO_LONG. */
 int target_format(struct str host, uint16_t port, char *out, size_t size);
+int target_format_udp(struct str host, uint16_t port, char *out, size_t size); /* "host:port/udp" */
+
+#define GRANT_TEXT_SIZE 8193 /* with the NUL */
+/* A grant as the field `murmesh-grant` has it: base64url of a SignedDocument.  -E_TOO_LONG; -E_GRANT: it is none. */
+int grant_text_write(const murmesh_SignedDocument *grant, char out[GRANT_TEXT_SIZE]);
+int grant_text_read(struct str text, murmesh_SignedDocument *ret);
 #endif

@@ -284,6 +284,52 @@ static void test_self(void **state)
 		assert_false(allows(":80", strange[i], 80));
 }
 
+static bool allows_udp(const char *listed, const char *host, uint16_t port)
+{
+	murmesh_Grant grant = test_grant(ours, listed);
+	int err = grant_allows_udp(&grant, str_from(host), port);
+	assert_true(err == 0 || err == -E_GRANT);
+	return err == 0;
+}
+
+/* UDP and TCP of a port are two targets. */
+static void test_udp_targets(void **state)
+{
+	(void)state;
+	const char *const ours_too[] = { "", "localhost", "LocalHost", "127.0.0.1", "::1" };
+	for (size_t i = 0; i < sizeof ours_too / sizeof *ours_too; i++) {
+		assert_true(allows_udp(":53/udp", ours_too[i], 53));
+		assert_false(allows_udp(":53", ours_too[i], 53));
+		assert_false(allows(":53/udp", ours_too[i], 53));
+	}
+	assert_true(allows_udp("NS.example:53/udp", "ns.example", 53));
+	assert_true(allows_udp("[2001:db8::1]:53/udp", "2001:db8::1", 53));
+	assert_false(allows_udp("ns.example:53/udp", "ns.example", 5));
+	assert_false(allows_udp("ns.example:53/tcp", "ns.example", 53));
+	assert_false(allows("ns.example:53/udp", "ns.example", 53));
+	murmesh_Grant grant = test_grant(ours, ":53/udp");
+	grant.rights = murmesh_Right_RUN;
+	assert_int_equal(grant_allows_udp(&grant, STR(""), 53), -E_GRANT);
+}
+
+/* As it goes over the wire. */
+static void test_text(void **state)
+{
+	(void)state;
+	static murmesh_SignedDocument document, back;
+	static char text[GRANT_TEXT_SIZE];
+	murmesh_Grant grant = test_grant(ours, ":53/udp");
+	test_sign_grant(ours, &grant, &document);
+	assert_int_equal(grant_text_write(&document, text), 0);
+	assert_int_equal(grant_text_read(str_from(text), &back), 0);
+	assert_int_equal(back.document.size, document.document.size);
+	assert_memory_equal(back.document.bytes, document.document.bytes, document.document.size);
+	text[0] = '*';
+	assert_int_equal(grant_text_read(str_from(text), &back), -E_GRANT);
+	assert_int_equal(grant_text_read(STR(""), &back), -E_GRANT);
+	assert_int_equal(grant_text_read(STR("____"), &back), -E_GRANT);
+}
+
 static void test_rights_and_lists(void **state)
 {
 	(void)state;
@@ -315,6 +361,9 @@ static void test_format(void **state)
 	assert_string_equal(text, ":1");
 	assert_int_equal(target_format(STR("a.example"), 80, text, 13), 0);
 	assert_int_equal(target_format(STR("a.example"), 80, text, 12), -E_TOO_LONG);
+	assert_int_equal(target_format_udp(STR("a.example"), 80, text, 17), 0);
+	assert_string_equal(text, "a.example:80/udp");
+	assert_int_equal(target_format_udp(STR("a.example"), 80, text, 16), -E_TOO_LONG);
 }
 
 /* ---- run orders ---- */
@@ -766,6 +815,8 @@ int main(void)
 		cmocka_unit_test(test_grant_signature),
 		cmocka_unit_test(test_targets),
 		cmocka_unit_test(test_self),
+		cmocka_unit_test(test_udp_targets),
+		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_rights_and_lists),
 		cmocka_unit_test(test_format),
 		cmocka_unit_test(test_orders),

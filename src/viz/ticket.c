@@ -50,6 +50,13 @@ bool scope_has(const struct scope *scope, const struct id *device)
 	       (scope->n_devices && bsearch(device, scope->devices, scope->n_devices, sizeof *device, compare) != NULL);
 }
 
+bool scope_ends(const struct scope *scope, const murmesh_WatchesEnd *end)
+{
+	if (end->everybody)
+		return true;
+	return end->user.size ? memcmp(end->user.bytes, scope->user.bytes, sizeof scope->user.bytes) == 0 : !scope->all;
+}
+
 struct tickets *tickets_new(void)
 {
 	return mem_alloc(sizeof(struct tickets));
@@ -102,6 +109,13 @@ int tickets_add(struct tickets *tickets, const uint8_t bytes[TICKET_SIZE], struc
 	row->scope = *scope;
 	*scope = (struct scope){ 0 };
 	return 0;
+}
+
+void tickets_end(struct tickets *tickets, const murmesh_WatchesEnd *end)
+{
+	for (size_t i = 0; i < TICKETS_MAX; i++)
+		if (tickets->rows[i].until_ms && scope_ends(&tickets->rows[i].scope, end))
+			ticket_clear(&tickets->rows[i]);
 }
 
 int tickets_redeem(struct tickets *tickets, const uint8_t bytes[TICKET_SIZE], uint64_t now_ms, struct scope *ret)

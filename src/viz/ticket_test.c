@@ -83,6 +83,37 @@ static void in_time(void **state)
 	tickets_free(tickets);
 }
 
+static void announce_of(struct tickets *tickets, uint8_t user, bool all)
+{
+	const uint8_t ticket[TICKET_SIZE] = { user, [15] = user };
+	struct scope scope;
+	assert_int_equal(scope_init(&scope, all, &one, 1), 0);
+	scope.user = (struct id){ { user } };
+	assert_int_equal(tickets_add(tickets, ticket, &scope, 1000), 0);
+}
+
+/* What somebody may watch has changed: what he was given before is good for nothing. */
+static void ended(void **state)
+{
+	struct tickets *tickets = tickets_new();
+	const murmesh_WatchesEnd of_one = { .user = { 16, { 1 } } }, of_some = { 0 }, of_everybody = { .everybody = true };
+	struct scope scope;
+	(void)state;
+	announce_of(tickets, 1, true);
+	announce_of(tickets, 2, false);
+	announce_of(tickets, 3, true);
+	announce_of(tickets, 4, true);
+	tickets_end(tickets, &of_one);
+	assert_int_equal(redeem(tickets, 1, 1000, &scope), -E_TICKET);
+	tickets_end(tickets, &of_some);
+	assert_int_equal(redeem(tickets, 2, 1000, &scope), -E_TICKET);
+	assert_int_equal(redeem(tickets, 3, 1000, &scope), 0);
+	scope_done(&scope);
+	tickets_end(tickets, &of_everybody);
+	assert_int_equal(redeem(tickets, 4, 1000, &scope), -E_TICKET);
+	tickets_free(tickets);
+}
+
 static void twice_announced(void **state)
 {
 	struct tickets *tickets = tickets_new();
@@ -133,7 +164,7 @@ int main(void)
 		cmocka_unit_test(scopes),          cmocka_unit_test(once),
 		cmocka_unit_test(zeros),           cmocka_unit_test(in_time),
 		cmocka_unit_test(twice_announced), cmocka_unit_test(bounded),
-		cmocka_unit_test(memory_is_short),
+		cmocka_unit_test(memory_is_short), cmocka_unit_test(ended),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

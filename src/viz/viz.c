@@ -119,9 +119,22 @@ int viz_announce(struct viz *viz, const murmesh_WatchAnnouncement *announcement,
 	return tickets_add(viz->tickets, announcement->ticket, &scope, now_ms);
 }
 
-bool viz_watch_is_of(const struct viz_watch *watch, const struct id *user)
+bool viz_watch_ends(const struct viz_watch *watch, const murmesh_WatchesEnd *end)
 {
-	return user ? id_equal(&watch->scope.user, user) : !watch->scope.all;
+	return scope_ends(&watch->scope, end);
+}
+
+void viz_tickets_end(struct viz *viz, const murmesh_WatchesEnd *end)
+{
+	tickets_end(viz->tickets, end);
+}
+
+static size_t watches_of(const struct viz *viz, const struct id *user)
+{
+	size_t n = 0;
+	LIST_EACH(at, &viz->watches)
+		n += id_equal(&LIST_ENTRY(at, struct viz_watch, node)->scope.user, user);
+	return n;
 }
 
 int viz_watch_open(struct viz *viz, const uint8_t ticket[16], const struct viz_sink *sink, void *ctx, uint64_t now_ms,
@@ -129,7 +142,7 @@ int viz_watch_open(struct viz *viz, const uint8_t ticket[16], const struct viz_s
 {
 	struct scope scope = { 0 };
 	int err = tickets_redeem(viz->tickets, ticket, now_ms, &scope);
-	if (err == 0 && viz->n_watches == VIZ_WATCHES_MAX)
+	if (err == 0 && (viz->n_watches == VIZ_WATCHES_MAX || watches_of(viz, &scope.user) == VIZ_WATCHES_OF))
 		err = -E_LIMIT;
 	struct viz_watch *watch = err == 0 ? mem_alloc(sizeof *watch) : NULL;
 	if (!watch) {

@@ -13,6 +13,7 @@
 #include "live.pb.h"
 
 #define VIZ_WATCHES_MAX 256
+#define VIZ_WATCHES_OF  64    /* one user's */
 #define VIZ_TICK_MS     100   /* how often a watcher is told what has changed */
 #define VIZ_ROWS        200   /* for the table of one watcher a second; the others are counted */
 #define VIZ_STALE_MS    60000 /* after the source of events began anew, a device may be silent so long */
@@ -49,8 +50,9 @@ struct viz_watch;
 /* -E_TICKET, -E_LIMIT: too many watch, -E_NO_MEMORY.  sink and ctx are kept until viz_watch_close().  What there is comes with the next ticks. */
 int viz_watch_open(struct viz *viz, const uint8_t ticket[16], const struct viz_sink *sink, void *ctx, uint64_t now_ms,
                    struct viz_watch **ret);
-/* Whether it is of that user; NULL: of one who may not watch all devices. */
-bool viz_watch_is_of(const struct viz_watch *watch, const struct id *user);
+/* Whether it is among those that end; its owner closes it. */
+bool viz_watch_ends(const struct viz_watch *watch, const murmesh_WatchesEnd *end);
+void viz_tickets_end(struct viz *viz, const murmesh_WatchesEnd *end); /* those that nobody has shown yet */
 struct viz_watch *viz_watch_close(struct viz_watch *watch);
 /* To be called every VIZ_TICK_MS while somebody watches. */
 void viz_tick(struct viz *viz, uint64_t now_ms);

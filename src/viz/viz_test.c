@@ -26,6 +26,7 @@ struct browser {
 };
 
 struct world {
+	uint8_t user;
 	struct viz *viz;
 	struct test_probe probe;
 	uint64_t now_ms;
@@ -165,6 +166,7 @@ static int announce(struct world *world, uint8_t name, bool all, const struct id
 	static murmesh_WatchAnnouncement announcement;
 	announcement = (murmesh_WatchAnnouncement)murmesh_WatchAnnouncement_init_zero;
 	announcement.ticket[0] = name;
+	announcement.user[0] = world->user;
 	announcement.all = all;
 	announcement.devices_count = (pb_size_t)n;
 	for (size_t i = 0; i < n; i++) {
@@ -586,15 +588,22 @@ static void tickets(void **state)
 	assert_int_equal(watch(world, 1, &browsers[0]), -E_TICKET);
 	browser_close(&browsers[0]);
 	for (unsigned i = 0; i <= VIZ_WATCHES_MAX; i++) {
+		world->user = (uint8_t)(i / VIZ_WATCHES_OF);
 		assert_int_equal(announce(world, (uint8_t)i, true, NULL, 0), 0);
 		assert_int_equal(watch(world, (uint8_t)i, &browsers[i]), i < VIZ_WATCHES_MAX ? 0 : -E_LIMIT);
 	}
 	assert_int_equal(viz_counters(world->viz)->watches, VIZ_WATCHES_MAX);
+	browser_close(&browsers[VIZ_WATCHES_MAX]);
+	browser_close(&browsers[VIZ_WATCHES_MAX - 1]);
+	world->user = 0; /* has as many as one may have, though there is room */
+	assert_int_equal(announce(world, 1, true, NULL, 0), 0);
+	assert_int_equal(watch(world, 1, &browsers[VIZ_WATCHES_MAX]), -E_LIMIT);
 	browsers[3].dead = true; /* one that breaks does not disturb the others */
 	tick(world, 2);
 	assert_int_equal(browsers[4].completes, 1);
 	for (unsigned i = 0; i <= VIZ_WATCHES_MAX; i++)
-		browser_close(&browsers[i]);
+		if (i != VIZ_WATCHES_MAX - 1)
+			browser_close(&browsers[i]);
 	assert_int_equal(viz_counters(world->viz)->watches, 0);
 	world_done(world);
 }

@@ -79,5 +79,8 @@ void asset_request(struct http_exchange *exchange, const struct h1_request *head
 		answer.type = NULL;
 		answer.body = STR("");
 	}
-	http_answer(exchange, &answer);
+	if (page)
+		page_answer(exchange, head, asset, &answer);
+	else
+		http_answer(exchange, &answer);
 }

@@ -10,7 +10,13 @@ struct asset {
 };
 extern const struct asset assets[];
 extern const size_t n_assets;
+extern const char asset_scripts[]; /* those inside the page, as the security policy allows them: " 'sha256-...'" each */
 
 /* Every path without a dot is the one page of the console. */
 void asset_request(struct http_exchange *exchange, const struct h1_request *head, struct str path);
+
+/* ---- page.c ---- */
+/* The page with what belongs to the session of the request; plain, when that has none, or core does not say in time. */
+void page_answer(struct http_exchange *exchange, const struct h1_request *head, const struct asset *asset,
+                 const struct http_answer *plain);
 #endif

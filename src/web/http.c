@@ -10,6 +10,7 @@
 #include "os/socket.h"
 #include "os/sources.h"
 #include "stream/stream.h"
+#include "web/assets.h"
 
 enum state {
 	ARRIVING,  /* TLS handshake */
@@ -102,9 +103,6 @@ static void connection_discard(struct http_connection *c)
 /* ---- answers ---- */
 
 static const char *const security[][2] = {
-	{ "Content-Security-Policy",
-	  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; "
-	  "form-action 'none'; frame-ancestors 'none'; base-uri 'none'" },
 	{ "X-Content-Type-Options", "nosniff" },
 	{ "Referrer-Policy", "no-referrer" },
 	{ "Cross-Origin-Opener-Policy", "same-origin" },
@@ -125,9 +123,21 @@ static int number_field(struct buf *out, const char *name, size_t value)
 	return buf_printf(out, "%s: %zu\r\n", name, value);
 }
 
+/* Content Security Policy Level 3. */
+static int policy_write(struct buf *out)
+{
+	return buf_printf(
+	        out,
+	        "Content-Security-Policy: default-src 'none'; script-src 'self'%s; style-src 'self'; img-src 'self' data:; "
+	        "connect-src 'self'; font-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'\r\n",
+	        asset_scripts);
+}
+
 static int head_write(struct buf *out, const struct http_answer *answer, bool close)
 {
 	int err = h1_write_response(out, answer->status);
+	if (err == 0)
+		err = policy_write(out);
 	for (size_t i = 0; err == 0 && i < sizeof security / sizeof *security; i++)
 		err = field(out, security[i][0], security[i][1]);
 	if (err == 0)

@@ -18,7 +18,7 @@ static void test_calls(void **state)
 	assert_int_equal(test_client_open(f, &c), 0);
 	const char *answer = test_ask(&c, TEST_GET("/api/me"));
 	assert_int_equal(test_status(answer), 200);
-	assert_non_null(strstr(answer, "\"name\":\"ro\\\"ot\",\"role\":\"operator\""));
+	assert_non_null(strstr(answer, "\"name\":\"ro\\\"<ot\",\"role\":\"operator\""));
 	assert_int_equal(f->session[0], 1);
 	answer = test_ask(&c, test_send("POST", "/api/login", "{\"name\":\"a\",\"password\":\"xyz\"}"));
 	assert_int_equal(test_status(answer), 200);
@@ -232,6 +232,36 @@ static void test_assets(void **state)
 	assert_int_equal(test_status(once(f, "GET /ws/x HTTP/1.1\r\nHost: a:1\r\n\r\n")), 404);
 }
 
+#define SESSION_ELEMENT "<script type=\"application/json\" id=\"session\">"
+
+/* Who is logged in finds in the page what its script asks for first; nothing in it is HTML. */
+static void test_page(void **state)
+{
+	struct test_web *f = *state;
+	char plain[8192];
+	assert_int_equal(str_copy(str_from(once(f, "GET / HTTP/1.1\r\nHost: a:1\r\n\r\n")), plain, sizeof plain), 0);
+	assert_null(strstr(plain, SESSION_ELEMENT));
+	const char *head = strstr(plain, "<head>"), *page = once(f, TEST_GET("/"));
+	if (!head) /* this tree was built without the console */
+		skip();
+	assert_int_equal(test_status(page), 200);
+	assert_null(strstr(page, "\r\nETag: "));
+	assert_non_null(strstr(page, "\r\nCache-Control: no-store\r\n"));
+	page = strstr(page, "<head>" SESSION_ELEMENT "{\"account\":{");
+	assert_non_null(page);
+	assert_non_null(strstr(page, "\"name\":\"ro\\\"\\u003cot\""));
+	assert_non_null(strstr(page, "\"ticket\":\""));
+	page = strstr(page, "</script>") + strlen("</script>");
+	assert_string_equal(page, head + strlen("<head>"));
+	assert_int_equal(f->web->tickets.n, 1);
+	f->err = -E_SESSION;
+	assert_string_equal(once(f, TEST_GET("/")), plain);
+	f->err = 0;
+	f->silent = true; /* the page waits a moment only */
+	assert_string_equal(once(f, TEST_GET("/")), plain);
+	assert_int_equal(f->web->tickets.n, 1);
+}
+
 static void test_queries(void **state)
 {
 	struct test_web *f = *state;
@@ -404,13 +434,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_web_setup, test_web_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_calls),          TEST(test_lists),
-		TEST(test_errors),         TEST(test_gone_meanwhile),
-		TEST(test_limits),         TEST(test_room),
-		TEST(test_slow_reader),    TEST(test_upgrade_refused),
-		TEST(test_attempts),       TEST(test_framing),
-		TEST(test_assets),         TEST(test_queries),
-		TEST(test_no_certificate), cmocka_unit_test(test_memory),
+		TEST(test_calls),          TEST(test_lists),           TEST(test_errors),
+		TEST(test_gone_meanwhile), TEST(test_limits),          TEST(test_room),
+		TEST(test_slow_reader),    TEST(test_upgrade_refused), TEST(test_attempts),
+		TEST(test_framing),        TEST(test_assets),          TEST(test_page),
+		TEST(test_queries),        TEST(test_no_certificate),  cmocka_unit_test(test_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

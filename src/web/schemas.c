@@ -48,6 +48,7 @@ static const struct field device_fields[] = {
 	FIELD("version", FIELD_TEXT, murmesh_Device, version),
 	FIELD("parent", FIELD_TEXT, murmesh_Device, parent),
 	FIELD("parent_id", FIELD_BYTES_ID, murmesh_Device, parent_id),
+	FIELD("component", FIELD_TEXT, murmesh_Device, component),
 	FIELD("relay", FIELD_FLAG, murmesh_Device, relay),
 	FIELD("relay_address", FIELD_TEXT, murmesh_Device, relay_address),
 	FIELD("last_seen", FIELD_I64, murmesh_Device, last_seen),

@@ -36,7 +36,7 @@ static void on_login(void *ctx, struct rpc_call *call, const void *request)
 
 static void on_account(void *ctx, struct rpc_call *call, const void *request)
 {
-	const murmesh_Account reply = { .name = "ro\"ot", .role = "operator" };
+	const murmesh_Account reply = { .name = "ro\"<ot", .role = "operator" };
 	note(ctx, "me", request);
 	answer(ctx, call, &reply);
 }

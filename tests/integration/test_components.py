@@ -400,7 +400,8 @@ def test_collect_and_viz_elsewhere(watched):
     component = watched.component("collect", "viz", "web")
     assert {"uplink", "collect", "viz", "web"} <= set(component.monitor.roles())
     until(watched.sees, "it is seen on the server's page", 60)
-    assert watched.sees(Browser(component.port, token=watched.mesh.cli("login-link").stdout.split("#token=")[1].split()[0]))
+    page = Browser(component.port, token=watched.mesh.cli("login-link").stdout.split("#token=")[1].split()[0])
+    until(lambda: watched.sees(page), "it is seen on its own page", 60)
     for monitor, role in ((component.monitor, "uplink"), (component.monitor, "collect"), (component.monitor, "viz"), (watched.mesh.server, "link"),
                           (watched.mesh.server, "core")):
         os.kill(monitor.roles()[role], signal.SIGKILL)
@@ -814,6 +815,8 @@ def test_agents_do_not_come_back_to_it(mesh, tmp_path):
     (folder / "murmesh-agent.ini").write_text(f"[Router]\nParentAddress = 127.0.0.1:{edge.port}, 127.0.0.1:{mesh.port}\nReturnAfter = 1s\n")
     try:
         with Agent(mesh.key("--relay", f"127.0.0.1:{edge.port}"), folder, "part19").online() as agent:
+            fleet = {event["device"]["name"]: event["device"] for event in browser_of(mesh).socket().snapshot("fleet") if "device" in event}
+            assert (fleet["part19"]["component"], fleet["part19"]["parent"], fleet["web02"]["component"]) == ("part18-1", "server", "")
             os.kill(edge.pid, signal.SIGSTOP)  # its roles do not hear from it that they are to stop
             assert mesh.cli("component", "revoke", "part18").returncode == 0
             until(lambda: (folder / "net" / "ended").exists(), "it is elsewhere, and told", 30)

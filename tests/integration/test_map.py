@@ -477,10 +477,6 @@ def test_unknown_device(mesh):
     refused(mesh.cli("map", "TCP:0:nobody:HTTP:80"), 3, "E1017")
 
 
-def test_udp_is_not_there_yet(mesh):
-    refused(mesh.cli("map", "UDP:0:web02::53"), None, "E1016")
-
-
 def test_local_port_taken(mesh):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         refused(mesh.cli("map", f"TCP:{taken.getsockname()[1]}:web02:HTTP:80"), 1, "E1026")

@@ -96,7 +96,7 @@ def test_unknown_server(mesh, away):
 
 @pytest.mark.parametrize("words, what", [(["-map:TCP:0:web02:HTTP:10.0.0.1:80"], "column 18: only a relay map"), (["-relaymap:TCP:0:web02:HTTP:80"], "column 18: the remote host"),
                                          (["-map:TCP:x:web02:HTTP:80"], "column 5"), (["-map:"], "column 1"), (["-nonsense"], "-nonsense"), (["-all"], "no map is given"),
-                                         (["-map:UDP:0:web02::53"], "TCP"), (["-pass:" + "x" * 300, "-map:TCP:0:web02::80"], "password")])
+                                         (["-map:UDP:0:web02:HTTP:53"], "column 13: a UDP map has no app"), (["-pass:" + "x" * 300, "-map:TCP:0:web02::80"], "password")])
 def test_wrong_arguments(mesh, words, what):
     result = mesh.cli("map", *words)
     assert result.returncode in (1, 2) and what in result.stderr, result.stderr
@@ -165,7 +165,7 @@ def test_texts_are_escaped(mesh, tmp_path):
 @pytest.mark.parametrize("change, what", [({"protocol": 3}, "map 1: protocol"), ({"localPort": 65536}, "map 1: localPort"), ({"localPort": "80"}, "map 1: localPort"),
                                           ({"remotePort": 0}, "map 1: remotePort"), ({"remoteIP": "a b"}, "map 1: remoteIP"), ({"nodeName": ""}, "map 1: nodeName"),
                                           ({"nodeName": 7}, "map 1: nodeName"), ({"nodeName": "x" * 1000}, "map 1: nodeName"), ({"appId": 6}, "map 1: appId"),
-                                          ({"nodeName": "a\nb"}, "map 1: nodeName"), ({"protocol": 2}, "TCP")])
+                                          ({"nodeName": "a\nb"}, "map 1: nodeName")])
 def test_wrong_files(mesh, tmp_path, change, what):
     path = file_make(tmp_path, 80)
     content = json.loads(path.read_text().lstrip("\ufeff"))

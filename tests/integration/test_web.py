@@ -1,6 +1,8 @@
 """The console's server as browsers meet it, and as those who are none do."""
+import base64
 import ctypes
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -16,9 +18,9 @@ import pytest
 from console import Browser, Refused, Socket, browser_of, tls
 from harness import PATIENCE, Mesh, until
 
+POLICY = re.compile("default-src 'none'; script-src 'self'(| 'sha256-[A-Za-z0-9+/]{43}='); style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+                    "font-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'")
 SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-                               "font-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin"}
 PASSWORD = "correct horse battery"
@@ -46,6 +48,7 @@ def checked(answer):
     """Every answer has these."""
     for name, value in SECURITY.items():
         assert answer.headers.get_all(name) == [value], (name, answer.headers)
+    assert len(answer.headers.get_all("Content-Security-Policy")) == 1 and POLICY.fullmatch(answer.headers["Content-Security-Policy"])
     assert "camera=()" in answer.headers["Permissions-Policy"]
     assert "Strict-Transport-Security" not in answer.headers
     return answer
@@ -131,6 +134,27 @@ def test_assets(home):
         assert asset.status == 200, path
         assert "immutable" in asset.headers["Cache-Control"]
         assert brotli.decompress(asset.body) if "Content-Encoding" in asset.headers else asset.body
+
+
+def test_script_of_the_page(home):
+    """The one script inside the page is allowed by its hash, and no other."""
+    page = checked(Browser(home.port).get("/"))
+    scripts = re.findall(rb"<script>(.*?)</script>", page.body, re.DOTALL)
+    hashes = ["'sha256-" + base64.b64encode(hashlib.sha256(text).digest()).decode() + "'" for text in scripts]
+    assert len(scripts) == 1 and POLICY.fullmatch(page.headers["Content-Security-Policy"])[1].split() == hashes
+
+
+def test_page_of_a_session(home, root):
+    """The page brings who is logged in, and a ticket that opens one socket."""
+    page = checked(root.get("/devices/x", headers={"Accept-Encoding": "br", "If-None-Match": "*"}))
+    assert page.headers["Cache-Control"] == "no-store" and "ETag" not in page.headers
+    given = json.loads(re.search(r'<head><script type="application/json" id="session">(.*?)</script>', page.body.decode())[1])
+    assert given["account"] == root.get("/api/me").json
+    with root.socket(f"/ws?ticket={given['ticket']}") as first:
+        assert first.subscribe("fleet").message()["reset"]
+    with pytest.raises(Refused):
+        root.socket(f"/ws?ticket={given['ticket']}")
+    assert b'id="session"' not in root.get("/", headers={"Cookie": "__Host-session=" + "A" * 43}).body
 
 
 # ---- strict HTTP ----

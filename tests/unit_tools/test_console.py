@@ -65,6 +65,8 @@ def test_first_view(packages):
         page = (dist / "index.html").read_text()
         files = re.findall(r'(?:src|href)="/([^"]+)"', page)
         assert 1 <= len(files) <= 4
+        scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+        assert len(scripts) == 1 and "globalThis.early" in scripts[0] and not re.search(r"\b(import|export)\b", scripts[0])
         assert sum(len(brotli.compress((dist / each).read_bytes())) for each in ["index.html", *files]) <= 60_000
     finally:
         shutil.rmtree(dist)

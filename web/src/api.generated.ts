@@ -61,6 +61,7 @@ export interface Device {
 	version: string;
 	parent: string;
 	parent_id: string | null;
+	component: string;
 	relay: boolean;
 	relay_address: string;
 	last_seen: number;

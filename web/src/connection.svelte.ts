@@ -22,8 +22,11 @@ function show(status: Status): void {
 }
 
 export const socket = new Socket({
-	ticket: async () => (await api.socketTicket()).ticket,
-	open: (ticket) => new WebSocket(`/ws?ticket=${encodeURIComponent(ticket)}`.replace(/^/, location.origin.replace(/^http/, 'ws'))),
+	async open() {
+		const opened = early.opened;
+		early.opened = undefined;
+		return opened ?? { socket: early.dial((await api.socketTicket()).ticket), asked: [], received: [] };
+	},
 	now: () => Date.now(),
 	after: (milliseconds, action) => setTimeout(action, milliseconds),
 	cancel: (timer) => clearTimeout(timer as number),

@@ -8,5 +8,6 @@ import { startTheme } from './theme.svelte';
 
 startTheme();
 startRouter();
-startSession();
+// What comes within a moment is drawn at once, and no "loading" before it.
+await Promise.race([startSession(), new Promise((resolve) => setTimeout(resolve, 100))]);
 mount(App, { target: document.getElementById('app')! });

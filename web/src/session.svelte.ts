@@ -2,7 +2,7 @@
 import { ApiFailure, api, setHooks, type Account, type Problem } from './api';
 import { socket } from './connection.svelte';
 import { endApprovals, startApprovals } from './approvals/approvals.svelte';
-import { endFleet, startFleet } from './fleet/fleet.svelte';
+import { endFleet, fleetArrived, startFleet } from './fleet/fleet.svelte';
 import { t } from './messages/en';
 import { here, navigate } from './router.svelte';
 import { endTasks, startTasks } from './tasks/tasks.svelte';
@@ -61,11 +61,11 @@ function toLogin(): void {
 }
 
 export async function load(): Promise<void> {
-	socket.start(); // meanwhile: the first rows come by it
+	const { account } = early;
+	delete early.account;
 	try {
-		begin(await api.me());
+		begin(account ?? (await api.me()));
 	} catch (failure) {
-		socket.stop();
 		if (!(failure instanceof ApiFailure)) throw failure;
 		if (failure.status === 401) toLogin();
 		else session.problem = failure.problem;
@@ -78,7 +78,8 @@ export async function logout(): Promise<void> {
 	navigate('/login');
 }
 
-export function startSession(): void {
+/** Returns when there is something to show. */
+export async function startSession(): Promise<void> {
 	setHooks({
 		sessionEnded() {
 			end();
@@ -91,5 +92,7 @@ export function startSession(): void {
 			}).finally(() => (session.proving = null)),
 		unreachable: () => ({ error: '', what: t.unreachable.what, why: t.unreachable.why, try: t.unreachable.try, id: '' }),
 	});
-	if (here.route.page !== 'login') void load();
+	if (here.route.page === 'login') return;
+	await load();
+	if (started && here.route.page === 'fleet') await fleetArrived;
 }

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import { Socket, type Batch, type Status } from './socket';
+import { Socket, type Batch, type Opened, type Status } from './socket';
 
 class FakeWebSocket {
 	readyState = 0;
@@ -35,6 +35,7 @@ let opened: FakeWebSocket[];
 let timers: { milliseconds: number; action: () => void; cancelled: boolean }[];
 let statuses: Status[];
 let ticket: () => Promise<string>;
+let given: Opened | undefined;
 let socket: Socket;
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
@@ -53,12 +54,14 @@ beforeEach(() => {
 	timers = [];
 	statuses = [];
 	ticket = async () => 'ticket';
+	given = undefined;
 	socket = new Socket({
-		ticket: () => ticket(),
-		open: () => {
+		async open() {
+			if (given) return given;
+			await ticket();
 			const fake = new FakeWebSocket();
 			opened.push(fake);
-			return fake as unknown as WebSocket;
+			return { socket: fake as unknown as WebSocket, asked: [], received: [] };
 		},
 		now: () => 1000,
 		after: (milliseconds, action) => timers.push({ milliseconds, action, cancelled: false }) - 1,
@@ -165,7 +168,7 @@ test('stop ends the connection and what was under way', async () => {
 	socket.start();
 	socket.stop();
 	await settled();
-	expect(opened.length).toBe(0);
+	expect(opened.map(({ readyState }) => readyState)).toEqual([3]);
 	await connected();
 	socket.stop();
 	newest().breaks();
@@ -180,4 +183,45 @@ test('now() does not wait', async () => {
 	await settled();
 	expect(opened.length).toBe(2);
 	expect(timers.at(-1)!.cancelled).toBe(true);
+});
+
+function take(readyState: number, asked: Opened['asked'], received: object[]) {
+	const fake = new FakeWebSocket();
+	fake.readyState = readyState;
+	given = { socket: fake as unknown as WebSocket, asked, received: received.map((message) => JSON.stringify(message)) };
+	return fake;
+}
+
+test('a connection that was opened before is gone on with', async () => {
+	const seen: number[] = [];
+	const fake = take(1, ['fleet'], [{ channel: 'fleet', epoch: 'e', seq: 7, reset: true, events: [] }]);
+	socket.subscribe('fleet', { batch: (batch) => seen.push(batch.seq) });
+	socket.subscribe('tasks', { batch() {} });
+	socket.start();
+	await settled();
+	fake.says({ channel: 'fleet', epoch: 'e', seq: 8, events: [] });
+	expect(seen).toEqual([7, 8]);
+	expect(fake.sent).toEqual([{ op: 'subscribe', channel: 'tasks' }]);
+	expect(lastStatus()).toEqual({ state: 'open' });
+});
+
+test('one that was opened before is asked for everything once it is there', async () => {
+	const fake = take(0, [], []);
+	socket.subscribe('fleet', { batch() {} });
+	socket.start();
+	await settled();
+	expect(lastStatus()).toEqual({ state: 'connecting' });
+	fake.opened();
+	expect(fake.sent).toEqual([{ op: 'subscribe', channel: 'fleet' }]);
+});
+
+test('one that was opened before and is gone already is opened again', async () => {
+	take(3, [], []);
+	socket.subscribe('fleet', { batch() {} });
+	socket.start();
+	await settled();
+	given = undefined;
+	await wakes();
+	newest().opened();
+	expect(newest().sent).toEqual([{ op: 'subscribe', channel: 'fleet' }]);
 });

@@ -26,10 +26,17 @@ export type Status =
 	/** `until`: milliseconds, as Date.now() says. */
 	| { state: 'waiting'; until: number };
 
+/** A WebSocket, open or about to be. */
+export interface Opened {
+	socket: WebSocket;
+	/** What is subscribed there already, and what came of it. */
+	asked: Channel[];
+	received: unknown[];
+}
+
 /** What the socket needs of the outside. */
 export interface Outside {
-	ticket(): Promise<string>;
-	open(ticket: string): WebSocket;
+	open(): Promise<Opened>;
 	now(): number;
 	after(milliseconds: number, action: () => void): unknown;
 	cancel(timer: unknown): void;
@@ -108,29 +115,36 @@ export class Socket {
 	async #connect(): Promise<void> {
 		const opening = ++this.#opening;
 		this.#outside.status({ state: 'connecting' });
-		let ticket: string;
+		let opened: Opened;
 		try {
-			ticket = await this.#outside.ticket();
+			opened = await this.#outside.open();
 		} catch {
 			if (opening === this.#opening) this.#wait();
 			return;
 		}
-		if (opening !== this.#opening) return;
-		const socket = this.#outside.open(ticket);
+		if (opening === this.#opening) this.#take(opened);
+		else opened.socket.close();
+	}
+
+	#take({ socket, asked, received }: Opened): void {
 		this.#socket = socket;
-		socket.onopen = () => {
-			if (this.#socket !== socket) return;
-			this.#outside.status({ state: 'open' });
-			for (const subscription of this.#subscriptions.values()) this.#sendSubscribe(subscription);
-		};
-		socket.onmessage = (event: MessageEvent) => {
-			if (this.#socket === socket) this.#receive(event.data);
-		};
-		socket.onclose = () => {
+		const closed = () => {
 			if (this.#socket !== socket) return;
 			this.#socket = undefined;
 			this.#wait();
 		};
+		socket.onopen = () => {
+			if (this.#socket !== socket) return;
+			this.#outside.status({ state: 'open' });
+			for (const subscription of this.#subscriptions.values()) if (!asked.includes(subscription.channel)) this.#sendSubscribe(subscription);
+		};
+		socket.onmessage = (event: MessageEvent) => {
+			if (this.#socket === socket) this.#receive(event.data);
+		};
+		socket.onclose = closed;
+		for (const data of received) this.#receive(data);
+		if (socket.readyState === 1) socket.onopen(new Event('open'));
+		else if (socket.readyState > 1) closed();
 	}
 
 	#wait(): void {

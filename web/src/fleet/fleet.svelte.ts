@@ -16,6 +16,10 @@ export const fleetState = $state<{ version: number; total: number; online: numbe
 /** Told of each device that comes online. */
 export const arrivals = new Set<(device: Device) => void>();
 
+let arrived: () => void;
+/** Its first rows, or why there are none. */
+export const fleetArrived = new Promise<void>((resolve) => (arrived = resolve));
+
 let stop: (() => void) | undefined;
 
 function publish(): void {
@@ -40,8 +44,12 @@ export function startFleet(socket: Socket): void {
 			if (arrivals.size > 0 && fleet.complete) tell(batch.events);
 			fleet.apply(batch);
 			publish();
+			arrived();
 		},
-		failed: (problem) => (fleetState.problem = problem),
+		failed(problem) {
+			fleetState.problem = problem;
+			arrived();
+		},
 	});
 }
 

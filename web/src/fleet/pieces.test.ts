@@ -60,7 +60,7 @@ test('chosen devices are named exactly, within the limits of the language', () =
 	const found = queries.flatMap((query) => {
 		const predicate = compile(query);
 		const row = (each: string) =>
-			searchable({ id: each, name: '', full_name: '', online: false, os: '', arch: '', version: '', parent: '', parent_id: null, last_seen: 0, group: '', tags: [], relay: false, relay_address: '' });
+			searchable({ id: each, name: '', full_name: '', online: false, os: '', arch: '', version: '', parent: '', parent_id: null, last_seen: 0, group: '', tags: [], component: '', relay: false, relay_address: '' });
 		return all.filter((each) => predicate(row(each), 0));
 	});
 	expect(found.sort()).toEqual([...chosen].sort());

@@ -19,6 +19,7 @@ function device(n: number, more: Partial<Device> = {}): Device {
 		parent: 'server',
 		parent_id: null,
 		relay: false,
+		component: '',
 		relay_address: '',
 		last_seen: 100 + n,
 		group: '',

@@ -16,7 +16,7 @@ function treeFrom(given: Record<number, Given>) {
 	const events = Object.entries(given).map(([n, { parent, relay = false, online = true }]) => {
 		const name = `${relay ? 'hop' : 'web'}${n}`;
 		const parents = parent === undefined ? { parent: 'server', parent_id: null } : { parent: `hop${parent}-1`, parent_id: id(parent) };
-		const rest = { os: '', arch: '', version: '', last_seen: 1, group: '', tags: [], relay_address: '' };
+		const rest = { os: '', arch: '', version: '', last_seen: 1, group: '', tags: [], component: '', relay_address: '' };
 		return { device: { id: id(Number(n)), name, full_name: `${name}-1`, online, relay, ...parents, ...rest } satisfies Device };
 	});
 	store.apply({ events });

@@ -20,6 +20,7 @@ export const device = {
 		version: 'Agent',
 		parent: 'Connected to',
 		server: 'the server',
+		component: 'the server, on',
 		lastSeen: 'Last seen',
 		joined: 'Joined',
 		group: 'Group',
