@@ -348,6 +348,40 @@ class Echo(Target):
             connection.sendall(data)
 
 
+class UdpEcho:
+    """Sends each datagram back, the answer to "who" being its sender's port; knows what came from where."""
+
+    def __init__(self, host="127.0.0.1", port=0):
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.socket.bind((host, port))
+        self.port, self.senders, self.lengths, self.over = self.socket.getsockname()[1], set(), [], False
+        threading.Thread(target=self.work, daemon=True).start()
+
+    def work(self):
+        try:
+            while True:
+                data, sender = self.socket.recvfrom(1 << 17)
+                if self.over:
+                    return
+                self.senders.add(sender[1])
+                self.lengths.append(len(data))
+                self.socket.sendto(b"%d" % sender[1] if data == b"who" else data, sender)
+        except OSError:
+            return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
+        except OSError:
+            pass
+        self.socket.close()
+
+
 def closed(connection):
     """Whether its other side has ended or reset it."""
     if connection.fileno() < 0:

@@ -90,7 +90,8 @@ struct net_role {
 	struct map *revoked;       /* keys of users; NULL = none */
 	struct net_router *router; /* of messages; NULL until the first link */
 	struct list rpc_legs;      /* those with ALPN h2 */
-	size_t n_rpc_legs, udp_flows;
+	size_t n_rpc_legs;
+	size_t n_udp_flows; /* on all of them */
 };
 
 /* Literal or name to addresses; done comes later, exactly once, unless it returns a negative code. */

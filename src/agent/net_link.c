@@ -92,10 +92,10 @@ static int on_leg_open(void *ctx, struct rpc_call *call)
 
 /* ---- UDP maps ---- */
 
-static void on_refused(void *ctx, int err, const char *target)
+static void on_datagrams_refused(void *ctx, int err, const char *target)
 {
 	(void)ctx;
-	log_limited(LOG_INFO, "a tunnel was refused: %s %s", target, err_text(err));
+	log_limited(LOG_INFO, "datagrams were refused: %s %s", target, err_text(err));
 }
 
 static const struct trust *trust_now(void *ctx)
@@ -110,8 +110,8 @@ static int on_leg_connect(void *ctx, struct h2_stream *stream, const struct h2_h
 		                                   .trust = trust_now,
 		                                   .now = trusted_time_or_wall,
 		                                   .resolve = net_resolve,
-		                                   .refused = on_refused,
-		                                   .flows = &leg->net->udp_flows,
+		                                   .refused = on_datagrams_refused,
+		                                   .n_flows = &leg->net->n_udp_flows,
 		                                   .ctx = leg->net };
 	if (!leg->udp) {
 		leg->udp = udp_end_new(leg->net->loop, &settings);
@@ -183,6 +183,14 @@ static void on_over(struct net_role *net, const murmesh_TunnelOver *message)
 		if (id_equal(&leg->pair, &pair))
 			rpc_leg_free(leg);
 	}
+}
+
+/* -E_TIMEOUT: nobody came to the other end. */
+static void on_refused(void *ctx, int err, const char *target, const struct id *pair)
+{
+	log_limited(LOG_INFO, "a tunnel was refused: %s %s", target, err_text(err));
+	if (err != -E_TIMEOUT)
+		offer_refuse(ctx, pair->bytes, err);
 }
 
 /* ---- users who are shut out ---- */

@@ -188,6 +188,24 @@ static int maps_open(struct maps *maps, const struct cli *cli)
 	return code;
 }
 
+/* "500K", "10M", "1G": powers of 1000. */
+static int rate_take(const char *text, uint64_t *ret)
+{
+	static const char units[] = "KMG";
+	struct str digits = str_from(text);
+	const char *unit = digits.len ? strchr(units, digits.ptr[digits.len - 1]) : NULL;
+	uint64_t number, factor = 1;
+	for (const char *at = units; unit && at <= unit; at++)
+		factor *= 1000;
+	digits.len -= unit != NULL;
+	int err = str_to_u64(digits, 1000000000, &number);
+	if (err < 0 || number * factor < RATE_LEAST)
+		return cli_fail_because(-E_USAGE, NULL, "write bytes a second, at least 1K, as 500K or 10M",
+		                        "--rate %s cannot be used", text);
+	*ret = number * factor;
+	return CLI_OK;
+}
+
 static int settings_take(struct maps *maps, const struct cli *cli)
 {
 	struct mapping_common *common = &maps->common;
@@ -201,7 +219,7 @@ static int settings_take(struct maps *maps, const struct cli *cli)
 	if (mapping_bind_check(common, common->bind) < 0)
 		return cli_fail_because(-E_USAGE, "this is no address", "give an address of this machine, or all",
 		                        "--bind %s cannot be used", common->bind);
-	return CLI_OK;
+	return cli_given(cli, "rate") ? rate_take(cli_text(cli, "rate"), &common->bytes_per_s) : CLI_OK;
 }
 
 static int run(const struct cli *cli)
@@ -239,6 +257,8 @@ static const struct cli_option options[] = {
 	{ "allow", 0, "NETWORK,...", CLI_TEXT, "take connections and datagrams from these addresses and networks only", NULL, 0 },
 	{ "idle", 0, "DURATION", CLI_DURATION, "end a connection, or a UDP flow (default: 2m), on which nothing came for so long",
 	  NULL, 0 },
+	{ "rate", 0, "BYTES", CLI_TEXT,
+	  "no more than so many bytes a second, as 500K or 10M: of each map, both directions together", NULL, 0 },
 	{ "expire", 0, "DURATION", CLI_DURATION, "end all maps after this time", NULL, 0 },
 	{ "open", 0, NULL, CLI_FLAG,
 	  "start the application of each map: HTTP, HTTPS, RDP, PuTTY, WinSCP, or of ~/.config/murmesh/applications", NULL, 0 },

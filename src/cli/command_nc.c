@@ -76,7 +76,7 @@ static int carry_out(struct nc *nc, const struct cli *cli)
 	int err = session_leg_context(&nc->session, false, &nc->tls);
 	if (err < 0)
 		return cli_fail(err, "no tunnel can be opened");
-	struct leg_target target = { .host = str_from(nc->host), .port = nc->port, .tls = nc->tls };
+	struct leg_target target = { .cli = cli, .host = str_from(nc->host), .port = nc->port, .tls = nc->tls };
 	memcpy(target.device.bytes, device.id, sizeof target.device.bytes);
 	leg_open(&nc->session, &target, on_leg, nc);
 	while (!nc->over && !nc->session.interrupted)

@@ -15,6 +15,7 @@
 	ROW(show)                                                                                                                  \
 	ROW(run)                                                                                                                   \
 	ROW(map)                                                                                                                   \
+	ROW(maps)                                                                                                                  \
 	ROW(nc)                                                                                                                    \
 	ROW(grant)                                                                                                                 \
 	ROW(ssh_config)                                                                                                            \

@@ -40,6 +40,9 @@ static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 	uint8_t preamble[RELAY_PREAMBLE];
 	if (err < 0)
 		return finish(leg, NULL, err, why);
+	if (tunnel->ended_by[0] && leg->target.cli)
+		cli_note(leg->target.cli, "note: %s has ended the last connection to %.*s:%u", tunnel->ended_by,
+		         STR_ARG(leg->target.host.len ? leg->target.host : STR("localhost")), leg->target.port);
 	grant = tunnel->grant;
 	if (!leg->target.rpc && !leg->target.raw) /* there an order is signed instead, or another grant */
 		err = user_sign_grant(leg->session, &leg->request, &grant);

@@ -6,9 +6,10 @@
 
 struct leg_target {
 	struct id device;
-	bool rpc;        /* for a run order; else a connection to host:port */
-	bool raw;        /* such a connection for somebody else, who does TLS and CONNECT himself with a grant of his own */
-	struct str host; /* "" = the device itself; kept by reference until it is opened */
+	bool rpc;              /* for a run order; else a connection to host:port */
+	const struct cli *cli; /* for notes; NULL: none */
+	bool raw;              /* such a connection for somebody else, who does TLS and CONNECT himself with a grant of his own */
+	struct str host;       /* "" = the device itself; kept by reference until it is opened */
 	uint16_t port;
 	struct buf *
 	        head; /* such a connection that is to be used later: its CONNECT (tunnel/connect.h) comes here instead of being sent */

@@ -44,7 +44,8 @@ static void on_leg(void *ctx, struct stream *stream, int err, const char *detail
 static void on_leg_wanted(void *ctx, struct pool_leg *leg)
 {
 	struct mapping *mapping = ctx;
-	const struct leg_target target = { .device = mapping->device,
+	const struct leg_target target = { .cli = mapping->common->cli,
+		                           .device = mapping->device,
 		                           .host = str_from(mapping->spec.host),
 		                           .port = mapping->spec.port,
 		                           .head = pool_leg_head(leg),
@@ -65,9 +66,11 @@ static void on_open(void *ctx, struct map_connection *connection)
 	const struct socks_request *request = map_connection_request(connection);
 	if (!request)
 		return connection_open(mapping, connection);
-	const struct leg_target target = {
-		.device = mapping->device, .host = str_from(request->host), .port = request->port, .tls = mapping->common->tls
-	};
+	const struct leg_target target = { .cli = mapping->common->cli,
+		                           .device = mapping->device,
+		                           .host = str_from(request->host),
+		                           .port = request->port,
+		                           .tls = mapping->common->tls };
 	log_debug("a connection to %s:%u is asked for (%s)", request->host, target.port, mapping->target);
 	leg_open(mapping->common->session, &target, on_opened, connection);
 }
@@ -207,6 +210,7 @@ static int tcp_listen(struct mapping *mapping)
 		                               .bind = mapping->bind,
 		                               .allow = common->allow,
 		                               .idle_ms = common->idle_ms,
+		                               .rate = common->bytes_per_s ? &mapping->rate : NULL,
 		                               .dynamic = mapping->dynamic,
 		                               .open = on_open,
 		                               .failed = on_failed,
@@ -221,6 +225,7 @@ static int udp_listen(struct mapping *mapping)
 		                                   .bind = mapping->bind,
 		                                   .allow = common->allow,
 		                                   .idle_ms = common->idle_ms,
+		                                   .rate = common->bytes_per_s ? &mapping->rate : NULL,
 		                                   .host = str_from(mapping->spec.host),
 		                                   .port = mapping->spec.port,
 		                                   .open = on_udp_open,
@@ -250,6 +255,7 @@ static int listen_once(struct mapping *mapping)
 static int listen_at(struct mapping *mapping)
 {
 	int err = -E_PORT;
+	mapping->rate.bytes_per_s = mapping->common->bytes_per_s;
 	for (int tries = mapping->spec.local_port ? 1 : TRIES; err == -E_PORT && tries; tries--)
 		err = listen_once(mapping);
 	if (err == 0 && mapping->map && !mapping->dynamic)

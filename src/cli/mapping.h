@@ -7,6 +7,7 @@
 #include "portmap/spec.h"
 #include "portmap/udp_map.h"
 #include "tunnel/pool.h"
+#include "tunnel/rate.h"
 
 /* What all maps of one command have in common. */
 struct mapping_common {
@@ -14,8 +15,8 @@ struct mapping_common {
 	const struct cli *cli;
 	struct tls_context *tls, *h2_tls; /* session_leg_context(): for TCP, for UDP */
 	const char *bind, *allow;
-	uint64_t idle_ms;
-	struct pool_total *legs; /* that are kept ready */
+	uint64_t idle_ms, bytes_per_s; /* 0 = no limit */
+	struct pool_total *legs;       /* that are kept ready */
 };
 
 #define MAPPING_BIND_SIZE  64
@@ -28,6 +29,7 @@ struct mapping {
 	bool dynamic;
 	struct id device;
 	char label[MAPPING_LABEL_SIZE]; /* what its .mcrouter file calls it; "" = nothing */
+	struct rate rate;               /* of TCP and UDP together */
 	struct map_listener *map;       /* NULL: of UDP alone */
 	struct pool *pool;              /* of its legs for TCP; NULL: a dynamic one, or none */
 	struct udp_map *udp;            /* NULL: of TCP alone */

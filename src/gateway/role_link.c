@@ -284,6 +284,8 @@ static const struct rpc_service services[] = {
 	{ &rpc_People_VerifyAudit, USERS, NULL, NULL },
 	{ &rpc_Tunnels_Open, USERS, NULL, NULL },
 	{ &rpc_Tunnels_Order, USERS, NULL, NULL },
+	{ &rpc_Tunnels_List, USERS, NULL, NULL },
+	{ &rpc_Tunnels_End, USERS, NULL, NULL },
 };
 
 static unsigned class_of(const struct link_role *role, const struct rpc_call *call)

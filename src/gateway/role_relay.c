@@ -1,13 +1,11 @@
 /* The relay role: pairs two legs by ticket and splices their bytes, which it cannot read. */
 #include "base/err.h"
 #include "gateway/gateway.h"
+#include "gateway/pair_watch.h"
 #include "io/io.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/socket.h"
-#include "relay/relay.h"
-#include "rpc/rpc.h"
-#include "services.h"
 
 /* In a relay below another: legs that have come before what is said of them. */
 #define HELD_MAX 256
@@ -16,6 +14,7 @@
 struct relay_role {
 	struct priv_child *child;
 	struct relay *relay;
+	struct pair_watch watch;
 	struct rpc_connection *core; /* in a relay net; on another machine of the server uplink */
 	struct intake {
 		struct relay_role *role;
@@ -78,10 +77,16 @@ static void on_close_pair(void *ctx, struct rpc_call *call, const void *message)
 	rpc_call_reply(call, &reply);
 }
 
+static int on_watch(void *ctx, struct rpc_call *call)
+{
+	return pair_watch_open(&((struct relay_role *)ctx)->watch, call);
+}
+
 static const struct rpc_service services[] = {
 	{ &rpc_Relay_Announce, 0, on_announce, NULL },
 	{ &rpc_Relay_Forward, 0, on_forward, NULL },
 	{ &rpc_Relay_ClosePair, 0, on_close_pair, NULL },
+	{ &rpc_Relay_Watch, 0, NULL, on_watch },
 };
 
 static int on_open(void *ctx, struct rpc_call *call)
@@ -133,15 +138,20 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 
 static void on_ended(void *ctx, const struct relay_report *report)
 {
-	(void)ctx;
 	log_debug("a pair ended: %s, %llu and %llu bytes", report->result ? err_text(report->result) : "cleanly",
 	          (unsigned long long)report->bytes[0], (unsigned long long)report->bytes[1]);
+	pair_watch_ended(&((struct relay_role *)ctx)->watch, report);
+}
+
+static void on_news(void *ctx)
+{
+	pair_watch_news(&((struct relay_role *)ctx)->watch);
 }
 
 int gateway_relay_main(struct priv_child *child)
 {
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
-	static const struct relay_events relay_events = { on_ended };
+	static const struct relay_events relay_events = { on_ended, on_news };
 	struct relay_role role = { .child = child, .intakes = { { .fd = -1 }, { .fd = -1 } } };
 	struct relay_settings settings = relay_settings_default;
 	if (str_is(str_setting(priv_child_configuration(child), "relay"), "yes")) {
@@ -149,8 +159,9 @@ int gateway_relay_main(struct priv_child *child)
 		settings.held_ms = HELD_MS;
 	}
 	fd_limit_raise();
-	role.relay = relay_new(priv_child_loop(child), &settings, &relay_events, &role);
-	if (!role.relay)
+	int err = pair_watch_init(&role.watch, priv_child_loop(child), PAIR_WATCH_MS);
+	role.relay = role.watch.relay = relay_new(priv_child_loop(child), &settings, &relay_events, &role);
+	if (!role.relay || err < 0)
 		return 75;
 	priv_child_listen(child, &events, &role);
 	if (priv_child_confine(child) < 0)
@@ -162,6 +173,7 @@ int gateway_relay_main(struct priv_child *child)
 		fd_close(role.intakes[i].fd);
 	}
 	rpc_connection_free(role.core);
+	pair_watch_done(&role.watch);
 	relay_free(role.relay);
 	return code;
 }

@@ -116,6 +116,7 @@ void uplink_hang_up(struct uplink *uplink)
 	uplink->connected = NULL;
 	uplink->dials = NULL;
 	uplink->attached = NULL;
+	uplink_pairs_end(uplink);
 	if (uplink->serve_retry)
 		io_timer_stop(uplink->serve_retry);
 	rpc_connection_drop(&uplink->serving);
@@ -203,7 +204,9 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	} else if (str_is(what, "rpc-from:web")) {
 		rpc_connection_replace(&uplink->web, uplink->loop, fd, &serve_web, &web_events, uplink);
 	} else if (str_is(what, "rpc-to:relay")) {
+		uplink_pairs_end(uplink);
 		rpc_connection_replace(&uplink->relay, uplink->loop, fd, &call, &relay_events, uplink);
+		uplink_pairs(uplink);
 	} else if (str_is(what, "rpc-to:resolve")) {
 		rpc_connection_replace(&uplink->resolve, uplink->loop, fd, &call, &resolve_events, uplink);
 	} else if (str_is(what, "rpc-from:viz")) {
@@ -247,6 +250,7 @@ int gateway_uplink_main(struct priv_child *child)
 	rpc_connection_drop(&uplink.relay);
 	providers_done(&uplink.providers);
 	io_timer_free(uplink.serve_retry);
+	io_timer_free(uplink.pairs_retry);
 	io_timer_free(uplink.retry);
 	io_timer_free(uplink.renewal);
 	tls_context_free(uplink.pin_tls);

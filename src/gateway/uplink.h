@@ -40,7 +40,8 @@ struct uplink {
 	murmesh_Token token;
 	struct buf csr;
 	struct tls_context *pin_tls, *tls, *serve_tls;
-	struct io_timer *retry, *renewal, *serve_retry;
+	struct rpc_call *pairs; /* of the relay here: what core is told of its tunnels; NULL = not open */
+	struct io_timer *retry, *renewal, *serve_retry, *pairs_retry;
 	uint64_t pause_ms;
 	int told_err; /* of the last report that it is offline */
 };
@@ -56,6 +57,10 @@ void uplink_later(struct uplink *uplink, int err, const char *why); /* hangs up,
 
 /* ---- uplink_attach.c: Components.Attach ---- */
 void uplink_attach(struct uplink *uplink); /* it is connected */
+
+/* ---- uplink_pairs.c ---- */
+void uplink_pairs(struct uplink *uplink); /* it is attached, or the relay here is another: core is told of its tunnels */
+void uplink_pairs_end(struct uplink *uplink);
 
 /* ---- uplink_serve.c: what core's machine calls here ---- */
 void uplink_serve(struct uplink *uplink); /* it is attached; from now on, until it is hung up */

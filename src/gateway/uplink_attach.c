@@ -107,6 +107,7 @@ static void on_welcome(struct uplink *uplink)
 	uplink->online = true;
 	uplink->told_err = 0;
 	uplink_serve(uplink);
+	uplink_pairs(uplink);
 	priv_child_ready(uplink->child); /* again after a pause: the first one counts */
 }
 

@@ -42,6 +42,11 @@ ssize_t fd_read(int fd, void *out, size_t size)
 	return OS_CALL(EIO, read(fd, out, size));
 }
 
+ssize_t fd_read_at(int fd, uint64_t offset, void *out, size_t size)
+{
+	return lseek(fd, (off_t)offset, SEEK_SET) < 0 ? -errno : fd_read(fd, out, size);
+}
+
 ssize_t fd_write(int fd, const void *bytes, size_t len)
 {
 	ssize_t n = OS_CALL(EIO, send(fd, bytes, len, MSG_NOSIGNAL));

@@ -15,7 +15,8 @@ int fd_set_inherit(int fd, bool inherit); /* survives exec or not */
 /* Read and write as the kernel does, -EAGAIN when it would block; EINTR is repeated; no SIGPIPE on sockets. */
 ssize_t fd_read(int fd, void *out, size_t size);
 ssize_t fd_write(int fd, const void *bytes, size_t len);
-int fd_write_all(int fd, const void *bytes, size_t len); /* blocking descriptors only */
+ssize_t fd_read_at(int fd, uint64_t offset, void *out, size_t size); /* of a file, whose own offset moves */
+int fd_write_all(int fd, const void *bytes, size_t len);             /* blocking descriptors only */
 
 /* A connected pair; both ends non-blocking. */
 int fd_pair_stream(int ret_pair[2]); /* AF_UNIX SOCK_STREAM */

@@ -32,11 +32,13 @@ static void test_flags(void **state)
 	assert_int_equal(pipe(pair), 0);
 	assert_int_equal(fd_set_nonblocking(pair[0]), 0);
 	assert_int_equal(fd_read(pair[0], &(char){ 0 }, 1), -EAGAIN);
+	assert_int_equal(fd_read_at(pair[0], 0, &(char){ 0 }, 1), -ESPIPE);
 	close_both(pair);
 	assert_int_equal(fd_close(-1), -1);
 	assert_int_equal(fd_set_nonblocking(-1), -EBADF);
 	assert_int_equal(fd_set_inherit(-1, true), -EBADF);
 	assert_int_equal(fd_read(-1, NULL, 0), -EBADF);
+	assert_int_equal(fd_read_at(-1, 0, NULL, 0), -EBADF);
 	assert_int_equal(fd_write(-1, "", 1), -EBADF);
 }
 

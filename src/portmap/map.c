@@ -109,7 +109,8 @@ static void connection_pump(struct map_connection *connection, struct stream *le
 	connection->door = door_free(connection->door);
 	buf_done(&connection->early);
 	connection->moved_ms = io_loop_now_ms(connection->map->loop);
-	if (!connection->pump)
+	struct rate *rate = connection->map->settings.rate;
+	if (!connection->pump || (rate && pump_limit(connection->pump, rate) < 0))
 		connection_drop(connection);
 }
 

@@ -11,6 +11,7 @@
 #include "portmap/local.h"
 
 struct io_loop;
+struct rate;
 struct stream;
 struct map_listener;
 struct map_connection;
@@ -24,6 +25,7 @@ struct map_settings {
 	const char *bind;    /* as in local_open() */
 	const char *allow;   /* whose connections are taken (os/network.h), loopback too; NULL = everybody's */
 	uint64_t idle_ms;    /* a connection on which nothing came for so long is reset; 0 = none is */
+	struct rate *rate;   /* of all connections together (tunnel/rate.h); NULL = none.  Borrowed */
 	bool dynamic;        /* each client says where it wants to go (portmap/socks.h) */
 	/* Opens a leg to the map's target, or to map_connection_request(); answers later by map_connection_open(). */
 	void (*open)(void *ctx, struct map_connection *connection);

@@ -14,6 +14,7 @@
 #include "os/random.h"
 #include "rpc/rpc.h"
 #include "stream/stream.h"
+#include "tunnel/rate.h"
 #include "tunnel/udp_flow.h"
 
 #define ROUNDS   64 /* datagrams of one socket a turn: others want the loop too */
@@ -34,9 +35,11 @@ struct udp_map {
 	struct listener listeners[2];
 	struct map *by_source;
 	struct list flows; /* the least recently used first */
+	struct list debtors;
 	struct list legs;
 	struct udp_leg *leg; /* where flows begin; NULL: none */
 	struct io_timer *sweep;
+	struct io_timer *later; /* of a rate: until what was moved is paid for */
 	uint64_t again_ms, lost;
 	size_t room; /* for what waits in all flows */
 };
@@ -59,6 +62,8 @@ struct flow {
 	const struct listener *listener;
 	struct datagram_peer peer;
 	uint64_t used_ms;
+	struct list debtor; /* in its map, while it has unpaid bytes */
+	size_t unpaid;      /* with a rate: that have come, and whose window is not given back yet */
 };
 
 /* ---- flows ---- */
@@ -85,6 +90,7 @@ static void flow_close(struct flow *flow)
 	struct h2_stream *stream = flow->udp.stream;
 	map_remove(map->by_source, key.bytes, key.len);
 	list_remove(&flow->node);
+	list_remove(&flow->debtor);
 	if (flow->leg)
 		flow->leg->n_flows--;
 	udp_flow_done(&flow->udp);
@@ -106,6 +112,7 @@ static struct flow *flow_new(struct udp_map *map, const struct listener *listene
 	flow->listener = listener;
 	flow->peer = *peer;
 	list_append(&map->flows, &flow->node);
+	list_init(&flow->debtor);
 	udp_flow_init(&flow->udp, &map->room);
 	return flow;
 }
@@ -180,12 +187,37 @@ static void on_response(void *ctx, const struct h2_head *head)
 	settings.failed(settings.ctx, -status.err, status.details);
 }
 
+static uint64_t rate_wait(const struct udp_map *map)
+{
+	return map->settings.rate ? rate_wait_ms(map->settings.rate, io_loop_now_ms(map->loop)) : 0;
+}
+
+static void rate_count(struct udp_map *map, size_t bytes)
+{
+	if (map->settings.rate)
+		rate_moved(map->settings.rate, io_loop_now_ms(map->loop), bytes);
+}
+
 static int on_datagram(void *ctx, struct str datagram)
 {
 	struct flow *flow = ctx;
+	rate_count(flow->map, datagram.len);
 	if (datagram_send_to(flow->listener->fd, datagram.ptr, datagram.len, &flow->peer) < 0)
 		flow->map->lost++;
 	return 0;
+}
+
+/* The agent may send more once this is paid for. */
+static void flow_pay(struct flow *flow, size_t len)
+{
+	struct udp_map *map = flow->map;
+	uint64_t wait = rate_wait(map);
+	if (!wait)
+		return h2_stream_consume(flow->udp.stream, len);
+	flow->unpaid += len;
+	list_remove(&flow->debtor);
+	list_append(&map->debtors, &flow->debtor);
+	io_timer_start(map->later, wait, 0);
 }
 
 static void on_data(void *ctx, const uint8_t *bytes, size_t len)
@@ -194,7 +226,7 @@ static void on_data(void *ctx, const uint8_t *bytes, size_t len)
 	struct h2_stream *stream = flow->udp.stream;
 	flow_used(flow);
 	if (udp_flow_receive(&flow->udp, bytes, len, on_datagram, flow) == 0)
-		return;
+		return flow_pay(flow, len);
 	flow_close(flow);
 	h2_stream_reset(stream, H2_PROTOCOL_ERROR);
 }
@@ -351,6 +383,36 @@ static bool datagram_take(const struct listener *listener, const struct datagram
 	return !asked;
 }
 
+static void listeners_watch(struct udp_map *map, unsigned events)
+{
+	for (int i = 0; i < 2; i++)
+		if (map->listeners[i].watch)
+			io_watch_set(map->listeners[i].watch, events);
+}
+
+static void on_later(void *ctx)
+{
+	struct udp_map *map = ctx;
+	listeners_watch(map, IO_READABLE);
+	while (!list_empty(&map->debtors)) {
+		struct flow *flow = LIST_ENTRY(map->debtors.next, struct flow, debtor);
+		list_remove(&flow->debtor);
+		h2_stream_consume(flow->udp.stream, flow->unpaid);
+		flow->unpaid = 0;
+	}
+}
+
+/* Is nothing to be read now? */
+static bool waits(struct udp_map *map)
+{
+	uint64_t wait = rate_wait(map);
+	if (!wait)
+		return false;
+	listeners_watch(map, 0);
+	io_timer_start(map->later, wait, 0);
+	return true;
+}
+
 /* The owner may close the map in answer to one. */
 static void on_socket(void *ctx, unsigned events)
 {
@@ -360,9 +422,10 @@ static void on_socket(void *ctx, unsigned events)
 	bool goes_on = true;
 	(void)events;
 	for (int i = 0; i < ROUNDS && goes_on; i++) {
-		ssize_t n = datagram_receive_from(listener->fd, scratch, IO_SCRATCH, &peer);
+		ssize_t n = waits(listener->map) ? -EAGAIN : datagram_receive_from(listener->fd, scratch, IO_SCRATCH, &peer);
 		if (n < 0)
 			return;
+		rate_count(listener->map, (size_t)n);
 		if (refused(listener->map, &peer))
 			return;
 		goes_on = datagram_take(listener, &peer, (struct str){ (const char *)scratch, (size_t)n });
@@ -400,15 +463,16 @@ static int listener_watch(struct udp_map *map, int i)
 	if (listener->fd < 0)
 		return 0;
 	listener->watch = io_watch_new(map->loop, listener->fd, on_socket, listener);
-	return listener->watch ? io_watch_set(listener->watch, IO_READABLE) : -E_NO_MEMORY;
+	return listener->watch ? 0 : -E_NO_MEMORY;
 }
 
-/* Often enough to be no more than a quarter late. */
-static int sweep_start(struct udp_map *map)
+/* Looked at often enough to be no more than a quarter late. */
+static int timers_start(struct udp_map *map)
 {
 	uint64_t period = idle_ms(map) / 4 + 1;
 	map->sweep = io_timer_new(map->loop, on_sweep, map);
-	if (!map->sweep)
+	map->later = io_timer_new(map->loop, on_later, map);
+	if (!map->sweep || !map->later)
 		return -E_NO_MEMORY;
 	io_timer_start(map->sweep, period, period);
 	return 0;
@@ -422,6 +486,7 @@ int udp_map_open(struct io_loop *loop, const struct udp_map_settings *settings, 
 		return -E_NO_MEMORY;
 	*map = (struct udp_map){ .loop = loop, .settings = *settings, .local.fds = { -1, -1 }, .room = UDP_LEG_QUEUE };
 	list_init(&map->flows);
+	list_init(&map->debtors);
 	list_init(&map->legs);
 	random_bytes(seed, sizeof seed);
 	map->by_source = map_new(seed, UDP_FLOWS_MAX);
@@ -431,12 +496,14 @@ int udp_map_open(struct io_loop *loop, const struct udp_map_settings *settings, 
 	for (int i = 0; i < 2 && err == 0; i++)
 		err = listener_watch(map, i);
 	if (err == 0)
-		err = sweep_start(map);
-	if (err < 0)
+		err = timers_start(map);
+	if (err < 0) {
 		udp_map_close(map);
-	else
-		*ret = map;
-	return err;
+		return err;
+	}
+	listeners_watch(map, IO_READABLE);
+	*ret = map;
+	return 0;
 }
 
 struct udp_map *udp_map_close(struct udp_map *map)
@@ -451,6 +518,7 @@ struct udp_map *udp_map_close(struct udp_map *map)
 		io_watch_free(map->listeners[i].watch);
 	local_close(&map->local);
 	io_timer_free(map->sweep);
+	io_timer_free(map->later);
 	map_free(map->by_source);
 	return mem_free(map);
 }

@@ -2,7 +2,8 @@
  * of CONNECT-UDP (RFC 9298) on the map's leg to the agent.
  *
  * A leg is asked for when the first datagram comes, and another one once its grant has grown old; flows stay where they began.  A leg without
- * flows is closed.  What cannot be sent is lost, oldest first (tunnel/udp_flow.h), and counted.
+ * flows is closed.  What cannot be sent is lost, oldest first (tunnel/udp_flow.h), and counted.  With a rate
+ * datagrams wait in the kernel here and in the agent's queue there, each as long as it keeps them.
  * Ownership: udp_map_open() returns a map owned by the caller; udp_map_close() accepts NULL and returns NULL.
  * Threads:   all calls on the loop's thread; udp_map_close() also inside `open` and `failed`.  Logging: never above debug; callers report. */
 #ifndef PORTMAP_UDP_MAP_H
@@ -14,6 +15,7 @@
 #include "portmap/local.h"
 
 struct io_loop;
+struct rate;
 struct stream;
 struct udp_map;
 struct udp_leg;
@@ -26,6 +28,7 @@ struct udp_map_settings {
 	const char *allow; /* whose datagrams are taken (os/network.h), loopback too; NULL = everybody's */
 	uint64_t idle_ms;  /* a flow without a datagram for so long is closed; 0 = UDP_MAP_IDLE_MS */
 	uint64_t renew_ms; /* flows begin on a leg for so long; 0 = 5 minutes, half of what its grant is good for */
+	struct rate *rate; /* of all flows together (tunnel/rate.h); NULL = none.  Borrowed */
 	struct str host;   /* the target; "" = the device itself */
 	uint16_t port;
 	/* Opens a leg with ALPN h2, and gets a grant for the target; answers later by udp_map_leg(). */

@@ -52,7 +52,7 @@ struct onward {
 };
 
 struct pair {
-	struct list node; /* in relay->forming, or in relay->spliced once both legs have come */
+	struct list node; /* in relay->forming; once both legs have come in relay->spliced, or in relay->moved */
 	struct relay *relay;
 	struct id id;
 	uint64_t deadline_ms; /* while forming: when the later ticket expires */
@@ -60,6 +60,7 @@ struct pair {
 	struct leg legs[2];
 	struct flow flows[2];  /* by the side they come from */
 	struct onward *onward; /* NULL: both legs come here */
+	bool moved;            /* is to be told of */
 };
 
 struct relay {
@@ -69,7 +70,8 @@ struct relay {
 	void *ctx;
 	struct relay_counters counters;
 	struct list arrivals, held, forming; /* in the order of their deadlines */
-	struct list spliced;
+	struct list spliced, moved;
+	bool news_due;               /* somebody was told that there are */
 	struct map *pairs, *tickets; /* by id; unused ones by hash */
 	struct map *held_tickets;    /* hash -> arrival; NULL: none is held */
 	struct io_timer *timer;
@@ -187,6 +189,8 @@ static void pair_end(struct pair *pair, int result)
 		report.bytes[side] = pair->flows[side].bytes;
 	}
 	list_remove(&pair->node);
+	report.came[RELAY_CLIENT] = client;
+	report.came[RELAY_AGENT] = agent;
 	map_remove(relay->pairs, pair->id.bytes, sizeof pair->id.bytes);
 	relay->counters.pairs--;
 	mem_free(pair->onward);
@@ -203,6 +207,20 @@ static int leg_watch(struct pair *pair, int side)
 	return io_watch_set(pair->legs[side].watch, wanted);
 }
 
+static void pair_moved(struct pair *pair)
+{
+	struct relay *relay = pair->relay;
+	if (pair->moved || pair->onward)
+		return;
+	pair->moved = true;
+	list_remove(&pair->node);
+	list_append(&relay->moved, &pair->node);
+	if (relay->news_due || !relay->events->news)
+		return;
+	relay->news_due = true;
+	relay->events->news(relay->ctx);
+}
+
 /* Runs the flow that comes from this side. */
 static int pair_run(struct pair *pair, int side)
 {
@@ -211,6 +229,8 @@ static int pair_run(struct pair *pair, int side)
 	uint64_t before = flow->bytes;
 	int err = flow_run(flow, &relay->pipes, io_loop_scratch(relay->loop), IO_SCRATCH);
 	relay->counters.bytes += flow->bytes - before;
+	if (flow->bytes != before)
+		pair_moved(pair);
 	relay->counters.pipes = pipe_pool_count(&relay->pipes);
 	return err;
 }
@@ -242,6 +262,7 @@ static void pair_splice(struct pair *pair)
 	int err = 0;
 	list_remove(&pair->node);
 	list_append(&relay->spliced, &pair->node);
+	pair_moved(pair);
 	relay->counters.paired++;
 	for (int side = 0; side < 2; side++) {
 		struct leg *leg = &pair->legs[side];
@@ -576,6 +597,7 @@ struct relay *relay_new(struct io_loop *loop, const struct relay_settings *setti
 	list_init(&relay->held);
 	list_init(&relay->forming);
 	list_init(&relay->spliced);
+	list_init(&relay->moved);
 	pipe_pool_init(&relay->pipes, settings->pipes_large, settings->pipes_small);
 	random_bytes(seed, sizeof seed);
 	relay->pairs = map_new(seed, settings->max_pairs);
@@ -603,6 +625,7 @@ struct relay *relay_free(struct relay *relay)
 		arrival_end(LIST_ENTRY(node, struct arrival, node));
 	LIST_EACH(node, &relay->forming)
 		pair_end(LIST_ENTRY(node, struct pair, node), -E_CANCELLED);
+	list_move(&relay->spliced, &relay->moved);
 	LIST_EACH(node, &relay->spliced)
 		pair_end(LIST_ENTRY(node, struct pair, node), -E_CANCELLED);
 	pipe_pool_done(&relay->pipes);
@@ -611,6 +634,37 @@ struct relay *relay_free(struct relay *relay)
 	map_free(relay->held_tickets);
 	io_timer_free(relay->timer);
 	return mem_free(relay);
+}
+
+/* ---- news ---- */
+
+bool relay_news(struct relay *relay, bool (*tell)(void *ctx, const struct relay_report *report), void *ctx)
+{
+	relay->news_due = false;
+	LIST_EACH(node, &relay->moved) {
+		struct pair *pair = LIST_ENTRY(node, struct pair, node);
+		const struct relay_report report = { .pair = pair->id,
+			                             .bytes = { pair->flows[0].bytes, pair->flows[1].bytes },
+			                             .came = { true, true } };
+		if (!tell(ctx, &report))
+			return false;
+		pair->moved = false;
+		list_remove(&pair->node);
+		list_append(&relay->spliced, &pair->node);
+	}
+	return true;
+}
+
+void relay_news_all(struct relay *relay)
+{
+	LIST_EACH(node, &relay->spliced) {
+		struct pair *pair = LIST_ENTRY(node, struct pair, node);
+		pair->moved = !pair->onward;
+		if (!pair->moved)
+			continue;
+		list_remove(&pair->node);
+		list_append(&relay->moved, &pair->node);
+	}
 }
 
 const struct relay_counters *relay_counters(const struct relay *relay)

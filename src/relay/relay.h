@@ -13,6 +13,7 @@
  * Threads:   all calls on the loop's thread.  SIGPIPE: relay_new() makes the process ignore it, since splice(2) knows no other way. */
 #ifndef RELAY_RELAY_H
 #define RELAY_RELAY_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,17 +49,19 @@ struct relay_ticket {
 };
 #define RELAY_EXPIRY_MAX 3600
 
-/* How a pair of which a leg had come has ended. */
+/* How a pair goes, or how one of which a leg had come has ended. */
 struct relay_report {
 	struct id pair;
-	/* 0: both directions came to their end.  -E_PEER_GONE: the other leg did not come in time.  -E_CANCELLED: relay_close_pair().
+	/* 0: it goes on, or both directions came to their end.  -E_PEER_GONE: the other leg did not come in time.  -E_CANCELLED: relay_close_pair().
 	 * -errno: as the broken leg gave it.  All but 0 reset both legs. */
 	int result;
 	uint64_t bytes[2]; /* sent on, by side of their sender; the preamble is not counted */
+	bool came[2];      /* whose legs have come */
 };
 
 struct relay_events {
 	void (*ended)(void *ctx, const struct relay_report *report); /* may call anything here but relay_free() */
+	void (*news)(void *ctx); /* relay_news() has something to tell; not again before that was called; NULL: nobody asks */
 };
 
 struct relay_counters {
@@ -88,5 +91,10 @@ int relay_forward(struct relay *relay, const struct relay_ticket *ticket, const 
 void relay_leg(struct relay *relay, int fd);
 /* At once, whatever its state: its tickets are void, its legs are reset.  An unknown pair is no error. */
 void relay_close_pair(struct relay *relay, const struct id *pair);
+/* Tells of each pair whose second leg has come, or of which bytes were sent on, since it was told of; not of those that go on to a relay further on.
+ * `tell` may call nothing here; false: not this one, and no more now.  Returns whether all was told. */
+bool relay_news(struct relay *relay, bool (*tell)(void *ctx, const struct relay_report *report), void *ctx);
+/* All that there are are news, also those that were told of. */
+void relay_news_all(struct relay *relay);
 const struct relay_counters *relay_counters(const struct relay *relay);
 #endif

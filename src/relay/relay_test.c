@@ -29,8 +29,10 @@ struct place {
 	struct relay_settings settings;
 	int listener;
 	struct socket_address address;
-	struct relay_report report; /* the last one */
-	uint64_t reports;
+	struct relay_report report;  /* the last one */
+	uint64_t reports, news;      /* told that there are */
+	struct relay_report told[4]; /* by relay_news() */
+	size_t n_told, most_told;
 	const uint64_t *counter; /* run until it has this value */
 	uint64_t value;
 };
@@ -71,7 +73,12 @@ static void on_ended(void *ctx, const struct relay_report *report)
 	place->reports++;
 }
 
-static const struct relay_events events = { .ended = on_ended };
+static void on_news(void *ctx)
+{
+	((struct place *)ctx)->news++;
+}
+
+static const struct relay_events events = { on_ended, on_news };
 
 static int setup(void **state)
 {
@@ -378,6 +385,22 @@ static void legs_before_the_announcement(void **state)
 	run_until(place, &place->reports, 1);
 }
 
+static bool tell(void *ctx, const struct relay_report *report)
+{
+	struct place *place = ctx;
+	if (place->n_told == place->most_told)
+		return false;
+	place->told[place->n_told++] = *report;
+	return true;
+}
+
+static bool news(struct place *place, size_t most)
+{
+	place->n_told = 0;
+	place->most_told = most;
+	return relay_news(place->relay, tell, place);
+}
+
 /* Its announcement has it go on to another relay, here to the place's own listener. */
 static void held_leg_goes_on(void **state)
 {
@@ -402,6 +425,10 @@ static void held_leg_goes_on(void **state)
 	assert_memory_equal(got, preamble, sizeof got);
 	say(above, "hello");
 	expect(place, m.ends[RELAY_AGENT], "hello");
+	assert_int_equal(place->news, 0); /* it is told of where the legs meet */
+	relay_news_all(place->relay);
+	assert_true(news(place, 4));
+	assert_int_equal(place->n_told, 0);
 	fd_close(above);
 	ends_close(&m);
 	run_until(place, &place->reports, 1);
@@ -433,6 +460,56 @@ static void held_legs_are_bounded(void **state)
 	ends_close(&m[0]);
 }
 
+static void news_are_told_once(void **state)
+{
+	struct place *place = *state;
+	struct meeting m[2];
+	start(place);
+	meeting_new(place, &m[0]);
+	m[0].ends[0] = leg_new(place, RELAY_CLIENT, m[0].tickets[0]);
+	run_once(place);
+	assert_int_equal(place->news, 0); /* alone it is no tunnel */
+	m[0].ends[1] = leg_new(place, RELAY_AGENT, m[0].tickets[1]);
+	run_until(place, &counters(place)->paired, 1);
+	meet(place, &m[1]);
+	assert_int_equal(place->news, 1); /* until it is asked */
+	assert_false(news(place, 1));
+	assert_true(id_equal(&place->told[0].pair, &m[0].pair));
+	assert_true(news(place, 4)); /* the one that was left out */
+	assert_int_equal(place->n_told, 1);
+	assert_true(id_equal(&place->told[0].pair, &m[1].pair));
+	assert_int_equal(place->told[0].bytes[0] + place->told[0].bytes[1], 0);
+	assert_true(news(place, 4));
+	assert_int_equal(place->n_told, 0);
+
+	say(m[1].ends[0], "question");
+	expect(place, m[1].ends[1], "question");
+	say(m[1].ends[1], "yes");
+	expect(place, m[1].ends[0], "yes");
+	assert_int_equal(place->news, 2);
+	assert_true(news(place, 4));
+	assert_int_equal(place->n_told, 1);
+	assert_int_equal(place->told[0].bytes[RELAY_CLIENT], 8);
+	assert_int_equal(place->told[0].bytes[RELAY_AGENT], 3);
+	assert_true(place->told[0].came[0] && place->told[0].came[1]);
+	relay_news_all(place->relay); /* for who has heard of none */
+	assert_true(news(place, 4));
+	assert_int_equal(place->n_told, 2);
+
+	say(m[1].ends[0], "more");
+	expect(place, m[1].ends[1], "more");
+	relay_close_pair(place->relay, &m[1].pair); /* before it is told of */
+	assert_int_equal(place->report.bytes[RELAY_CLIENT], 12);
+	assert_true(news(place, 4));
+	assert_int_equal(place->n_told, 0);
+	say(m[0].ends[0], "the relay ends with news that nobody asked for");
+	expect(place, m[0].ends[1], "the relay ends with news that nobody asked for");
+	place->relay = relay_free(place->relay);
+	expect_reset(place, m[0].ends[0]);
+	ends_close(&m[0]);
+	ends_close(&m[1]);
+}
+
 static void partner_does_not_come(void **state)
 {
 	struct place *place = *state;
@@ -450,6 +527,7 @@ static void partner_does_not_come(void **state)
 	run_until(place, &counters(place)->alone, 1);
 	assert_int_equal(place->reports, 1);
 	assert_int_equal(place->report.result, -E_PEER_GONE);
+	assert_true(place->report.came[RELAY_CLIENT] && !place->report.came[RELAY_AGENT]);
 	assert_true(id_equal(&place->report.pair, &alone.pair));
 	expect_reset(place, alone.ends[0]);
 	ends_close(&alone);
@@ -959,6 +1037,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(legs_before_the_announcement, setup, teardown),
 		cmocka_unit_test_setup_teardown(held_leg_goes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(held_legs_are_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(news_are_told_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(partner_does_not_come, setup, teardown),
 		cmocka_unit_test_setup_teardown(legs_without_preamble, setup, teardown),
 		cmocka_unit_test_setup_teardown(announcements_are_checked, setup, teardown),

@@ -46,8 +46,8 @@ struct core {
 	struct core_router *router; /* of messages */
 	struct list receivers;      /* devices that are CORBA clients */
 	unsigned n_submissions;
-	struct core_pairs *pairs; /* NULL until the first */
-	unsigned logins;          /* being checked */
+	struct core_pairs *pairs;
+	unsigned logins; /* being checked */
 	int64_t bad_logins_since;
 	unsigned bad_logins, bad_logins_unwritten; /* audit of this minute */
 	struct map *online;                        /* device id -> struct device_link */
@@ -324,12 +324,43 @@ struct core_meeting {
 void core_meet(struct core_meeting *meeting); /* which stays until `done` */
 
 /* ---- core_pair.c: on the loop ---- */
-void core_pair_keep(struct core *core, const struct core_meeting *meeting, const struct id *user, const struct id *device);
+struct core_pair_about {
+	struct id user, device;
+	char user_name[64], full_name[FLEET_FULL_NAME], group[ACCOUNT_GROUP_SIZE]; /* the last two of the device */
+};
+int core_pairs_open(struct core *core);
+void core_pairs_free(struct core *core);   /* after the connection to relay */
+void core_pairs_follow(struct core *core); /* relay is connected */
+void core_pairs_minute(struct core *core); /* every minute */
+/* It was opened.  target: what its grant allows; "" = commands and terminals. */
+void core_pair_keep(struct core *core, const struct core_meeting *meeting, const struct core_pair_about *about, const char *target);
+/* It was not.  why: for people; NULL or "": as err_text() says. */
+void core_pair_failed(struct core *core, const struct core_pair_about *about, const char *target, int err, const char *why);
+void core_pair_refused(struct core *core, const struct id *device, const murmesh_TunnelRefusal *refusal); /* as that device says */
+/* Who has ended this user's last one to the same device and target: once, then "", as when nobody has.  Good until the next call here. */
+const char *core_pair_ended_by(struct core *core, const struct core_pair_about *about, const char *target);
+/* A user ends one that is open.  False: it is not. */
+bool core_pair_end(struct core *core, const struct id *name, const char *by);
+/* What the relay of a machine (zero: core's) tells of its tunnels; it tells no more. */
+void core_pairs_reports(struct core *core, const struct id *at, const murmesh_PairReports *reports);
+void core_pairs_lost(struct core *core, const struct id *at);
+void core_pairs_device(struct core *core, const struct device *device); /* its name or group is another */
 /* Ends the tunnels of a user (NULL: of all), to a device (NULL: to any). */
 void core_pairs_close(struct core *core, const struct id *user, const struct id *device);
 /* Those that go through a component which is shut out: their devices are told, too; at their next welcome, when they cannot be reached now. */
 void core_pairs_close_through(struct core *core, const struct id *component);
 int core_pairs_welcome(struct core *core, const struct id *device);
+
+/* ---- core_map.c: tunnels as users see them ---- */
+int core_maps_run(struct store_tx *tx, struct core_request *request);
+void core_maps_done(struct core_request *request);
+bool core_maps_row(const struct core_request *request, size_t *at, void *message);
+int core_map_end_begin(struct core_request *request);
+int core_map_end_run(struct store_tx *tx, struct core_request *request);
+void core_map_end_done(struct core_request *request);
+/* On the loop: names of those that he sees; the next of them that is still there. */
+int core_maps_names(const struct core *core, const struct user *user, struct core_rows *names);
+bool core_map_row(const struct core *core, const struct core_rows *names, size_t *at, murmesh_Map *ret);
 
 /* ---- core_reference.c: GetReference, of the server for CORBA clients ---- */
 int core_reference_begin(struct core_request *request);
@@ -389,6 +420,7 @@ void core_watch_device(struct core *core, const struct device *device, const cha
 void core_watch_removed(struct core *core, const struct device *device);
 int core_watch_approvals(void *ctx, struct rpc_call *call);
 void core_watch_approval(struct core *core, const struct approval *approval); /* as it is now */
+int core_watch_maps(void *ctx, struct rpc_call *call);
 int core_watch_tasks(void *ctx, struct rpc_call *call);
 struct task;
 void core_watch_task(struct core *core, const struct task *task); /* as it is now */

@@ -304,6 +304,13 @@ static void on_hello(struct attachment *attachment, const murmesh_ComponentHello
 		rpc_call_finish(attachment->call, -E_NO_MEMORY, NULL);
 }
 
+/* Also of one with the role link alone: its relay passes legs on, and pairs those that both come in there. */
+static void on_pairs(struct attachment *attachment, const murmesh_PairReports *reports)
+{
+	if (attachment->component->attachment == attachment)
+		core_pairs_reports(attachment->core, &attachment->component->id, reports);
+}
+
 static void on_report(void *ctx, const void *message)
 {
 	const murmesh_ComponentReport *report = message;
@@ -311,6 +318,8 @@ static void on_report(void *ctx, const void *message)
 		on_hello(ctx, &report->body.hello);
 	else if (report->which_body == murmesh_ComponentReport_done_tag)
 		on_done(ctx, &report->body.done);
+	else if (report->which_body == murmesh_ComponentReport_pairs_tag)
+		on_pairs(ctx, &report->body.pairs);
 }
 
 static void on_closed(void *ctx, int err, const char *why)
@@ -321,6 +330,7 @@ static void on_closed(void *ctx, int err, const char *why)
 	if (attachment->component->attachment == attachment) {
 		attachment->component->attachment = NULL;
 		log_info("not attached any more: %s", attachment->component->full_name);
+		core_pairs_lost(attachment->core, &attachment->component->id);
 		keep_seen(attachment->core, &attachment->component->id);
 		core_tasks_interrupt(attachment->core, &attachment->component->id);
 	}

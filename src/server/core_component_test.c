@@ -568,6 +568,60 @@ static void test_closed(void **state)
 	end(&way);
 }
 
+static size_t maps_listed(struct test_core *f)
+{
+	const murmesh_MapList request = murmesh_MapList_init_zero;
+	test_stream_as(f, &f->core.local_user, &rpc_Tunnels_List, &request);
+	assert_int_equal(test_end_await(f), 0);
+	return f->n_rows;
+}
+
+static void pair_tell(struct machine *machine, const struct asked *asked, bool ended)
+{
+	murmesh_ComponentReport report = { .which_body = murmesh_ComponentReport_pairs_tag,
+		                           .body.pairs = { .pairs_count = 1, .pairs = { { .from_client = 5, .ended = ended } } } };
+	memcpy(report.body.pairs.pairs[0].pair, asked->reply.tunnel.pair, 16);
+	assert_int_equal(rpc_call_send(machine->call, &report), 0);
+	for (int i = 0; i < 3; i++) /* until core has heard it */
+		maps_listed(machine->f);
+}
+
+/* Of the tunnels that meet there its relay alone tells.  What it says to be over is hidden, and ended all the same when that has to be. */
+static void test_told_of(void **state)
+{
+	struct test_core *f = *state;
+	struct machine edge, other;
+	struct asked asked;
+	struct linked device;
+	const struct id web01 = id_of(7);
+	attach(f, &edge, EDGE, LINK | RELAY);
+	attach_at(f, &other, OTHER, LINK | RELAY, "other:8");
+	link_at(f, &device, EDGE);
+	assert_int_equal(tunnel(f, &asked, EDGE), 0);
+	pair_tell(&other, &asked, false);
+	assert_int_equal(maps_listed(f), 0);
+	pair_tell(&edge, &asked, false);
+	assert_int_equal(maps_listed(f), 1);
+	const murmesh_Map *map = (const void *)f->rows[0];
+	assert_int_equal(map->sent, 5);
+	assert_int_equal(map->path_count, 1);
+	assert_string_equal(map->path[0], "edge-1");
+	pair_tell(&other, &asked, true);
+	assert_int_equal(maps_listed(f), 1);
+	pair_tell(&edge, &asked, true);
+	assert_int_equal(maps_listed(f), 0);
+	pair_tell(&edge, &asked, false);
+	assert_int_equal(maps_listed(f), 1);
+	end(&edge);
+	assert_int_equal(maps_listed(f), 0); /* nobody tells */
+	core_pairs_close(&f->core, NULL, &web01);
+	while (!f->told.n_closed)
+		io_loop_run(f->core.loop);
+	assert_memory_equal(f->told.closed.pair, asked.reply.tunnel.pair, 16);
+	unlink_device(&device);
+	end(&other);
+}
+
 static void over(struct linked *device, const struct asked *asked)
 {
 	while (!device->n_over)
@@ -624,6 +678,7 @@ int main(void)
 		TEST(test_meeting),    TEST(test_meeting_elsewhere),
 		TEST(test_no_meeting), TEST(test_gone_meanwhile),
 		TEST(test_closed),     TEST(test_shut_out),
+		TEST(test_told_of),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

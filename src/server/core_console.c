@@ -15,6 +15,7 @@ BEGINS(murmesh_ConsoleQueueRequest);
 BEGINS(murmesh_ConsoleUserChange);
 BEGINS(murmesh_ConsoleAuditQuery);
 BEGINS(murmesh_LiveRequest);
+BEGINS(murmesh_ConsoleMapEnd);
 BEGINS(murmesh_TaskStart);
 BEGINS(murmesh_TaskRequest);
 BEGINS(murmesh_TaskReport);
@@ -83,6 +84,9 @@ static const struct core_method methods[] = {
 	UNARY(OpenTunnel, core_console_tunnel),
 	UNARY(SignOrder, core_console_order),
 	RUN(WatchLive, WHOLE(LiveRequest), NULL, core_live_run, core_live_done),
+	{ { &rpc_Console_ListMaps, 0, NULL, NULL }, SESSION_ONLY, NULL, core_maps_run, core_maps_done, core_maps_row },
+	RUN(EndMap, PART(ConsoleMapEnd, map), core_map_end_begin, core_map_end_run, core_map_end_done),
+	OPEN(WatchMaps, core_watch_maps),
 	/* tasks */
 	RUN(StartTask, WHOLE(TaskStart), core_task_begin, core_task_run, core_task_done),
 	RUN(TaskCommand, WHOLE(TaskRequest), NULL, core_task_command_run, NULL),

@@ -437,10 +437,12 @@ void core_change_done(struct core_request *request)
 			core_pairs_close(core, NULL, &changed.device.id);
 			core_router_retire(core, &changed.device.id);
 			core_watch_removed(core, &changed.device);
-		} else
+		} else {
 			core_watch_device(core, &changed.device, changed.before);
-		if (strcmp(changed.before, changed.device.group) != 0) /* not all who have tunnels may open them now */
-			core_pairs_close(core, NULL, &changed.device.id);
+			core_pairs_device(core, &changed.device);
+			if (strcmp(changed.before, changed.device.group) != 0) /* not all who have tunnels may open them now */
+				core_pairs_close(core, NULL, &changed.device.id);
+		}
 		changed.device.retired |= change->retire;
 		core_relay_changed(core, &changed.device);
 		if (change->move)

@@ -239,6 +239,7 @@ static void on_message(void *ctx, const void *message)
 		id_format(&link->device, device);
 		log_limited(LOG_INFO, "device %s refused a tunnel: %s", device,
 		            err_text((int)(frame->body.refusal.error & INT_MAX)));
+		core_pair_refused(link->core, &link->device, &frame->body.refusal);
 		break;
 	case murmesh_Frame_order_refused_tag:
 		id_format(&link->device, device);

@@ -38,6 +38,8 @@ static const struct core_method methods[] = {
 	OPEN(Components_Attach, COMPONENT_PEER, core_component_attach),
 	UNARY(Tunnels_Open, USER_PEER, core_tunnel_open),
 	UNARY(Tunnels_Order, USER_PEER, core_tunnel_order),
+	RUN(Tunnels_List, MapList, NULL, core_maps_run, core_maps_done, core_maps_row),
+	RUN(Tunnels_End, MapName, core_map_end_begin, core_map_end_run, core_map_end_done, NULL),
 	RUN(Fleet_ListDevices, ListRequest, core_devices_begin, core_devices_run, NULL, core_device_row),
 	RUN(Fleet_GetDevice, DeviceName, NULL, core_device_named_run, core_device_done, NULL),
 	RUN(Fleet_Ping, DeviceName, NULL, core_ping_run, core_ping_done, NULL),

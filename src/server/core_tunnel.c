@@ -18,18 +18,41 @@ struct tunnel_job {
 	struct core_job base;
 	struct core_caller caller;
 	struct id device;
+	struct core_pair_about about;                  /* once the user was checked */
+	char target[sizeof((murmesh_Map *)0)->target]; /* the same */
 	murmesh_TunnelRequest request;
 	murmesh_Tunnel reply;
 	uint8_t agent_ticket[HASH_SIZE];
 	struct core_meeting meeting;
 };
 
+static void about_fill(struct tunnel_job *tunnel, const struct user *user, const struct device *device)
+{
+	const murmesh_TunnelRequest *request = &tunnel->request;
+	struct core_pair_about *about = &tunnel->about;
+	size_t len = 0;
+	*about = (struct core_pair_about){ .user = user->id, .device = device->id };
+	str_copy(str_from(user->name), about->user_name, sizeof about->user_name);
+	str_copy(str_from(device->group), about->group, sizeof about->group);
+	fleet_full_name(device, about->full_name);
+	for (pb_size_t i = 0; i < request->targets_count && len < sizeof tunnel->target; i++)
+		len += (size_t)snprintf(tunnel->target + len, sizeof tunnel->target - len, "%s%s%s", i ? " " : "",
+		                        request->targets[i][0] == ':' ? "localhost" : "", request->targets[i]);
+}
+
+/* A user who may, and a device that there is: people see that it failed. */
+static void tunnel_fail(struct tunnel_job *tunnel, int err, const char *why)
+{
+	core_pair_failed(tunnel->base.core, &tunnel->about, tunnel->target, err, why);
+	core_job_fail(&tunnel->base, err, why);
+}
+
 static int tunnel_run(struct store_tx *tx, struct core_job *job)
 {
 	struct tunnel_job *tunnel = (struct tunnel_job *)job;
 	struct device device;
 	struct user user;
-	char detail[512], full_name[FLEET_FULL_NAME];
+	char detail[512];
 	bool run = tunnel->request.rights & murmesh_Right_RUN;
 	int err = core_caller_check(tx, &tunnel->caller, run ? ACCOUNT_RUN : ACCOUNT_TUNNEL, &user);
 	if (err == 0)
@@ -40,8 +63,8 @@ static int tunnel_run(struct store_tx *tx, struct core_job *job)
 	detail[0] = 0;
 	for (pb_size_t i = 0; i < tunnel->request.targets_count && len < sizeof detail; i++)
 		len += (size_t)snprintf(detail + len, sizeof detail - len, "%s%s", i ? " " : "", tunnel->request.targets[i]);
-	fleet_full_name(&device, full_name);
-	return core_audit(tx, user.name, "tunnel opened", full_name, detail);
+	about_fill(tunnel, &user, &device);
+	return core_audit(tx, user.name, "tunnel opened", tunnel->about.full_name, detail);
 }
 
 static void tunnel_ended(struct core_job *job)
@@ -56,7 +79,7 @@ static void on_met(void *ctx, int err, const char *why)
 	struct tunnel_job *tunnel = ctx;
 	murmesh_Frame frame = { .which_body = murmesh_Frame_offer_tag };
 	if (err < 0)
-		return core_job_fail(&tunnel->base, err, why);
+		return tunnel_fail(tunnel, err, why);
 	memcpy(frame.body.offer.pair, tunnel->reply.pair, sizeof frame.body.offer.pair);
 	memcpy(frame.body.offer.ticket, tunnel->agent_ticket, sizeof frame.body.offer.ticket);
 	frame.body.offer.relays_count = 1; /* "": the server's own address */
@@ -69,9 +92,11 @@ static void on_met(void *ctx, int err, const char *why)
 	if (err == 0)
 		err = core_link_send(tunnel->base.core, &tunnel->device, &frame);
 	if (err < 0)
-		return core_job_fail(&tunnel->base, err == -E_CLOSED ? -E_OFFLINE : err, NULL);
+		return tunnel_fail(tunnel, err == -E_CLOSED ? -E_OFFLINE : err, NULL);
 	tunnel->reply.relays_count = 1;
-	core_pair_keep(tunnel->base.core, &tunnel->meeting, &tunnel->caller.user, &tunnel->device);
+	str_copy(str_from(core_pair_ended_by(tunnel->base.core, &tunnel->about, tunnel->target)), tunnel->reply.ended_by,
+	         sizeof tunnel->reply.ended_by);
+	core_pair_keep(tunnel->base.core, &tunnel->meeting, &tunnel->about, tunnel->target);
 	rpc_call_reply(tunnel->base.call, &tunnel->reply);
 	core_job_free(&tunnel->base);
 }
@@ -82,7 +107,7 @@ static void on_grant_signed(void *ctx, int err, const char *why, const void *res
 	struct core_meeting *meeting = &tunnel->meeting;
 	murmesh_Announcement *announcement = &meeting->announcement;
 	if (err < 0)
-		return core_job_fail(&tunnel->base, err, why);
+		return tunnel_fail(tunnel, err, why);
 	tunnel->reply.has_grant = true;
 	tunnel->reply.grant = *(const murmesh_SignedDocument *)response;
 	random_bytes(tunnel->reply.pair, sizeof tunnel->reply.pair);
@@ -105,7 +130,7 @@ static void tunnel_done(struct core_job *job)
 	struct tunnel_job *tunnel = (struct tunnel_job *)job;
 	murmesh_Grant grant = { .rights = tunnel->request.rights, .until = clock_wall_s() + GRANT_S };
 	if (!core_link_online(job->core, &tunnel->device))
-		return core_job_fail(job, -E_OFFLINE, NULL);
+		return tunnel_fail(tunnel, -E_OFFLINE, NULL);
 	memcpy(grant.mesh, job->core->mesh_id.bytes, sizeof grant.mesh);
 	memcpy(grant.user, tunnel->caller.user.bytes, sizeof grant.user);
 	memcpy(grant.device, tunnel->device.bytes, sizeof grant.device);
@@ -116,7 +141,7 @@ static void tunnel_done(struct core_job *job)
 	if (err == 0)
 		err = job->core->ca ? rpc_unary(job->core->ca, &rpc_Ca_Sign, &sign, 5000, on_grant_signed, tunnel) : -E_BUSY;
 	if (err < 0)
-		core_job_fail(job, err, NULL);
+		tunnel_fail(tunnel, err, NULL);
 }
 
 static void tunnel_begin(struct core *core, struct rpc_call *call, const struct core_caller *caller,

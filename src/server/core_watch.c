@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "ca/approvals.h"
 #include "os/clock.h"
-#include "server/core.h"
+#include "server/pair.h"
 #include "task/task.h"
 
 #define WATCHES_MAX 512
@@ -22,6 +22,7 @@ struct kind {
 	int (*run)(struct store_tx *tx, struct watch *watch);                       /* worker: the next rows of the snapshot */
 	bool (*row)(const struct watch *watch, size_t *at, union event *ret_event); /* loop */
 	void (*complete)(union event *ret_event);
+	int (*fill)(struct watch *watch); /* loop, after run: the rows of what is not in the database; NULL: all is */
 };
 
 union event {
@@ -29,6 +30,7 @@ union event {
 	murmesh_FleetEvent fleet;
 	murmesh_TaskEvent task;
 	murmesh_ApprovalEvent approval;
+	murmesh_MapEvent map;
 	murmesh_SessionEvent session;
 };
 
@@ -58,6 +60,7 @@ struct watch {
 	bool begun, reading; /* the first piece was there; a job is under way, and the call without events */
 	bool whole;          /* no more pieces */
 	bool complete;
+	bool behind; /* was not told of something that is told of by a snapshot, too */
 };
 
 static void change_release(struct change *change)
@@ -132,15 +135,33 @@ static void watch_finish(struct watch *watch, int err, const char *why)
 	rpc_call_finish(watch->base.call, err, why);
 }
 
-static void watch_send(void *ctx)
+/* Once more, of all that there is now. */
+static int snapshot_begin(struct watch *watch)
 {
-	struct watch *watch = ctx;
-	int err = watch->complete ? 0 : snapshot_send(watch);
+	watch->behind = watch->complete = false;
+	watch->sent = 0;
+	return watch->kind->fill ? watch->kind->fill(watch) : 0;
+}
+
+static int queue_send(struct watch *watch)
+{
+	int err = 0;
 	while (err == 0 && watch->n_queue) {
 		err = event_send(watch, &LIST_ENTRY(watch->queue.next, struct queued, node)->change->event);
 		if (err == 0)
 			watch_unqueue(watch);
 	}
+	return err;
+}
+
+static void watch_send(void *ctx)
+{
+	struct watch *watch = ctx;
+	int err = watch->complete ? 0 : snapshot_send(watch);
+	if (err == 0)
+		err = queue_send(watch);
+	if (err == 0 && watch->behind && (err = snapshot_begin(watch)) == 0)
+		err = snapshot_send(watch);
 	if (err < 0 && err != -E_FULL)
 		watch_finish(watch, err, NULL);
 	else if (err == 0 && !watch->whole && !rpc_call_crowded(watch->base.call))
@@ -159,13 +180,15 @@ static void watch_done(struct core_job *job)
 	static const struct rpc_call_events events = { NULL, NULL, watch_send, on_closed };
 	struct watch *watch = (struct watch *)job;
 	watch->reading = false;
-	watch->sent = 0;
 	rpc_call_set_events(job->call, &events, watch);
 	if (!rpc_call_alive(job->call))
 		return core_job_free(job);
 	if (!watch->begun)
 		list_append(&job->core->watches, &watch->node);
 	watch->begun = true;
+	int err = snapshot_begin(watch);
+	if (err < 0)
+		return watch_finish(watch, err, NULL);
 	watch_send(watch);
 }
 
@@ -250,7 +273,7 @@ static void fleet_complete(union event *ret_event)
 	ret_event->fleet = (murmesh_FleetEvent){ .which_body = murmesh_FleetEvent_complete_tag, .body.complete = true };
 }
 
-static const struct kind fleet_kind = { &rpc_Console_WatchFleet, fleet_run, fleet_row, fleet_complete };
+static const struct kind fleet_kind = { &rpc_Console_WatchFleet, fleet_run, fleet_row, fleet_complete, NULL };
 
 int core_watch_fleet(void *ctx, struct rpc_call *call)
 {
@@ -330,7 +353,7 @@ static void tasks_complete(union event *ret_event)
 	ret_event->task = (murmesh_TaskEvent){ .which_body = murmesh_TaskEvent_complete_tag, .body.complete = true };
 }
 
-static const struct kind tasks_kind = { &rpc_Console_WatchTasks, tasks_run, tasks_row, tasks_complete };
+static const struct kind tasks_kind = { &rpc_Console_WatchTasks, tasks_run, tasks_row, tasks_complete, NULL };
 
 int core_watch_tasks(void *ctx, struct rpc_call *call)
 {
@@ -389,7 +412,7 @@ static void approvals_complete(union event *ret_event)
 	ret_event->approval = (murmesh_ApprovalEvent){ .which_body = murmesh_ApprovalEvent_complete_tag, .body.complete = true };
 }
 
-static const struct kind approvals_kind = { &rpc_Console_WatchApprovals, approvals_run, approvals_row, approvals_complete };
+static const struct kind approvals_kind = { &rpc_Console_WatchApprovals, approvals_run, approvals_row, approvals_complete, NULL };
 
 int core_watch_approvals(void *ctx, struct rpc_call *call)
 {
@@ -407,6 +430,81 @@ void core_watch_approval(struct core *core, const struct approval *approval)
 			watch_queue(watch, change);
 	}
 	change_release(change);
+}
+
+/* ---- tunnels ---- */
+
+static int maps_run(struct store_tx *tx, struct watch *watch)
+{
+	(void)tx;
+	return account_may(&watch->user, ACCOUNT_TUNNEL) ? 0 : -E_DENIED;
+}
+
+static int maps_fill(struct watch *watch)
+{
+	core_rows_done(&watch->rows);
+	return core_maps_names(watch->base.core, &watch->user, &watch->rows);
+}
+
+static bool maps_row(const struct watch *watch, size_t *at, union event *ret_event)
+{
+	ret_event->map = (murmesh_MapEvent){ .which_body = murmesh_MapEvent_map_tag };
+	return core_map_row(watch->base.core, &watch->rows, at, &ret_event->map.body.map);
+}
+
+static void maps_complete(union event *ret_event)
+{
+	ret_event->map = (murmesh_MapEvent){ .which_body = murmesh_MapEvent_complete_tag, .body.complete = true };
+}
+
+static const struct kind maps_kind = { &rpc_Console_WatchMaps, maps_run, maps_row, maps_complete, maps_fill };
+
+int core_watch_maps(void *ctx, struct rpc_call *call)
+{
+	return watch_open(ctx, call, &maps_kind);
+}
+
+/* Whom such a change is for. */
+static bool pair_was_seen(const struct pair *pair, const char *before, const struct user *user)
+{
+	struct pair was = { .about = pair->about };
+	if (before)
+		str_copy(str_from(before), was.about.group, sizeof was.about.group);
+	return pair_seen(&was, user);
+}
+
+static struct change *pair_change_new(const struct core *core, const struct pair *pair, bool gone)
+{
+	struct change *change = change_new();
+	if (change && gone) {
+		change->event.map.which_body = murmesh_MapEvent_removed_tag;
+		memcpy(change->event.map.body.removed, pair->name.bytes, sizeof pair->name.bytes);
+	} else if (change) {
+		change->event.map.which_body = murmesh_MapEvent_map_tag;
+		pair_fill(core, pair, &change->event.map.body.map);
+	}
+	return change;
+}
+
+/* Bytes are not queued for a browser that is behind: it has all of them with the next snapshot, which begins once it has read what waits. */
+void pair_publish(struct core *core, const struct pair *pair, const char *before, enum pair_change what)
+{
+	struct change *changes[2] = { NULL, NULL }; /* as it is now; gone */
+	LIST_EACH(at, &core->watches) {
+		struct watch *watch = LIST_ENTRY(at, struct watch, node);
+		bool gone = what == PAIR_GONE || !pair_seen(pair, &watch->user);
+		if (watch->kind != &maps_kind || (gone && !pair_was_seen(pair, before, &watch->user)))
+			continue;
+		if (what == PAIR_MOVED && (watch->n_queue || !watch->complete)) {
+			watch->behind = true;
+			continue;
+		}
+		if (!changes[gone])
+			changes[gone] = pair_change_new(core, pair, gone);
+		watch_queue(watch, changes[gone]);
+	}
+	change_release(changes[0]);
+	change_release(changes[1]);
 }
 
 /* ---- a session: whatever else is done with it is over when this is ---- */
@@ -431,7 +529,7 @@ static void session_complete(union event *ret_event)
 	ret_event->session = (murmesh_SessionEvent)murmesh_SessionEvent_init_zero;
 }
 
-static const struct kind session_kind = { &rpc_Console_WatchSession, session_run, session_row, session_complete };
+static const struct kind session_kind = { &rpc_Console_WatchSession, session_run, session_row, session_complete, NULL };
 
 int core_watch_session(void *ctx, struct rpc_call *call)
 {

@@ -1,4 +1,5 @@
 /* murmesh-server: the monitor.  It opens what needs rights, starts the roles, and reads no network bytes. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -194,6 +195,20 @@ static void settings_make(struct server *server)
 	         server->iiop.port);
 }
 
+int server_download_open(void)
+{
+	char path[PATH_MAX];
+	struct str name;
+	int err = proc_self_path(path, sizeof path);
+	str_cut_last(str_from(path), '/', &name);
+	if (err == 0)
+		err = str_copy(STR("murmesh"), path + strlen(path) - name.len, sizeof path - strlen(path) + name.len);
+	int fd = err < 0 ? err : open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		log_info("there is no command line to download: %s cannot be opened", path);
+	return fd;
+}
+
 static void on_ready(void *ctx)
 {
 	struct server *server = ctx;
@@ -330,7 +345,7 @@ int main(int argc, char **argv)
 	int code = prepare(&server);
 	if (code)
 		return code;
-	struct priv_descriptor descriptors[5] = { { "front", "front", server.front }, { "core.sock", "core", server.core } };
+	struct priv_descriptor descriptors[6] = { { "front", "front", server.front }, { "core.sock", "core", server.core } };
 	size_t n_descriptors = 2;
 	if (server.tls.fd >= 0)
 		descriptors[n_descriptors++] = (struct priv_descriptor){ "tls", "front", server.tls.fd };
@@ -338,6 +353,9 @@ int main(int argc, char **argv)
 		descriptors[n_descriptors++] = (struct priv_descriptor){ "ior", "orb", server.ior.fd };
 	if (server.iiop.fd >= 0)
 		descriptors[n_descriptors++] = (struct priv_descriptor){ "iiop", "orb", server.iiop.fd };
+	int download = server_download_open();
+	if (download >= 0)
+		descriptors[n_descriptors++] = (struct priv_descriptor){ "download", "web", download };
 	choice_make(&program, is_wanted, &server, "link", &choice);
 	program.first_uid = (uid_t)conf_unsigned(server.daemon.conf, "Server", "RoleUid");
 	return daemon_run(&server.daemon, &program, str_from(server.settings), descriptors, n_descriptors, &events, &server);

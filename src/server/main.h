@@ -30,6 +30,8 @@ struct server {
 	char join[JOIN_LINE_SIZE]; /* of another machine, while it is not enrolled */
 };
 
+/* The program `murmesh` beside this one, for people to download; negative: there is none. */
+int server_download_open(void);
 /* Opens the port of the front; 0, or an exit code. */
 int server_front_open(struct server *server);
 /* A configured address as host or host:port; "" when there is none. */

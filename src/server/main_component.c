@@ -183,6 +183,10 @@ int component_main(struct server *server)
 	choice_make(&program, is_wanted, &wanted, "uplink", &choice);
 	program.directory = server->daemon.directory;
 	program.first_uid = (uid_t)conf_unsigned(server->daemon.conf, "Server", "RoleUid");
-	const struct priv_descriptor front = { "front", "front", server->front };
-	return daemon_run(&server->daemon, &program, str_from(server->settings), &front, 1, &events, server);
+	struct priv_descriptor descriptors[2] = { { "front", "front", server->front } };
+	size_t n_descriptors = 1;
+	int download = wanted & murmesh_ComponentRole_COMPONENT_WEB ? server_download_open() : -1;
+	if (download >= 0)
+		descriptors[n_descriptors++] = (struct priv_descriptor){ "download", "web", download };
+	return daemon_run(&server->daemon, &program, str_from(server->settings), descriptors, n_descriptors, &events, server);
 }

@@ -294,6 +294,7 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 			describe_ask(core);
 	} else if (str_is(what, "rpc-to:relay")) {
 		rpc_connection_replace(&core->relay, core->loop, fd, &call, &relay_events, core);
+		core_pairs_follow(core);
 	} else if (str_is(what, "rpc-to:hash")) {
 		rpc_connection_replace(&core->hash, core->loop, fd, &call, &hash_events, core);
 	} else if (str_is(what, "rpc-to:viz")) {
@@ -348,6 +349,7 @@ static void on_housekeeping(void *ctx)
 static void on_minute(void *ctx)
 {
 	core_watch_check(ctx);
+	core_pairs_minute(ctx);
 	core_time_sign(ctx);
 	core_ended_retry(ctx);
 }
@@ -429,7 +431,7 @@ int server_core_main(struct priv_child *child)
 	core.minute = io_timer_new(core.loop, on_minute, &core);
 	core.watches_again = io_timer_new(core.loop, core_live_end_again, &core);
 	if (!core.online || !core.local_retry || !core.housekeeping || !core.minute || !core.watches_again ||
-	    core_jobs_init(&core) < 0)
+	    core_jobs_init(&core) < 0 || core_pairs_open(&core) < 0)
 		return 75;
 	store_warm_up();
 	priv_child_listen(child, &events, &core);
@@ -460,6 +462,6 @@ int server_core_main(struct priv_child *child)
 	map_free(core.online);
 	core_relays_free(&core);
 	core_components_free(&core);
-	mem_free(core.pairs);
+	core_pairs_free(&core);
 	return code;
 }

@@ -18,7 +18,7 @@ struct web_role {
 	struct io_watch *intake; /* the front's packet socket */
 	struct rpc_connection *core, *viz;
 	struct component *component; /* its key stays the same as long as the role lives: people may have pinned it */
-	int intake_fd, relay_fd;
+	int intake_fd, relay_fd, download_fd;
 	enum gateway_place place;
 };
 
@@ -96,6 +96,9 @@ static void on_descriptor(void *ctx, const char *name, int fd)
 	} else if (str_is(what, "pass-to:relay")) {
 		role->relay_fd = fd;
 		web_set_relay(role->web, fd);
+	} else if (str_is(what, "download")) {
+		role->download_fd = fd;
+		web_set_download(role->web, fd);
 	} else if (str_is(what, "pass-from:front")) {
 		role->intake_fd = fd;
 		role->intake = io_watch_new(role->loop, fd, on_intake, role);
@@ -121,7 +124,9 @@ int server_web_main(struct priv_child *child)
 	static const struct priv_child_events events = { on_descriptor, NULL, NULL };
 	static const char *const alpn[] = { "http/1.1", NULL };
 	static const struct tls_settings how = { .verify = TLS_VERIFY_NONE, .alpn = alpn, .alpn_optional = true };
-	struct web_role role = { .child = child, .loop = priv_child_loop(child), .intake_fd = -1, .relay_fd = -1 };
+	struct web_role role = {
+		.child = child, .loop = priv_child_loop(child), .intake_fd = -1, .relay_fd = -1, .download_fd = -1
+	};
 	tls_warm_up();
 	fd_limit_raise();
 	role.web = web_make(&role);
@@ -140,5 +145,6 @@ int server_web_main(struct priv_child *child)
 	io_watch_free(role.intake);
 	fd_close(role.intake_fd);
 	fd_close(role.relay_fd);
+	fd_close(role.download_fd);
 	return code;
 }

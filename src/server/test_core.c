@@ -104,6 +104,28 @@ static void on_close_pair(void *ctx, struct rpc_call *call, const void *message)
 	announced(call);
 }
 
+static void on_pairs_request(void *ctx, const void *message)
+{
+	(void)message;
+	io_loop_stop(((struct test_core *)ctx)->core.loop);
+}
+
+static void on_pairs_closed(void *ctx, int err, const char *why)
+{
+	(void)err;
+	(void)why;
+	((struct test_core *)ctx)->told.pairs = NULL;
+	io_loop_stop(((struct test_core *)ctx)->core.loop);
+}
+
+static int on_pairs(void *ctx, struct rpc_call *call)
+{
+	static const struct rpc_call_events events = { on_pairs_request, NULL, NULL, on_pairs_closed };
+	((struct test_core *)ctx)->told.pairs = call;
+	rpc_call_accept(call, &rpc_Relay_Watch, &events, ctx);
+	return 0;
+}
+
 static void on_watch(void *ctx, struct rpc_call *call, const void *message)
 {
 	((struct test_core *)ctx)->told.watch = *(const murmesh_WatchAnnouncement *)message;
@@ -128,6 +150,7 @@ static int on_role_open(void *ctx, struct rpc_call *call)
 		{ &rpc_Ca_Sign, 0, on_sign, NULL },        { &rpc_Ca_Issue, 0, on_issue, NULL },
 		{ &rpc_Relay_Announce, 0, on_pair, NULL }, { &rpc_Relay_ClosePair, 0, on_close_pair, NULL },
 		{ &rpc_Viz_Announce, 0, on_watch, NULL },  { &rpc_Viz_EndWatches, 0, on_end_watches, NULL },
+		{ &rpc_Relay_Watch, 0, NULL, on_pairs },
 	};
 	return rpc_serve(rpc_service_find(rows, sizeof rows / sizeof *rows, rpc_call_path(call)), call, ctx);
 }
@@ -151,6 +174,7 @@ int test_core_setup(void **state)
 	f->core.loop = io_loop_new();
 	f->core.online = map_new(seed, 10);
 	assert_int_equal(core_jobs_init(&f->core), 0);
+	assert_int_equal(core_pairs_open(&f->core), 0);
 	f->core.watches_again = io_timer_new(f->core.loop, core_live_end_again, &f->core);
 	list_init(&f->core.watches);
 	list_init(&f->core.pings);
@@ -201,7 +225,7 @@ int test_core_teardown(void **state)
 	map_free(f->core.online);
 	core_relays_free(&f->core);
 	core_components_free(&f->core);
-	mem_free(f->core.pairs);
+	core_pairs_free(&f->core);
 	io_loop_free(f->core.loop);
 	free(f);
 	return 0;

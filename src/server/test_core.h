@@ -47,7 +47,8 @@ struct test_core {
 		murmesh_Announcement pair;
 		murmesh_PairName closed;
 		unsigned n_closed, n_ended;
-		unsigned n_refused; /* so many ends of watches fail */
+		struct rpc_call *pairs; /* Relay.Watch; NULL: nobody watches */
+		unsigned n_refused;     /* so many ends of watches fail */
 		murmesh_WatchAnnouncement watch;
 		murmesh_WatchesEnd ended;
 	} told;

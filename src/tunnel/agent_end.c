@@ -71,7 +71,7 @@ static void on_leg_failed(void *ctx, int err)
 {
 	struct leg *leg = ctx;
 	if (err != -E_CLOSED && err != -ECONNRESET)
-		leg->end->settings.refused(leg->end->settings.ctx, err, leg->name);
+		leg->end->settings.refused(leg->end->settings.ctx, err, leg->name, &leg->pair);
 	leg_free(leg);
 }
 
@@ -115,7 +115,7 @@ static int answer_write(struct buf *answer, int err, struct str details)
 static void refuse(struct leg *leg, int err, const char *details)
 {
 	struct buf answer;
-	leg->end->settings.refused(leg->end->settings.ctx, err, leg->name);
+	leg->end->settings.refused(leg->end->settings.ctx, err, leg->name, &leg->pair);
 	buf_init(&answer, 4096);
 	bool sent = answer_write(&answer, err, str_from(*details ? details : err_text(err))) == 0 &&
 	            stream_write(leg->stream, buf_head(&answer), buf_len(&answer)) == (ssize_t)buf_len(&answer) &&
@@ -337,7 +337,7 @@ static void on_leg_ready(void *ctx)
 	struct leg *leg = ctx;
 	memcpy(leg->user_key, tls_peer(stream_tls(leg->stream))->key_hash, sizeof leg->user_key);
 	if (leg->end->settings.revoked && leg->end->settings.revoked(leg->end->settings.ctx, leg->user_key)) {
-		leg->end->settings.refused(leg->end->settings.ctx, -E_REVOKED, leg->name);
+		leg->end->settings.refused(leg->end->settings.ctx, -E_REVOKED, leg->name, &leg->pair);
 		return leg_free(leg);
 	}
 	if (str_is(tls_alpn(stream_tls(leg->stream)), "h2")) {

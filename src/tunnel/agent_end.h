@@ -31,8 +31,9 @@ struct agent_end_settings {
 	/* A leg with ALPN h2; takes the stream over.  pair: as of agent_end_leg(); valid inside the call. */
 	void (*rpc)(void *ctx, struct stream *stream, const struct id *pair);
 	bool (*revoked)(void *ctx, const uint8_t key_hash[HASH_SIZE]); /* may no user with that key come?  NULL: all may */
-	void (*refused)(void *ctx, int err, const char *target);       /* for the log; target: "" when there was none */
-	unsigned head_ms;                                              /* for a CONNECT, once the handshake is done; 0 = 30,000 */
+	/* target: "" when there was none; pair: as of agent_end_leg(); both valid inside the call */
+	void (*refused)(void *ctx, int err, const char *target, const struct id *pair);
+	unsigned head_ms; /* for a CONNECT, once the handshake is done; 0 = 30,000 */
 	void *ctx;
 };
 /* settings are copied, what they point to must outlive it. */

@@ -208,8 +208,9 @@ static void on_rpc(void *ctx, struct stream *stream, const struct id *pair)
 	test_end_take(&world->far, &world->t, stream);
 }
 
-static void on_refused(void *ctx, int err, const char *target)
+static void on_refused(void *ctx, int err, const char *target, const struct id *pair)
 {
+	assert_true(id_equal(pair, &pair_name));
 	struct world *world = ctx;
 	world->refusals++;
 	world->refused_err = err;

@@ -185,10 +185,10 @@ static int on_resolve(void *ctx, struct str host, agent_end_addresses done, void
 	return -E_TARGET_NAME;
 }
 
-static void on_refused(void *ctx, int err, const char *target)
+static void on_refused(void *ctx, int err, const char *target, const struct id *pair)
 {
 	struct world *world = ctx;
-	(void)target;
+	(void)target, (void)pair;
 	world->refusals++;
 	world->refused_err = err;
 }

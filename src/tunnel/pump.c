@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "io/io.h"
 #include "stream/stream.h"
+#include "tunnel/rate.h"
 
 #define ROUNDS 8 /* reads a turn: others want the loop too */
 
@@ -24,7 +25,9 @@ struct pump {
 	void (*ended)(void *ctx, int err);
 	void *ctx;
 	uint64_t bytes;
-	bool over;
+	struct rate *rate;      /* NULL: as fast as it goes */
+	struct io_timer *later; /* of a rate: until what was moved is paid for */
+	bool waits, over;
 };
 
 static struct side *other(const struct side *side)
@@ -40,7 +43,8 @@ static bool full(const struct side *side)
 
 static void want(struct side *side)
 {
-	stream_want(side->stream, (!side->eof && !full(other(side)) ? STREAM_READ : 0u) | (full(side) ? STREAM_WRITE : 0u));
+	bool reads = !side->eof && !side->pump->waits && !full(other(side));
+	stream_want(side->stream, (reads ? STREAM_READ : 0u) | (full(side) ? STREAM_WRITE : 0u));
 }
 
 static void end(struct pump *pump, int err)
@@ -80,18 +84,31 @@ static int deliver(struct side *to, const uint8_t *bytes, size_t len)
 	return 0;
 }
 
+/* Is nothing to be read now? */
+static bool waits(struct pump *pump)
+{
+	uint64_t wait = pump->rate ? rate_wait_ms(pump->rate, io_loop_now_ms(pump->loop)) : 0;
+	if (wait && !pump->waits)
+		io_timer_start(pump->later, wait, 0);
+	pump->waits |= wait > 0;
+	return pump->waits;
+}
+
 static int move(struct side *from)
 {
 	struct side *to = other(from);
-	uint8_t *scratch = io_loop_scratch(from->pump->loop);
-	for (int i = 0; i < ROUNDS && !from->eof && !full(to); i++) {
-		ssize_t n = stream_read(from->stream, scratch, IO_SCRATCH);
+	struct pump *pump = from->pump;
+	uint8_t *scratch = io_loop_scratch(pump->loop);
+	for (int i = 0; i < ROUNDS && !from->eof && !full(to) && !waits(pump); i++) {
+		ssize_t n = stream_read(from->stream, scratch, pump->rate ? rate_piece(pump->rate, IO_SCRATCH) : IO_SCRATCH);
 		if (n == -EAGAIN)
 			break;
 		if (n < 0)
 			return (int)n;
 		from->eof = n == 0;
-		from->pump->bytes += (uint64_t)n;
+		pump->bytes += (uint64_t)n;
+		if (pump->rate)
+			rate_moved(pump->rate, io_loop_now_ms(pump->loop), (size_t)n);
 		int err = deliver(to, scratch, (size_t)n);
 		if (err < 0)
 			return err;
@@ -164,10 +181,30 @@ struct pump *pump_new(struct io_loop *loop, struct stream *a, struct stream *b, 
 	return pump;
 }
 
+static void on_later(void *ctx)
+{
+	struct pump *pump = ctx;
+	pump->waits = false;
+	if (pump->over)
+		return;
+	want(&pump->sides[0]);
+	want(&pump->sides[1]);
+}
+
+int pump_limit(struct pump *pump, struct rate *rate)
+{
+	pump->later = io_timer_new(pump->loop, on_later, pump);
+	if (!pump->later)
+		return -E_NO_MEMORY;
+	pump->rate = rate;
+	return 0;
+}
+
 struct pump *pump_free(struct pump *pump)
 {
 	if (!pump)
 		return NULL;
+	io_timer_free(pump->later);
 	for (int i = 0; i < 2; i++) {
 		stream_free(pump->sides[i].stream);
 		buf_done(&pump->sides[i].waiting);

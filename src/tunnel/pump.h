@@ -11,6 +11,7 @@
 #include "base/str.h"
 
 struct io_loop;
+struct rate;
 struct stream;
 struct pump;
 
@@ -18,6 +19,8 @@ struct pump;
  * directions ended cleanly.  NULL when memory is short: both streams are then freed. */
 struct pump *pump_new(struct io_loop *loop, struct stream *a, struct stream *b, struct str first, void (*ended)(void *ctx, int err),
                       void *ctx);
-struct pump *pump_free(struct pump *pump);    /* resets what is open */
+struct pump *pump_free(struct pump *pump); /* resets what is open */
+/* Reads no faster than that (tunnel/rate.h), both directions together; borrowed.  Returns 0 or -E_NO_MEMORY. */
+int pump_limit(struct pump *pump, struct rate *rate);
 uint64_t pump_bytes(const struct pump *pump); /* both directions */
 #endif

@@ -7,6 +7,7 @@
 #include "base/test.h"
 #include "crypto/test_mesh.h"
 #include "os/fd.h"
+#include "tunnel/rate.h"
 #include "tunnel/test_end.h"
 
 #define MB ((size_t)1 << 20)
@@ -433,13 +434,35 @@ static int tear_down(void **state)
 	return 0;
 }
 
+/* Both directions together take as long as they have to, by the loop's clock, and all comes. */
+static void test_rate(void **state)
+{
+	(void)state;
+	for (enum kind kind = 0; kind < KINDS; kind++) {
+		struct rate rate = { .bytes_per_s = 2000000 };
+		struct trial trial;
+		trial_start(&trial, kind);
+		assert_int_equal(pump_limit(trial.pump, &rate), 0);
+		uint64_t start = io_loop_now_ms(trial.t.loop);
+		send_all(&trial.near, 300000, true);
+		send_all(&trial.far, 200000, true);
+		WAIT(&trial.t, trial.ended && over(&trial.near) && over(&trial.far));
+		assert_int_equal(trial.result, 0);
+		assert_true(test_end_received(&trial.far, 300000) && test_end_received(&trial.near, 200000));
+		uint64_t took = io_loop_now_ms(trial.t.loop) - start;
+		assert_true(took >= 190); /* 250 without what may be moved ahead, and what is moved at once */
+		trial_close(&trial);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_half_close),  cmocka_unit_test(test_both_ways),   cmocka_unit_test(test_nothing_at_all),
 		cmocka_unit_test(test_tiny_pieces), cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_end_behind_unsent),
 		cmocka_unit_test(test_reset),       cmocka_unit_test(test_truncation),  cmocka_unit_test(test_reset_while_stuck),
-		cmocka_unit_test(test_freed),       cmocka_unit_test(test_first_bytes), cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_freed),       cmocka_unit_test(test_first_bytes), cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

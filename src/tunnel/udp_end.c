@@ -18,7 +18,7 @@ struct udp_end {
 	struct io_loop *loop;
 	struct udp_end_settings settings;
 	struct list targets;
-	size_t n_targets, room;
+	size_t room;
 	uint64_t lost; /* by flows that are over */
 };
 
@@ -41,8 +41,7 @@ static void target_free(struct udp_target *target)
 	struct udp_end *end = target->end;
 	end->lost += udp_flow_lost(&target->flow) + target->early.lost + target->lost;
 	list_remove(&target->node);
-	end->n_targets--;
-	--*end->settings.flows;
+	--*end->settings.n_flows;
 	target->end = NULL;
 	udp_flow_done(&target->flow);
 	datagrams_done(&target->early);
@@ -217,8 +216,9 @@ static void target_find(struct udp_target *target, const char *host)
 static void on_data(void *ctx, const uint8_t *bytes, size_t len)
 {
 	struct udp_target *target = ctx;
-	if (target->refused)
-		return h2_stream_consume(target->flow.stream, len); /* never looked at */
+	h2_stream_consume(target->flow.stream, len);
+	if (target->refused) /* never looked at */
+		return;
 	int err = udp_flow_receive(&target->flow, bytes, len, on_datagram, target);
 	if (err < 0)
 		target_fail(target, err);
@@ -276,8 +276,7 @@ int udp_end_request(struct udp_end *end, struct h2_stream *stream, const struct 
 		return -E_NO_MEMORY;
 	*target = (struct udp_target){ .end = end, .fd = -1 };
 	list_append(&end->targets, &target->node);
-	end->n_targets++;
-	++*end->settings.flows;
+	++*end->settings.n_flows;
 	datagrams_init(&target->early, EARLY_MAX, &end->room);
 	udp_flow_init(&target->flow, &end->room);
 	udp_flow_open(&target->flow, stream);
@@ -288,7 +287,7 @@ int udp_end_request(struct udp_end *end, struct h2_stream *stream, const struct 
 	target_format_udp(str_from(host), target->port, target->name, sizeof target->name);
 	if (err == 0)
 		err = authorize(end, head, host, target->port);
-	if (err == 0 && *end->settings.flows > UDP_FLOWS_MAX)
+	if (err == 0 && *end->settings.n_flows > UDP_FLOWS_MAX)
 		err = -E_LIMIT;
 	if (err < 0)
 		refuse(target, err);
@@ -316,11 +315,6 @@ struct udp_end *udp_end_free(struct udp_end *end)
 	while (!list_empty(&end->targets))
 		target_free(LIST_ENTRY(end->targets.next, struct udp_target, node));
 	return mem_free(end);
-}
-
-size_t udp_end_flows(const struct udp_end *end)
-{
-	return end->n_targets;
 }
 
 uint64_t udp_end_lost(const struct udp_end *end)

@@ -16,7 +16,7 @@ struct udp_end_settings {
 	int64_t (*now)(void);
 	int (*resolve)(void *ctx, struct str host, agent_end_addresses done, void *done_ctx);
 	void (*refused)(void *ctx, int err, const char *target);
-	size_t *flows; /* of all ends of this machine, UDP_FLOWS_MAX at most: its descriptors are for others too; borrowed */
+	size_t *n_flows; /* of all legs: more than UDP_FLOWS_MAX are refused, so that other tunnels find descriptors.  Borrowed */
 	void *ctx;
 };
 struct udp_end *udp_end_new(struct io_loop *loop, const struct udp_end_settings *settings);
@@ -24,6 +24,5 @@ struct udp_end *udp_end_new(struct io_loop *loop, const struct udp_end_settings 
 struct udp_end *udp_end_free(struct udp_end *end);
 /* An extended CONNECT: as `request` of h2_session_events. */
 int udp_end_request(struct udp_end *end, struct h2_stream *stream, const struct h2_head *head);
-size_t udp_end_flows(const struct udp_end *end);
 uint64_t udp_end_lost(const struct udp_end *end); /* datagrams, in both directions, since its beginning */
 #endif

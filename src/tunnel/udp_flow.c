@@ -57,7 +57,6 @@ void udp_flow_send(struct udp_flow *flow, struct str datagram)
 int udp_flow_receive(struct udp_flow *flow, const uint8_t *bytes, size_t len, int (*datagram)(void *ctx, struct str datagram),
                      void *ctx)
 {
-	h2_stream_consume(flow->stream, len);
 	return capsule_reader_feed(&flow->reader, (struct str){ (const char *)bytes, len }, &flow->lost, datagram, ctx);
 }
 

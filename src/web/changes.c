@@ -76,6 +76,21 @@ int changes_approval(struct changes *changes, const void *message)
 	}
 }
 
+int changes_map(struct changes *changes, const void *message)
+{
+	const murmesh_MapEvent *event = message;
+	struct str key = { (const char *)event->body.map.id, sizeof event->body.map.id };
+	switch (event->which_body) {
+	case murmesh_MapEvent_map_tag:
+		return push(changes, key, false, "map", schema_encode(&schema_map, &event->body.map));
+	case murmesh_MapEvent_removed_tag:
+		key.ptr = (const char *)event->body.removed;
+		return push(changes, key, false, "removed", id_text(event->body.removed));
+	default:
+		return push_complete(changes);
+	}
+}
+
 /* The key of a thing: a letter for its kind, then its name. */
 static struct str key_of(char out[FEED_KEY_MAX], char kind, struct str name)
 {

@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "web/api.h"
 #include "web/assets.h"
+#include "web/download.h"
 #include "web/upgrade.h"
 
 struct destination {
@@ -87,6 +88,8 @@ void dispatch_request(struct http_exchange *exchange, const struct h1_request *h
 	exchange->head_only = str_is(head->method, "HEAD");
 	if (destination.socket)
 		return upgrade_request(exchange, head, destination.path, destination.query);
+	if (download_is(destination.path))
+		return download_request(exchange, destination.path);
 	asset_request(exchange, head, destination.path);
 }
 

@@ -32,7 +32,9 @@ struct http_connection {
 	struct buf in;                  /* the request, and what came behind it */
 	struct buf out;                 /* the answer */
 	struct str tail;                /* its body, when that is part of the program */
-	size_t wanted;                  /* bytes of `in` before it is worth looking at */
+	struct http_file file;          /* its body, when that is a file */
+	uint64_t file_at;
+	size_t wanted; /* bytes of `in` before it is worth looking at */
 	size_t request_len, lingered;
 	enum state state;
 	bool keep;
@@ -157,7 +159,7 @@ static int head_write(struct buf *out, const struct http_answer *answer, bool cl
 	if (err == 0 && answer->retry_after_s)
 		err = number_field(out, "Retry-After", answer->retry_after_s);
 	if (err == 0 && answer->status != 204 && answer->status != 304)
-		err = number_field(out, "Content-Length", answer->body.len);
+		err = number_field(out, "Content-Length", answer->file ? (size_t)answer->file->size : answer->body.len);
 	if (err == 0)
 		err = field(out, "Connection", close ? "close" : NULL);
 	return err == 0 ? h1_write_end(out) : err;
@@ -190,17 +192,46 @@ static ssize_t piece_send(struct http_connection *c, struct str bytes)
 	return stream_write(c->stream, bytes.ptr, bytes.len < PIECE ? bytes.len : PIECE);
 }
 
-static void answer_send(struct http_connection *c)
+#define FILE_TURN 8 /* pieces of a file, before others have their turn */
+
+static int file_read_piece(struct http_connection *c)
+{
+	uint8_t *piece = io_loop_scratch(c->web->loop);
+	uint64_t left = c->file.size - c->file_at;
+	ssize_t n = fd_read_at(c->file.fd, c->file_at, piece, left < PIECE ? (size_t)left : PIECE);
+	if (n <= 0) /* it has become shorter: the client sees that, too */
+		return n < 0 ? (int)n : -E_SHORT;
+	c->file_at += (uint64_t)n;
+	io_timer_start(c->deadline, HTTP_SEND_MS, 0);
+	return buf_append(&c->out, piece, (size_t)n);
+}
+
+/* As much as the client takes now: 0, or the reason why it gets no more. */
+static int pieces_send(struct http_connection *c)
 {
 	ssize_t n = 0;
-	while (buf_len(&c->out) && (n = piece_send(c, buf_str(&c->out))) > 0)
-		buf_consume(&c->out, (size_t)n);
-	while (!buf_len(&c->out) && c->tail.len && (n = piece_send(c, c->tail)) > 0)
-		c->tail = str_skip(c->tail, (size_t)n);
-	if (n < 0 && n != -EAGAIN)
+	for (unsigned turn = 0; turn < FILE_TURN; turn++) {
+		while (buf_len(&c->out) && (n = piece_send(c, buf_str(&c->out))) > 0)
+			buf_consume(&c->out, (size_t)n);
+		while (!buf_len(&c->out) && c->tail.len && (n = piece_send(c, c->tail)) > 0)
+			c->tail = str_skip(c->tail, (size_t)n);
+		if (n < 0 || buf_len(&c->out) || c->tail.len || c->file_at == c->file.size)
+			break;
+		n = file_read_piece(c);
+		if (n < 0)
+			return (int)n;
+	}
+	return n < 0 && n != -EAGAIN ? (int)n : 0;
+}
+
+static void answer_send(struct http_connection *c)
+{
+	if (pieces_send(c) < 0)
 		return connection_free(c);
-	if (buf_len(&c->out) || c->tail.len)
+	if (buf_len(&c->out) || c->tail.len || c->file_at < c->file.size)
 		return stream_want(c->stream, STREAM_WRITE);
+	c->file = (struct http_file){ 0 };
+	c->file_at = 0;
 	stream_want(c->stream, 0);
 	answer_sent(c);
 }
@@ -217,7 +248,9 @@ void http_answer(struct http_exchange *exchange, const struct http_answer *answe
 	if (answer->close)
 		c->keep = false;
 	int err = head_write(&c->out, answer, !c->keep);
-	if (err == 0 && answer->fixed && !head_only)
+	if (err == 0 && answer->file && !head_only)
+		c->file = *answer->file;
+	else if (err == 0 && answer->fixed && !head_only)
 		c->tail = answer->body;
 	else if (err == 0 && !head_only)
 		err = buf_append_str(&c->out, answer->body);

@@ -14,7 +14,7 @@
 #define HTTP_REQUEST_MS      10000 /* for a head, and again for a body, however slowly its bytes come */
 #define HTTP_IDLE_MS         60000 /* between requests */
 #define HTTP_WORK_MS         40000 /* for the answer to be known */
-#define HTTP_SEND_MS         60000 /* for it to be taken */
+#define HTTP_SEND_MS         60000 /* for it to be taken; of a file for each 32 KiB */
 #define HTTP_LINGER_MS       2000  /* for a client to read the answer that ends the connection */
 #define HTTP_LINGER_MAX      ((size_t)4 << 20)
 #define HTTP_BODY_MAX        ((size_t)64 << 10)
@@ -30,17 +30,24 @@ struct http_exchange {
 	bool head_only;                     /* HEAD */
 };
 
+/* Read as the client takes it.  size: what is there, to the end. */
+struct http_file {
+	int fd;
+	uint64_t size;
+};
+
 struct http_answer {
 	unsigned status;
-	const char *type;          /* Content-Type; NULL = no body */
-	struct str body;           /* copied, unless fixed */
-	bool fixed;                /* body is part of the program */
-	bool close;                /* of the connection */
-	const char *cache;         /* Cache-Control; NULL = "no-store" */
-	struct str encoding, etag; /* "" = none */
-	const char *cookie;        /* Set-Cookie; NULL = none */
-	const char *allow;         /* NULL = none */
-	unsigned retry_after_s;    /* 0 = none */
+	const char *type;             /* Content-Type; NULL = no body */
+	struct str body;              /* copied, unless fixed */
+	bool fixed;                   /* body is part of the program */
+	bool close;                   /* of the connection */
+	const char *cache;            /* Cache-Control; NULL = "no-store" */
+	struct str encoding, etag;    /* "" = none */
+	const char *cookie;           /* Set-Cookie; NULL = none */
+	const char *allow;            /* NULL = none */
+	const struct http_file *file; /* in place of body; NULL = none; its descriptor has to stay */
+	unsigned retry_after_s;       /* 0 = none */
 };
 void http_answer(struct http_exchange *exchange, const struct http_answer *answer);
 /* Switches protocols: writes the 101 and gives the stream away, with the place that the connection takes among the others (http_left()).

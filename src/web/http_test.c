@@ -1,6 +1,9 @@
 /* Requests and answers with a core that the test plays: what integration tests cannot make happen. */
 #include "web/test_web.h"
 
+#include "base/encode.h"
+#include "crypto/key.h"
+
 #include "web/api.h"
 #include "web/assets.h"
 
@@ -430,15 +433,101 @@ static void test_memory(void **state)
 	json_set_alloc_funcs(malloc, free);
 }
 
+#define FILE_SIZE 1000003
+
+static int file_make(char *bytes)
+{
+	FILE *file = tmpfile();
+	for (size_t i = 0; i < FILE_SIZE; i++)
+		bytes[i] = (char)(i * i >> 3);
+	int fd = dup(fileno(file));
+	assert_int_equal(write(fd, bytes, FILE_SIZE), FILE_SIZE);
+	fclose(file);
+	return fd;
+}
+
+/* Until its hash is known. */
+static const char *downloaded(struct test_client *c, const char *request)
+{
+	const char *answer;
+	do
+		answer = test_ask(c, request);
+	while (test_status(answer) == 503);
+	return answer;
+}
+
+static void test_download(void **state)
+{
+	struct test_web *f = *state;
+	struct test_client c;
+	static char bytes[FILE_SIZE];
+	uint8_t hash[HASH_SIZE];
+	char text[2 * HASH_SIZE + 1], json[200];
+	assert_int_equal(test_client_open(f, &c), 0);
+	assert_int_equal(ask(&c, TEST_GET("/dl/murmesh")), 404); /* there is none */
+	int fd = file_make(bytes);
+	web_set_download(f->web, fd);
+	hash_sha256(bytes, sizeof bytes, hash);
+	hex_encode(hash, sizeof hash, text);
+	for (int i = 0; i < 2; i++) { /* the connection goes on */
+		const char *answer = downloaded(&c, TEST_GET("/dl/murmesh"));
+		assert_int_equal(test_status(answer), 200);
+		assert_non_null(strstr(answer, "Content-Length: 1000003\r\n"));
+		assert_non_null(strstr(answer, "X-Content-Type-Options: nosniff\r\n"));
+		assert_memory_equal(strstr(answer, "\r\n\r\n") + 4, bytes, sizeof bytes);
+		assert_int_equal(ask(&c, TEST_GET("/api/me")), 200);
+	}
+	assert_memory_equal(strstr(test_ask(&c, TEST_GET("/dl/murmesh.sha256")), "\r\n\r\n") + 4, text, 64);
+	snprintf(json, sizeof json, "{\"version\":\"" MURMESH_VERSION "\",\"size\":1000003,\"sha256\":\"%s\"}", text);
+	assert_string_equal(strstr(test_ask(&c, TEST_GET("/dl/murmesh.json")), "\r\n\r\n") + 4, json);
+	assert_int_equal(ask(&c, TEST_GET("/dl/")), 404);
+	assert_int_equal(ask(&c, TEST_GET("/dl/murmesh-agent")), 404);
+
+	/* one that has become shorter meanwhile is not whole for the client either */
+	assert_int_equal(ftruncate(fd, 500000), 0);
+	const char *answer = test_ask(&c, TEST_GET("/dl/murmesh"));
+	assert_int_equal(test_status(answer), 200);
+	assert_true(c.ended);
+	test_client_close(&c);
+	close(fd);
+}
+
+/* What is no file is not offered. */
+static void test_no_download(void **state)
+{
+	struct test_web *f = *state;
+	struct test_client c;
+	int ends[2];
+	assert_int_equal(pipe(ends), 0);
+	web_set_download(f->web, ends[0]);
+	assert_int_equal(test_client_open(f, &c), 0);
+	assert_int_equal(ask(&c, TEST_GET("/dl/murmesh")), 404);
+	test_client_close(&c);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_web_setup, test_web_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_calls),          TEST(test_lists),           TEST(test_errors),
-		TEST(test_gone_meanwhile), TEST(test_limits),          TEST(test_room),
-		TEST(test_slow_reader),    TEST(test_upgrade_refused), TEST(test_attempts),
-		TEST(test_framing),        TEST(test_assets),          TEST(test_page),
-		TEST(test_queries),        TEST(test_no_certificate),  cmocka_unit_test(test_memory),
+		TEST(test_calls),
+		TEST(test_lists),
+		TEST(test_errors),
+		TEST(test_gone_meanwhile),
+		TEST(test_limits),
+		TEST(test_room),
+		TEST(test_slow_reader),
+		TEST(test_upgrade_refused),
+		TEST(test_attempts),
+		TEST(test_framing),
+		TEST(test_assets),
+		TEST(test_page),
+		TEST(test_download),
+		TEST(test_no_download),
+		TEST(test_queries),
+		TEST(test_no_certificate),
+		cmocka_unit_test(test_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,14 +106,25 @@ static const struct {
 	const struct schema *schema;
 	enum field_kind kind;
 } changes[] = {
-	{ "FleetChange", "device", &schema_device, 0 },       { "FleetChange", "removed", NULL, FIELD_ID },
-	{ "FleetChange", "complete", NULL, FIELD_FLAG },      { "TaskChange", "task", &schema_task, 0 },
-	{ "TaskChange", "complete", NULL, FIELD_FLAG },       { "LiveChange", "node", &schema_live_node, 0 },
-	{ "LiveChange", "node_removed", NULL, FIELD_TEXT },   { "LiveChange", "edge", &schema_live_edge, 0 },
-	{ "LiveChange", "edge_removed", NULL, FIELD_TEXT },   { "LiveChange", "row", &schema_live_row, 0 },
-	{ "LiveChange", "missing", &schema_live_missing, 0 }, { "LiveChange", "source", &schema_live_source, 0 },
-	{ "LiveChange", "complete", NULL, FIELD_FLAG },       { "ApprovalChange", "approval", &schema_approval, 0 },
-	{ "ApprovalChange", "decided", NULL, FIELD_ID },      { "ApprovalChange", "complete", NULL, FIELD_FLAG },
+	{ "FleetChange", "device", &schema_device, 0 },
+	{ "FleetChange", "removed", NULL, FIELD_ID },
+	{ "FleetChange", "complete", NULL, FIELD_FLAG },
+	{ "TaskChange", "task", &schema_task, 0 },
+	{ "TaskChange", "complete", NULL, FIELD_FLAG },
+	{ "LiveChange", "node", &schema_live_node, 0 },
+	{ "LiveChange", "node_removed", NULL, FIELD_TEXT },
+	{ "LiveChange", "edge", &schema_live_edge, 0 },
+	{ "LiveChange", "edge_removed", NULL, FIELD_TEXT },
+	{ "LiveChange", "row", &schema_live_row, 0 },
+	{ "LiveChange", "missing", &schema_live_missing, 0 },
+	{ "LiveChange", "source", &schema_live_source, 0 },
+	{ "LiveChange", "complete", NULL, FIELD_FLAG },
+	{ "ApprovalChange", "approval", &schema_approval, 0 },
+	{ "ApprovalChange", "decided", NULL, FIELD_ID },
+	{ "ApprovalChange", "complete", NULL, FIELD_FLAG },
+	{ "MapChange", "map", &schema_map, 0 },
+	{ "MapChange", "removed", NULL, FIELD_ID },
+	{ "MapChange", "complete", NULL, FIELD_FLAG },
 };
 
 static void changes_add(json_t *schemas)

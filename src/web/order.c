@@ -13,7 +13,7 @@ struct order {
 
 static const struct field order_fields[] = {
 	FIELD("op", FIELD_TEXT, struct order, op, .choices = "subscribe unsubscribe"),
-	FIELD("channel", FIELD_TEXT, struct order, channel, .choices = "fleet tasks live approvals"),
+	FIELD("channel", FIELD_TEXT, struct order, channel, .choices = "fleet tasks live approvals maps"),
 	FIELD("device", FIELD_BYTES_ID, struct order, device, .optional = true),
 	FIELD("since", FIELD_U64, struct order, since, .optional = true, .mark = offsetof(struct order, has_since)),
 	FIELD("epoch", FIELD_TEXT, struct order, epoch, .optional = true),
@@ -22,7 +22,7 @@ const struct schema schema_order = SCHEMA("WatchOrder", order_fields);
 
 const char *watch_channel_name(enum watch_channel channel)
 {
-	static const char *const names[] = { "fleet", "tasks", "live", "approvals" };
+	static const char *const names[] = { "fleet", "tasks", "live", "approvals", "maps" };
 	return names[channel];
 }
 

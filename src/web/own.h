@@ -4,11 +4,21 @@
 #include "account/session.h"
 #include "base/id.h"
 #include "base/list.h"
+#include "crypto/key.h"
 #include "io/io.h"
 #include "rpc/rpc.h"
 #include "web/origin.h"
 #include "web/ticket.h"
 #include "web/web.h"
+
+struct download {          /* download.c */
+	int fd;            /* -1: there is none */
+	uint64_t size, at; /* of the file; up to where it is hashed */
+	struct digest *digest;
+	struct io_task task;
+	struct io_loop *loop;
+	char hash[2 * HASH_SIZE + 1]; /* "": not known yet */
+};
 
 struct web {
 	struct io_loop *loop;
@@ -17,6 +27,7 @@ struct web {
 	int relay; /* PASS socket for legs; -1 = none */
 	struct origin origin;
 	struct tickets tickets;
+	struct download download;
 	struct attempts *attempts;
 	struct list arriving, idle,
 	        busy; /* HTTP connections: with a request on its way; between requests; others, and WebSockets */

@@ -152,6 +152,13 @@ const struct route routes[] = {
 	{ "verifyAudit", "GET", "/api/audit/verify", ACCESS_SESSION, "administrator", false, READING,
 	  "Whether nobody has changed it", NULL, NULL, &schema_verdict, .call = &rpc_Console_VerifyAudit, .everywhere = true },
 
+	{ "maps", "GET", "/api/maps", ACCESS_SESSION, "operator", false, READING,
+	  "Open tunnels, and those that failed lately: one's own, and those to devices that one may operate", NULL, NULL,
+	  &schema_map, true, .call = &rpc_Console_ListMaps },
+	{ "endMap", "DELETE", "/api/maps/{id}", ACCESS_SESSION, "operator", false, "tunnel ended", "Ends an open one at once", NULL,
+	  NULL, NULL, .call = &rpc_Console_EndMap, .has = offsetof(murmesh_ConsoleMapEnd, has_map),
+	  .id_at = offsetof(murmesh_ConsoleMapEnd, map.id) },
+
 	{ "startTask", "POST", "/api/tasks", ACCESS_SESSION, "operator", false, "task started",
 	  "Runs a command on all devices of a query", &body_task, NULL, &schema_task, .call = &rpc_Console_StartTask,
 	  .done = done_task },

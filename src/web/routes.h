@@ -47,6 +47,6 @@ int route_find(struct str method, struct str path, const struct route **ret, str
 #define ROLES "viewer operator administrator"
 extern const struct schema schema_account, schema_login, schema_totp, schema_session, schema_device, schema_detail, schema_changed,
         schema_key, schema_approval, schema_user, schema_user_link, schema_link, schema_audit, schema_verdict, schema_task,
-        schema_task_row, schema_queue, schema_path, schema_live_node, schema_live_edge, schema_live_row, schema_live_missing,
-        schema_live_source;
+        schema_task_row, schema_queue, schema_map, schema_path, schema_live_node, schema_live_edge, schema_live_row,
+        schema_live_missing, schema_live_source;
 #endif

@@ -111,6 +111,8 @@ static void test_order(void **state)
 	                         &order, why),
 	        0);
 	assert_true(order.has_since && order.since == 7 && order.epoch == 0x1ff);
+	assert_int_equal(watch_order_read(STR("{\"op\":\"subscribe\",\"channel\":\"maps\"}"), &order, why), 0);
+	assert_int_equal(order.channel, WATCH_MAPS);
 	/* An epoch that cannot be ours: from the beginning. */
 	assert_int_equal(
 	        watch_order_read(STR("{\"op\":\"subscribe\",\"channel\":\"tasks\",\"since\":7,\"epoch\":\"zz\"}"), &order, why), 0);

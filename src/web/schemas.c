@@ -156,6 +156,22 @@ static const struct field path_fields[] = {
 };
 const struct schema schema_path = SCHEMA("Path", path_fields);
 
+static const struct field map_fields[] = {
+	FIELD("id", FIELD_ID, murmesh_Map, id),
+	FIELD("user", FIELD_TEXT, murmesh_Map, user),
+	FIELD("device", FIELD_ID, murmesh_Map, device),
+	FIELD("full_name", FIELD_TEXT, murmesh_Map, full_name),
+	FIELD("target", FIELD_TEXT, murmesh_Map, target),
+	FIELD("sent", FIELD_U64, murmesh_Map, sent),
+	FIELD("received", FIELD_U64, murmesh_Map, received),
+	FIELD_LIST("path", FIELD_TEXT, murmesh_Map, path),
+	FIELD("since", FIELD_I64, murmesh_Map, since),
+	FIELD("ended", FIELD_I64, murmesh_Map, ended),
+	FIELD("error", FIELD_U32, murmesh_Map, error),
+	FIELD("why", FIELD_TEXT, murmesh_Map, why),
+};
+const struct schema schema_map = SCHEMA("PortMap", map_fields);
+
 /* ---- people ---- */
 
 static const struct field user_fields[] = {

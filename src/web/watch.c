@@ -152,6 +152,12 @@ static void on_approval(void *ctx, const void *message)
 	subscription_changed(s, changes_approval(&s->changes, message));
 }
 
+static void on_map(void *ctx, const void *message)
+{
+	struct subscription *s = ctx;
+	subscription_changed(s, changes_map(&s->changes, message));
+}
+
 static void on_live(void *ctx, const void *message)
 {
 	struct subscription *s = ctx;
@@ -213,6 +219,7 @@ static void subscription_open(struct subscription *s)
 {
 	static const struct rpc_call_events fleet = { on_fleet, NULL, NULL, on_closed }, tasks = { on_task, NULL, NULL, on_closed },
 	                                    approvals = { on_approval, NULL, NULL, on_closed },
+	                                    maps = { on_map, NULL, NULL, on_closed },
 	                                    live = { on_live_ticket, NULL, NULL, on_live_ticket_closed };
 	murmesh_SessionRequest me;
 	murmesh_LiveRequest live_request = murmesh_LiveRequest_init_zero;
@@ -230,6 +237,8 @@ static void subscription_open(struct subscription *s)
 		stream_open(s, s->web->core, &rpc_Console_WatchTasks, &tasks, &me);
 	else if (s->channel == WATCH_APPROVALS)
 		stream_open(s, s->web->core, &rpc_Console_WatchApprovals, &approvals, &me);
+	else if (s->channel == WATCH_MAPS)
+		stream_open(s, s->web->core, &rpc_Console_WatchMaps, &maps, &me);
 	else
 		stream_open(s, s->web->core, &rpc_Console_WatchLive, &live, &live_request);
 	mem_wipe(&me, sizeof me);

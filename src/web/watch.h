@@ -1,4 +1,4 @@
-/* web/watch.h: what a browser watches over /ws: the fleet, tasks, what happens now.
+/* web/watch.h: what a browser watches over /ws: the fleet, tasks, what happens now, machines that wait, open tunnels.
  *
  * Each subscription is a stream of core (or viz) of its own with the browser's session, so that core decides what it may see and ends it with
  * the session.  Changes pass through a feed (web/feed.h).  When the socket goes, the subscription waits for 60 s: the browser comes back
@@ -20,7 +20,7 @@ void watch_timer(void *web);              /* web->again */
 void watch_free_all(struct web *web);
 
 /* ---- order.c: what a browser says ---- */
-enum watch_channel { WATCH_FLEET, WATCH_TASKS, WATCH_LIVE, WATCH_APPROVALS, WATCH_CHANNELS };
+enum watch_channel { WATCH_FLEET, WATCH_TASKS, WATCH_LIVE, WATCH_APPROVALS, WATCH_MAPS, WATCH_CHANNELS };
 struct watch_order {
 	bool subscribe;
 	enum watch_channel channel;
@@ -44,5 +44,6 @@ struct changes {
 int changes_fleet(struct changes *changes, const void *fleet_event);
 int changes_task(struct changes *changes, const void *task_event);
 int changes_approval(struct changes *changes, const void *message); /* murmesh_ApprovalEvent */
+int changes_map(struct changes *changes, const void *message);      /* murmesh_MapEvent */
 int changes_live(struct changes *changes, const void *live_batch);
 #endif

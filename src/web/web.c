@@ -3,6 +3,7 @@
 #include "os/fd.h"
 #include "os/random.h"
 #include "os/sources.h"
+#include "web/download.h"
 #include "web/guard.h"
 #include "web/http.h"
 #include "web/leg.h"
@@ -19,6 +20,7 @@ struct web *web_new(struct io_loop *loop, const struct web_settings *settings)
 	web->relay = -1;
 	origin_init(&web->origin, settings->address, settings->domain, settings->port);
 	tickets_init(&web->tickets);
+	download_init(&web->download, loop);
 	struct list *const lists[] = { &web->arriving, &web->idle,    &web->busy,      &web->sockets,  &web->guards,
 		                       &web->watching, &web->orphans, &web->passports, &web->task_runs };
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
@@ -41,6 +43,7 @@ struct web *web_free(struct web *web)
 	watch_free_all(web);
 	http_free_all(web);
 	tickets_done(&web->tickets);
+	download_done(&web->download);
 	attempts_free(web->attempts);
 	io_timer_free(web->again);
 	sources_free(web->sources);
@@ -66,6 +69,11 @@ void web_set_viz(struct web *web, struct rpc_connection *viz)
 void web_set_relay(struct web *web, int fd)
 {
 	web->relay = fd;
+}
+
+void web_set_download(struct web *web, int fd)
+{
+	download_set(&web->download, fd);
 }
 
 void web_set_tls(struct web *web, struct tls_context *tls)

@@ -27,6 +27,8 @@ struct web *web_free(struct web *web);
 void web_set_core(struct web *web, struct rpc_connection *core);
 void web_set_viz(struct web *web, struct rpc_connection *viz);
 void web_set_relay(struct web *web, int fd);
+/* The file of the program `murmesh`, for people to download; borrowed. */
+void web_set_download(struct web *web, int fd);
 /* For connections from now on.  It has to offer http/1.1 and ask for no certificate; borrowed until the next one is set. */
 void web_set_tls(struct web *web, struct tls_context *tls);
 /* A connection of which nothing was read yet; taken over. */

@@ -89,7 +89,7 @@ export async function visit(page, path) {
 }
 
 /** Every page there is, for a device. */
-export const pagesOf = (id) => ['/', '/live', '/relays', '/people', '/audit', '/tasks', '/approvals', '/me', `/devices/${id}`, `/devices/${id}/live`, `/devices/${id}/terminal`, '/nowhere'];
+export const pagesOf = (id) => ['/', '/live', '/maps', '/relays', '/people', '/audit', '/tasks', '/approvals', '/me', '/command-line', `/devices/${id}`, `/devices/${id}/live`, `/devices/${id}/terminal`, '/nowhere'];
 
 /** The six digits of an authenticator (RFC 6238), now or so many steps later: each is good once. */
 export function totp(secret, later = 0) {

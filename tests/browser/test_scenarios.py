@@ -75,6 +75,14 @@ def test_relays(scenario, console):
     scenario("relays", console)
 
 
+def test_maps(scenario, lone_console):
+    scenario("maps", lone_console(), host=HOST)
+
+
+def test_command_line(scenario, console):
+    scenario("command_line", console)
+
+
 def test_people(scenario, console):
     scenario("people", console)
 

@@ -227,12 +227,14 @@ def test_links_and_a_relay_apart(mesh, places, tmp_path):
                 connection.sendall(b"hello")
                 assert connection.recv(100) == b"hello"
                 until(lambda: [connections(one) for one in (here, there, *third)] == [legs(mapped, place.port) * n for n in each], "the tunnels' ways")
+                shown = until(lambda: [row["path"] for row in mesh.json("maps") if row["target"] == f"localhost:{echo.port}"], "it is listed")
+                return [name.rpartition("-")[0] or name for name in shown[0]]
     third = []
-    works(here, 2, 0)  # both legs meet where they come in
-    works(there, 2, 2)  # each goes on to core's machine
+    assert works(here, 2, 0) == ["part11"]  # both legs meet where they come in
+    assert works(there, 2, 2) == ["part12", "server", "part11"]  # each goes on to core's machine
     # a name instead of an address: looked up by the machine that passes the leg on
     third.append(places("part14", "relay", address="localhost"))
-    works(there, 2, 2, 2)
+    assert works(there, 2, 2, 2) == ["part12", "part14", "part11"]
     assert mesh.run("part13", "--", "true").returncode == 0
     agent.stop()
 

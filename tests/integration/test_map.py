@@ -441,7 +441,7 @@ def test_expired_maps(mesh):
         assert mapped.wait() == 0 and "--expire" in mapped.log()
 
 
-@pytest.mark.parametrize("words", [["--bind", "localhost"], ["--bind", ""], ["--allow", "10.0.0.1/8"], ["--allow", "web"], ["--idle", "soon"]])
+@pytest.mark.parametrize("words", [["--bind", "localhost"], ["--bind", ""], ["--allow", "10.0.0.1/8"], ["--allow", "web"], ["--idle", "soon"], ["--rate", "10X"], ["--rate", "999"], ["--rate", ""]])
 def test_wrong_options(mesh, words):
     refused(mesh.cli("map", *words, "TCP:0:web02:HTTP:80"), 2, words[0])
 

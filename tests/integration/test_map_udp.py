@@ -5,48 +5,13 @@ import random
 import re
 import signal
 import socket
-import threading
 
 import pytest
 
-from harness import PATIENCE, Echo, refused, until
+from harness import PATIENCE, Echo, UdpEcho, refused, until
 
 LARGEST = 65507
 BYTES = random.Random(2).randbytes(LARGEST)
-
-
-class UdpEcho:
-    """Sends each datagram back, the answer to "who" being its sender's port; knows what came from where."""
-
-    def __init__(self, host="127.0.0.1", port=0):
-        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self.socket.bind((host, port))
-        self.port, self.senders, self.lengths, self.over = self.socket.getsockname()[1], set(), [], False
-        threading.Thread(target=self.work, daemon=True).start()
-
-    def work(self):
-        try:
-            while True:
-                data, sender = self.socket.recvfrom(1 << 17)
-                if self.over:
-                    return
-                self.senders.add(sender[1])
-                self.lengths.append(len(data))
-                self.socket.sendto(b"%d" % sender[1] if data == b"who" else data, sender)
-        except OSError:
-            return
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.over = True
-        try:
-            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        except OSError:
-            pass
-        self.socket.close()
 
 
 def sender(mapped, host="127.0.0.1", number=0):
@@ -227,6 +192,19 @@ def test_rdp(mesh, tmp_path):
             assert mapped.port == port and speaks_both(mapped)
     with mesh.background("map", "RDP:0:web02") as program:
         assert re.fullmatch(rb"localhost:\d+ -> web02:3389 \(TCP and UDP\)\n", program.process.stdout.readline())
+
+
+def test_rate(mesh):
+    """Slower, but all comes."""
+    tcp, udp = both()
+    with tcp, udp, mesh.map(f"RDP:0:web02:{tcp.port}", options=["--rate", "2M"]) as mapped:
+        with socket.create_connection(("127.0.0.1", mapped.port), 20 * PATIENCE) as s, sender(mapped) as datagrams:
+            s.sendall(BYTES)
+            assert ask(datagrams, BYTES) == BYTES
+            received = b""
+            while len(received) < len(BYTES):
+                received += s.recv(1 << 16)
+            assert received == BYTES and mapped.log() == ""
 
 
 def test_rdp_wants_both_ports(mesh):

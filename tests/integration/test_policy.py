@@ -9,7 +9,7 @@ import time
 import pytest
 
 from console import Socket, browser_of
-from harness import PROGRAMS, Agent, Echo, Mesh, Program, refused, until
+from harness import PROGRAMS, Agent, Echo, Mesh, Program, UdpEcho, refused, until
 from people import PASSWORD, Elsewhere, password_give
 from wire import Peer, User, carry_out, certificate_make, connect, enrol, fleet, openssl, refusal
 
@@ -217,8 +217,13 @@ def test_command_line_signs(server, alice, carol):
 
 
 def test_maps_are_signed(server, alice):
-    with Echo() as echo, Program([PROGRAMS / "murmesh", "map", f"TCP:0:sealed1:HTTP:{echo.port}", "--json"], alice.home / "map.log", env=alice.env) as mapped:
-        port = json.loads(mapped.process.stdout.readline())["local_port"]
+    with Echo() as echo, UdpEcho() as udp, Program([PROGRAMS / "murmesh", "map", f"TCP:0:sealed1:HTTP:{echo.port}", f"UDP:0:sealed1::{udp.port}",
+                                                     "--jsonl"], alice.home / "map.log", env=alice.env) as mapped:
+        port, udp_port = (json.loads(mapped.process.stdout.readline())["local_port"] for _ in range(2))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            datagrams.settimeout(20)
+            datagrams.sendto(b"through", ("127.0.0.1", udp_port))
+            assert datagrams.recv(100) == b"through"
         with socket.create_connection(("127.0.0.1", port), 20) as connection:
             connection.sendall(b"through")
             assert connection.recv(100) == b"through"

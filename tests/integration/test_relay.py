@@ -98,6 +98,8 @@ def test_a_tunnel_carries_much(mesh, relays):
         while len(back) < len(whole):
             back += connection.recv(1 << 20)
         assert back == whole
+        shown = until(lambda: [row for row in mesh.json("maps") if row["target"] == f"localhost:{echo.port}" and row["received"] > len(whole)], "it is listed")
+        assert [name.split("-")[0] for name in shown[0]["path"]] == ["server", "hop01", "hop02", "hop03"]
 
 
 def test_one_connection_upward(mesh, relays):

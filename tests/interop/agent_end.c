@@ -155,9 +155,10 @@ static void on_rpc(void *ctx, struct stream *stream, const struct id *pair)
 	stream_free(stream);
 }
 
-static void on_refused(void *ctx, int err, const char *target)
+static void on_refused(void *ctx, int err, const char *target, const struct id *pair)
 {
 	(void)ctx;
+	(void)pair;
 	fprintf(stderr, "refused: %s %s %s\n", target, err_name(err), err_text(err));
 }
 

@@ -182,6 +182,21 @@ export interface AuditVerdict {
 	first_bad: number;
 }
 
+export interface PortMap {
+	id: string;
+	user: string;
+	device: string;
+	full_name: string;
+	target: string;
+	sent: number;
+	received: number;
+	path: string[];
+	since: number;
+	ended: number;
+	error: number;
+	why: string;
+}
+
 export interface Task {
 	id: string;
 	title: string;
@@ -278,9 +293,14 @@ export type ApprovalChange =
 	| { decided: string }
 	| { complete: boolean };
 
+export type MapChange =
+	| { map: PortMap }
+	| { removed: string }
+	| { complete: boolean };
+
 export interface WatchOrder {
 	op: 'subscribe' | 'unsubscribe';
-	channel: 'fleet' | 'tasks' | 'live' | 'approvals';
+	channel: 'fleet' | 'tasks' | 'live' | 'approvals' | 'maps';
 	device?: string;
 	since?: number;
 	epoch?: string;
@@ -376,6 +396,12 @@ export function client(call: Call) {
 		/** Whether nobody has changed it (administrator of all groups). */
 		verifyAudit: () =>
 			call<AuditVerdict>('GET', '/api/audit/verify'),
+		/** Open tunnels, and those that failed lately: one's own, and those to devices that one may operate (operator). */
+		maps: () =>
+			call<PortMap[]>('GET', '/api/maps'),
+		/** Ends an open one at once (operator). */
+		endMap: (id: string) =>
+			call<undefined>('DELETE', `/api/maps/${id}`),
 		/** Runs a command on all devices of a query (operator). */
 		startTask: (body: { query?: string; count?: number; argv?: string[]; retry?: string }) =>
 			call<Task>('POST', '/api/tasks', body),

@@ -1,6 +1,6 @@
 // Which page the address names.  Links are plain <a href>; clicks on them stay in the page.
 
-export type PageName = 'fleet' | 'device' | 'terminal' | 'live' | 'relays' | 'people' | 'audit' | 'tasks' | 'approvals' | 'login' | 'me' | 'missing';
+export type PageName = 'fleet' | 'device' | 'terminal' | 'live' | 'maps' | 'relays' | 'people' | 'audit' | 'tasks' | 'approvals' | 'login' | 'me' | 'command-line' | 'missing';
 
 export interface Route {
 	page: PageName;
@@ -14,6 +14,7 @@ const ROUTES: [RegExp, PageName][] = [
 	[/^\/devices\/([0-9a-f]{32})\/terminal\/?$/, 'terminal'],
 	[/^\/devices\/([0-9a-f]{32})\/live\/?$/, 'live'],
 	[/^\/live\/?$/, 'live'],
+	[/^\/maps\/?$/, 'maps'],
 	[/^\/relays\/?$/, 'relays'],
 	[/^\/people\/?$/, 'people'],
 	[/^\/audit\/?$/, 'audit'],
@@ -21,6 +22,7 @@ const ROUTES: [RegExp, PageName][] = [
 	[/^\/approvals\/?$/, 'approvals'],
 	[/^\/login\/?$/, 'login'],
 	[/^\/me\/?$/, 'me'],
+	[/^\/command-line\/?$/, 'command-line'],
 ];
 
 export function routeOf(path: string): Route {

@@ -2,7 +2,7 @@
 // after the last change it has seen.  No part of this knows Svelte or the browser's page: see connection.svelte.ts.
 import type { Problem } from './types';
 
-export type Channel = 'fleet' | 'tasks' | 'live' | 'approvals';
+export type Channel = 'fleet' | 'tasks' | 'live' | 'approvals' | 'maps';
 
 export interface Batch<Event = unknown> {
 	channel: Channel;

@@ -42,7 +42,7 @@ await scenario(async (browser) => {
 
 	const met = (await walk(page)).map(({ name }) => name);
 	assert.equal(met[0], 'Skip to content');
-	for (const name of ['Fleet', 'Live', 'Relays', 'People', 'Audit', 'Account', 'Search devices', 'Add a device', 'Devices']) {
+	for (const name of ['Fleet', 'Live', 'Maps', 'Relays', 'People', 'Audit', 'Account', 'Search devices', 'Add a device', 'Devices']) {
 		assert(met.some((one) => one.startsWith(name)), `${name} among ${met.join(' | ')}`);
 	}
 
@@ -57,7 +57,7 @@ await scenario(async (browser) => {
 	await page.getByRole('heading', { name: /^web02/ }).waitFor();
 	await tabTo(page, ({ name }) => name === 'Live' && page.url().includes('/devices/'), 'the tab Live');
 
-	for (const path of ['/live', '/relays', '/people', '/audit', '/tasks', '/me', `/devices/${await deviceId('web02')}`, `/devices/${await deviceId('web02')}/live`]) {
+	for (const path of ['/live', '/maps', '/relays', '/people', '/audit', '/tasks', '/me', '/command-line', `/devices/${await deviceId('web02')}`, `/devices/${await deviceId('web02')}/live`]) {
 		await visit(page, path);
 		assert((await walk(page)).length > 5, path);
 	}

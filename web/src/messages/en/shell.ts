@@ -19,6 +19,7 @@ export const shell = {
 		label: 'Main',
 		fleet: 'Fleet',
 		live: 'Live',
+		maps: 'Maps',
 		relays: 'Relays',
 		tasks: 'Tasks',
 		people: 'People',
@@ -28,6 +29,7 @@ export const shell = {
 	account: {
 		menu: 'Account',
 		me: 'My account',
+		commandLine: 'Get the command line',
 		logout: 'Log out',
 		role: { viewer: 'Viewer', operator: 'Operator', administrator: 'Administrator' } as Record<string, string>,
 	},
