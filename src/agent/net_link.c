@@ -92,7 +92,8 @@ static int on_leg_open(void *ctx, struct rpc_call *call)
 
 /* ---- UDP maps ---- */
 
-static void on_datagrams_refused(void *ctx, int err, const char *target)
+/* Of one flow: the tunnel goes on. */
+static void on_udp_refused(void *ctx, int err, const char *target)
 {
 	(void)ctx;
 	log_limited(LOG_INFO, "datagrams were refused: %s %s", target, err_text(err));
@@ -110,7 +111,7 @@ static int on_leg_connect(void *ctx, struct h2_stream *stream, const struct h2_h
 		                                   .trust = trust_now,
 		                                   .now = trusted_time_or_wall,
 		                                   .resolve = net_resolve,
-		                                   .refused = on_datagrams_refused,
+		                                   .refused = on_udp_refused,
 		                                   .n_flows = &leg->net->n_udp_flows,
 		                                   .ctx = leg->net };
 	if (!leg->udp) {

@@ -12,7 +12,6 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "portmap/map.h"
-#include "portmap/spec.h"
 #include "tunnel/grant.h"
 
 enum { DOCUMENT_MAX = 6000, FILE_MAX = 64 << 10, LIFETIME_S = 590 /* the server signs for 600 s */ };
@@ -208,35 +207,21 @@ static int carry_out(struct grant *grant)
 	return code || !lost ? code : cli_fail(-E_CLOSED, "the server ended the connection");
 }
 
-static int target_take(struct grant *grant, const char *text)
-{
-	unsigned column;
-	const char *reason;
-	char why[300];
-	if (map_target_parse(str_from(text), grant->host, &grant->port, &column, &reason) == 0)
-		return CLI_OK;
-	snprintf(why, sizeof why, "column %u: %s", column, reason);
-	return cli_fail_because(-E_USAGE, why, "write PORT or HOST:PORT, as 80 or 192.168.1.1:80", "the target %s cannot be used",
-	                        text);
-}
-
 static int run(const struct cli *cli)
 {
 	static struct grant grant;
 	grant.cli = cli;
-	int code = target_take(&grant, cli->operands[1]);
+	int code = leg_target_read(cli->operands[1], grant.host, &grant.port);
 	if (code == 0)
 		code = session_begin(&grant.session, cli);
 	if (code)
 		return code;
-	struct io_signal *terminate = session_interrupt_by(&grant.session, SIGTERM);
-	struct io_signal *hung_up = session_interrupt_by(&grant.session, SIGHUP);
+	session_interrupt_by(&grant.session, SIGTERM);
+	session_interrupt_by(&grant.session, SIGHUP);
 	code = carry_out(&grant);
 	files_remove(&grant);
 	map_close(grant.map);
 	io_timer_free(grant.expiry);
-	io_signal_free(terminate);
-	io_signal_free(hung_up);
 	session_close(&grant.session);
 	return code;
 }

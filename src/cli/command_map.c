@@ -235,14 +235,13 @@ static int run(const struct cli *cli)
 	fd_limit_raise();
 	maps.common.session = &maps.session;
 	maps.common.legs = &maps.legs;
-	struct io_signal *terminate = session_interrupt_by(&maps.session, SIGTERM);
+	session_interrupt_by(&maps.session, SIGTERM);
 	code = maps_open(&maps, cli);
 	if (code == 0)
 		code = stay(&maps, cli);
 	for (unsigned i = 0; i < maps.n; i++)
 		mapping_close(&maps.at[i]);
 	io_timer_free(maps.expiry);
-	io_signal_free(terminate);
 	session_close(&maps.session);
 	tls_context_free(maps.common.tls);
 	tls_context_free(maps.common.h2_tls);

@@ -101,7 +101,7 @@ static const struct cli_option options[] = {
 
 static const struct cli_example examples[] = {
 	{ "murmesh maps", "who is connected to which device, and what failed lately and why" },
-	{ "murmesh maps --end 0123456789abcdef0123456789abcdef", "ends that connection" },
+	{ "murmesh maps --end ID", "ends the connection with that id" },
 	{ 0 },
 };
 

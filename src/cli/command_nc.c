@@ -4,7 +4,6 @@
 #include "cli/devices.h"
 #include "cli/leg.h"
 #include "cli/standard.h"
-#include "portmap/spec.h"
 
 struct nc {
 	struct session session;
@@ -52,21 +51,6 @@ static int result(const struct nc *nc, const struct cli *cli)
 	                  : cli_fail_because(nc->err, why, NULL, "no connection to %s at %s", target, device);
 }
 
-static int target_take(struct nc *nc, const char *text)
-{
-	unsigned column;
-	const char *reason;
-	char why[300];
-	if (map_target_parse(str_from(text), nc->host, &nc->port, &column, &reason) == 0)
-		return CLI_OK;
-	snprintf(why, sizeof why, "column %u: %s", column, reason);
-	return cli_fail_because(-E_USAGE, why, "write PORT or HOST:PORT, as 22 or 192.168.1.1:80", "the target %s cannot be used",
-	                        text);
-}
-
-/* What a shell or ssh sends when nobody wants the connection any more: its other end shall see a break. */
-static const int ends_by[] = { SIGTERM, SIGHUP };
-
 static int carry_out(struct nc *nc, const struct cli *cli)
 {
 	murmesh_Device device;
@@ -87,18 +71,16 @@ static int carry_out(struct nc *nc, const struct cli *cli)
 static int run(const struct cli *cli)
 {
 	static struct nc nc;
-	struct io_signal *signals[sizeof ends_by / sizeof *ends_by];
-	int code = target_take(&nc, cli->operands[1]);
+	int code = leg_target_read(cli->operands[1], nc.host, &nc.port);
 	if (code == 0)
 		code = session_begin(&nc.session, cli);
 	if (code)
 		return code;
-	for (size_t i = 0; i < sizeof ends_by / sizeof *ends_by; i++)
-		signals[i] = session_interrupt_by(&nc.session, ends_by[i]);
+	/* what a shell or ssh sends when nobody wants the connection any more: its other end shall see a break */
+	session_interrupt_by(&nc.session, SIGTERM);
+	session_interrupt_by(&nc.session, SIGHUP);
 	code = carry_out(&nc, cli);
 	nc.standard = standard_free(nc.standard);
-	for (size_t i = 0; i < sizeof ends_by / sizeof *ends_by; i++)
-		io_signal_free(signals[i]);
 	session_close(&nc.session);
 	tls_context_free(nc.tls);
 	return code;

@@ -450,7 +450,7 @@ static int run(const struct cli *cli)
 	code = session_begin(&run.session, cli);
 	if (code)
 		return code;
-	struct io_signal *terminate = session_interrupt_by(&run.session, SIGTERM);
+	session_interrupt_by(&run.session, SIGTERM);
 	bool devices = cli_flag(cli, "dry-run");
 	run.json = !devices && !cli_given(cli, "order-out") && cli_format(cli) >= CLI_JSON;
 	if (devices || run.json)
@@ -465,7 +465,6 @@ static int run(const struct cli *cli)
 	}
 	io_watch_free(run.input);
 	fd_close(run.terminal);
-	io_signal_free(terminate);
 	session_close(&run.session);
 	tls_context_free(run.tls);
 	mem_free(run.targets);

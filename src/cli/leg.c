@@ -115,3 +115,15 @@ void legs_cancel(struct session *session)
 		finish(leg, NULL, -E_CANCELLED, "");
 	}
 }
+
+int leg_target_read(const char *text, char ret_host[MAP_HOST_SIZE], uint16_t *ret_port)
+{
+	unsigned column;
+	const char *reason;
+	char why[300];
+	if (map_target_parse(str_from(text), ret_host, ret_port, &column, &reason) == 0)
+		return CLI_OK;
+	snprintf(why, sizeof why, "column %u: %s", column, reason);
+	return cli_fail_because(-E_USAGE, why, "write PORT or HOST:PORT, as 22 or 192.168.1.1:80", "the target %s cannot be used",
+	                        text);
+}

@@ -2,6 +2,7 @@
 #ifndef CLI_LEG_H
 #define CLI_LEG_H
 #include "cli/session.h"
+#include "portmap/spec.h"
 #include "tunnel/result.h"
 
 struct leg_target {
@@ -33,4 +34,6 @@ struct leg_end {
 int leg_verify(const struct session *session, const struct leg_end *end, bool *ret_signed);
 /* session_close() */
 void legs_cancel(struct session *session);
+/* "PORT" or "HOST:PORT" of a command.  Returns the exit code (why not is printed). */
+int leg_target_read(const char *text, char ret_host[MAP_HOST_SIZE], uint16_t *ret_port);
 #endif

@@ -120,7 +120,7 @@ static void troff_command(FILE *out, const struct cli_command *command)
 void cli_manual_troff(FILE *out)
 {
 	char code[16];
-	fputs(".TH MURMESH 1 \"\" \"murmesh " MURMESH_VERSION "\"\n.SH NAME\nmurmesh \\- manage a fleet of machines\n", out);
+	fputs(".TH MURMESH 1 \"\" \"murmesh " MURMESH_VERSION "\"\n.ad l\n.SH NAME\nmurmesh \\- manage a fleet of machines\n", out);
 	fputs(".SH SYNOPSIS\n\\fBmurmesh\\fR [OPTION]... COMMAND [OPTION]... [OPERAND]...\n.SH OPTIONS\n", out);
 	troff_options(out, cli_global_options);
 	fputs(".SH COMMANDS\n", out);

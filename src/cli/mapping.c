@@ -133,7 +133,8 @@ static void on_udp_open(void *ctx, struct udp_leg *leg)
 	if (!opening)
 		return udp_map_leg(leg, NULL, "", -E_NO_MEMORY, "");
 	opening->leg = leg;
-	const struct leg_target target = { .device = mapping->device,
+	const struct leg_target target = { .cli = mapping->common->cli,
+		                           .device = mapping->device,
 		                           .host = str_from(mapping->spec.host),
 		                           .port = mapping->spec.port,
 		                           .tls = mapping->common->h2_tls,

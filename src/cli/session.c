@@ -81,19 +81,22 @@ static void on_interrupt(void *ctx)
 	io_loop_stop(session->loop);
 }
 
+void session_interrupt_by(struct session *session, int signal)
+{
+	size_t i = 0;
+	while (session->interrupts[i])
+		i++;
+	session->interrupts[i] = io_signal_new(session->loop, signal, on_interrupt, session);
+}
+
 int session_init(struct session *session)
 {
 	*session = (struct session){ .loop = io_loop_new() };
 	list_init(&session->legs);
 	if (!session->loop)
 		return -E_NO_MEMORY;
-	session->interrupt = io_signal_new(session->loop, SIGINT, on_interrupt, session);
-	return session->interrupt ? 0 : -E_NO_MEMORY;
-}
-
-struct io_signal *session_interrupt_by(struct session *session, int signal)
-{
-	return io_signal_new(session->loop, signal, on_interrupt, session);
+	session_interrupt_by(session, SIGINT);
+	return session->interrupts[0] ? 0 : -E_NO_MEMORY;
 }
 
 void session_close(struct session *session)
@@ -103,7 +106,8 @@ void session_close(struct session *session)
 	tls_context_free(session->tls);
 	login_done(&session->login);
 	key_free(session->signer);
-	io_signal_free(session->interrupt);
+	for (size_t i = 0; i < sizeof session->interrupts / sizeof *session->interrupts; i++)
+		io_signal_free(session->interrupts[i]);
 	io_loop_free(session->loop);
 }
 

@@ -23,7 +23,7 @@ struct session {
 	bool unsigned_only;                    /* there is none */
 	murmesh_ServerDescription description; /* only of core.sock */
 	char why[512];                         /* the cause of the last failure, when it is known better than err.def does */
-	struct io_signal *interrupt;
+	struct io_signal *interrupts[3];       /* SIGINT, and those of session_interrupt_by() */
 	bool interrupted;
 	int lost; /* the server's connection ended: why */
 };
@@ -38,8 +38,8 @@ int session_begin(struct session *session, const struct cli *cli);
 int session_open(struct session *session, const char *directory);
 /* Its last use: what the caller made on its loop is freed before.  Ends legs that are being opened. */
 void session_close(struct session *session);
-/* Another signal that ends waiting as SIGINT does; the caller frees it. */
-struct io_signal *session_interrupt_by(struct session *session, int signal);
+/* Another signal that ends waiting as SIGINT does; two at most. */
+void session_interrupt_by(struct session *session, int signal);
 
 /* ---- session_local.c: only core.sock ---- */
 

@@ -450,6 +450,8 @@ static void test_watch_behind(void **state)
 	while (!caught_up(&behind, 20000) && !behind.over)
 		io_loop_run(f->core.loop);
 	assert_false(behind.over);
+	static const struct rpc_call_events none;
+	rpc_call_set_events(f->stream, &none, NULL);
 }
 
 int main(void)

@@ -252,7 +252,7 @@ static void on_rows_end(void *ctx, int err, const char *why)
 
 static int ask_list(struct api_call *call)
 {
-	static const struct rpc_call_events events = { on_row, NULL, NULL, on_rows_end };
+	static const struct rpc_call_events events = { on_row, NULL, NULL, on_rows_end }, none;
 	struct rpc_connection *core = call->exchange->web->core;
 	if (!core)
 		return -E_BUSY;
@@ -265,7 +265,7 @@ static int ask_list(struct api_call *call)
 	if (err == 0)
 		err = rpc_call_half_close(stream);
 	if (err < 0) {
-		rpc_call_set_events(stream, &(const struct rpc_call_events){ 0 }, NULL);
+		rpc_call_set_events(stream, &none, NULL);
 		rpc_call_cancel(stream);
 	}
 	return err;
