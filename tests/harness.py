@@ -289,6 +289,18 @@ class Map(Program):
         return socket.create_connection((host, self.port), seconds * PATIENCE)
 
 
+def legs(program, front):
+    """How many connections to the front a program has beside the one on which it asks the server."""
+    own = set()
+    for name in os.listdir(f"/proc/{program.process.pid}/fd"):
+        try:
+            own.add(os.readlink(f"/proc/{program.process.pid}/fd/{name}").removeprefix("socket:[").rstrip("]"))
+        except FileNotFoundError:
+            pass
+    rows = [line.split() for line in open("/proc/net/tcp").read().splitlines()[1:]]
+    return sum(row[2].endswith(f":{front:04X}") and row[3] == "01" and row[9] in own for row in rows) - 1
+
+
 # ---- targets ----
 
 class Target:

@@ -65,6 +65,8 @@ static void on_offer(struct net_role *net, const murmesh_TunnelOffer *message)
 	offer->net = net;
 	memcpy(offer->pair.bytes, message->pair, sizeof offer->pair.bytes);
 	relay_preamble_write(RELAY_AGENT, message->ticket, offer->preamble);
+	if (message->has_grant)
+		grant_expect(net->trust, &message->grant);
 	net_reach(net, str_from(net->reached.host), net->reached.port, on_offer_reached, offer);
 }
 

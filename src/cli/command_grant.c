@@ -132,7 +132,7 @@ static void files_remove(const struct grant *grant)
 
 static void on_opened(void *ctx, struct stream *stream, int err, const char *details)
 {
-	map_connection_open(ctx, stream, err, details);
+	map_connection_open(ctx, stream, 0, err, details);
 }
 
 static void on_open(void *ctx, struct map_connection *connection)

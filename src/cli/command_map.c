@@ -13,6 +13,7 @@
 struct maps {
 	struct session session;
 	struct mapping_common common;
+	struct pool_total legs;
 	struct router router;
 	struct mcrouter wanted; /* all maps, of files and of the command line */
 	const char *dynamic;    /* the device of -D */
@@ -233,6 +234,7 @@ static int run(const struct cli *cli)
 		return code;
 	fd_limit_raise();
 	maps.common.session = &maps.session;
+	maps.common.legs = &maps.legs;
 	session_interrupt_by(&maps.session, SIGTERM);
 	code = maps_open(&maps, cli);
 	if (code == 0)

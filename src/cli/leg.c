@@ -46,20 +46,23 @@ static void on_tunnel(void *ctx, int err, const char *why, const void *response)
 	grant = tunnel->grant;
 	if (!leg->target.rpc && !leg->target.raw) /* there an order is signed instead, or another grant */
 		err = user_sign_grant(leg->session, &leg->request, &grant);
+	if (err == 0 && leg->target.head)
+		err = connect_head_write(leg->target.head, &grant, leg->target.host, leg->target.port);
 	if (err < 0)
 		return finish(leg, NULL, err, "");
 	if (leg->target.udp_grant)
 		*leg->target.udp_grant = grant;
 	relay_preamble_write(RELAY_CLIENT, tunnel->ticket, preamble);
-	const struct client_end_request request = { .relay = leg->session->front,
-		                                    .preamble = { (const char *)preamble, sizeof preamble },
-		                                    .tls = leg->target.raw ? NULL : leg->target.tls,
-		                                    .device = { leg->session->login.info.identity.mesh, IDENTITY_NODE,
-		                                                leg->target.device },
-		                                    .rpc = leg->target.rpc || leg->target.raw || leg->target.udp_grant,
-		                                    .grant = &grant,
-		                                    .host = leg->target.host,
-		                                    .port = leg->target.port };
+	const struct client_end_request request = {
+		.relay = leg->session->front,
+		.preamble = { (const char *)preamble, sizeof preamble },
+		.tls = leg->target.raw ? NULL : leg->target.tls,
+		.device = { leg->session->login.info.identity.mesh, IDENTITY_NODE, leg->target.device },
+		.bare = leg->target.rpc || leg->target.raw || leg->target.udp_grant || leg->target.head,
+		.grant = &grant,
+		.host = leg->target.host,
+		.port = leg->target.port
+	};
 	leg->end = client_end_new(leg->session->loop, &request, on_opened, leg);
 	if (!leg->end)
 		return finish(leg, NULL, -E_NO_MEMORY, "");

@@ -12,6 +12,8 @@ struct leg_target {
 	bool raw;              /* such a connection for somebody else, who does TLS and CONNECT himself with a grant of his own */
 	struct str host;       /* "" = the device itself; kept by reference until it is opened */
 	uint16_t port;
+	struct buf *
+	        head; /* such a connection that is to be used later: its CONNECT (tunnel/connect.h) comes here instead of being sent */
 	struct tls_context *tls; /* session_leg_context() */
 	murmesh_SignedDocument
 	        *udp_grant; /* of a UDP map (ALPN h2, no CONNECT yet): the grant for host:port is put there, before it is opened */

@@ -10,24 +10,72 @@
 
 #define QUIET_MS 10000 /* between two lines about what anybody can cause as often as he likes */
 
+/* ---- connections of a map with a target: by its pool ---- */
+
+static struct str on_early(void *ctx)
+{
+	return map_connection_early(ctx);
+}
+
+static void on_more(void *ctx)
+{
+	pool_more(ctx);
+}
+
+static void on_pool_opened(void *ctx, struct stream *stream, size_t sent, int err, const char *details)
+{
+	map_connection_open(ctx, stream, sent, err == -E_CLOSED || err == -E_TIMEOUT ? -E_PEER_GONE : err, details);
+}
+
+static void connection_open(struct mapping *mapping, struct map_connection *connection)
+{
+	static const struct pool_events events = { on_early, on_pool_opened };
+	struct pool_use *use = pool_connect(mapping->pool, &events, connection);
+	log_debug("a connection to %s is asked for", mapping->target);
+	if (use)
+		map_connection_notify(connection, on_more, use);
+}
+
+static void on_leg(void *ctx, struct stream *stream, int err, const char *details)
+{
+	pool_leg_open(ctx, stream, err, details);
+}
+
+static void on_leg_wanted(void *ctx, struct pool_leg *leg)
+{
+	struct mapping *mapping = ctx;
+	const struct leg_target target = { .cli = mapping->common->cli,
+		                           .device = mapping->device,
+		                           .host = str_from(mapping->spec.host),
+		                           .port = mapping->spec.port,
+		                           .head = pool_leg_head(leg),
+		                           .tls = mapping->common->tls };
+	leg_open(mapping->common->session, &target, on_leg, leg);
+}
+
+/* ---- of a dynamic one: each by a leg of its own ---- */
+
 static void on_opened(void *ctx, struct stream *stream, int err, const char *details)
 {
-	map_connection_open(ctx, stream, err, details);
+	map_connection_open(ctx, stream, 0, err, details);
 }
 
 static void on_open(void *ctx, struct map_connection *connection)
 {
 	struct mapping *mapping = ctx;
 	const struct socks_request *request = map_connection_request(connection);
+	if (!request)
+		return connection_open(mapping, connection);
 	const struct leg_target target = { .cli = mapping->common->cli,
 		                           .device = mapping->device,
-		                           .host = str_from(request ? request->host : mapping->spec.host),
-		                           .port = request ? request->port : mapping->spec.port,
+		                           .host = str_from(request->host),
+		                           .port = request->port,
 		                           .tls = mapping->common->tls };
-	log_debug("a connection to %s:%u is asked for (%s)", target.host.len ? target.host.ptr : mapping->spec.device, target.port,
-	          mapping->target);
+	log_debug("a connection to %s:%u is asked for (%s)", request->host, target.port, mapping->target);
 	leg_open(mapping->common->session, &target, on_opened, connection);
 }
+
+/* ---- what people are told ---- */
 
 /* Anybody who reaches the port can make these: they must not fill a log. */
 static void stranger_fail(struct mapping *mapping, int err, const char *address)
@@ -145,6 +193,17 @@ static void target_text(struct mapping *mapping, const murmesh_Device *device)
 	         spec->host[0] ? " through " : "", spec->host[0] ? device->name : "");
 }
 
+static int pool_open(struct mapping *mapping)
+{
+	const struct pool_settings settings = { .total = mapping->common->legs, .open = on_leg_wanted, .ctx = mapping };
+	mapping->pool = pool_new(mapping->common->session->loop, &settings);
+	if (mapping->pool)
+		return 0;
+	mapping->map = map_close(mapping->map);
+	mapping->udp = udp_map_close(mapping->udp);
+	return -E_NO_MEMORY;
+}
+
 static int tcp_listen(struct mapping *mapping)
 {
 	const struct mapping_common *common = mapping->common;
@@ -200,6 +259,8 @@ static int listen_at(struct mapping *mapping)
 	mapping->rate.bytes_per_s = mapping->common->bytes_per_s;
 	for (int tries = mapping->spec.local_port ? 1 : TRIES; err == -E_PORT && tries; tries--)
 		err = listen_once(mapping);
+	if (err == 0 && mapping->map && !mapping->dynamic)
+		err = pool_open(mapping);
 	if (err == 0 || err == -E_PORT || !mapping->bind)
 		return err == 0 ? CLI_OK : cli_fail(err, "the local port %u cannot be opened", mapping->spec.local_port);
 	return cli_fail_because(err, NULL, "give an address that this machine has, or all", "the local address %s cannot be used",
@@ -265,6 +326,7 @@ void mapping_close(struct mapping *mapping)
 {
 	uint64_t lost = mapping->udp ? udp_map_lost(mapping->udp) : 0;
 	mapping->map = map_close(mapping->map);
+	mapping->pool = pool_free(mapping->pool);
 	mapping->udp = udp_map_close(mapping->udp);
 	if (lost)
 		cli_note(mapping->common->cli,

@@ -6,6 +6,7 @@
 #include "portmap/socks.h"
 #include "portmap/spec.h"
 #include "portmap/udp_map.h"
+#include "tunnel/pool.h"
 #include "tunnel/rate.h"
 
 /* What all maps of one command have in common. */
@@ -15,6 +16,7 @@ struct mapping_common {
 	struct tls_context *tls, *h2_tls; /* session_leg_context(): for TCP, for UDP */
 	const char *bind, *allow;
 	uint64_t idle_ms, bytes_per_s; /* 0 = no limit */
+	struct pool_total *legs;       /* that are kept ready */
 };
 
 #define MAPPING_BIND_SIZE  64
@@ -29,6 +31,7 @@ struct mapping {
 	char label[MAPPING_LABEL_SIZE]; /* what its .mcrouter file calls it; "" = nothing */
 	struct rate rate;               /* of TCP and UDP together */
 	struct map_listener *map;       /* NULL: of UDP alone */
+	struct pool *pool;              /* of its legs for TCP; NULL: a dynamic one, or none */
 	struct udp_map *udp;            /* NULL: of TCP alone */
 	char target[376];               /* "web02:8000", "web02:53/udp" or "192.168.1.1:80 through web02" */
 	uint64_t quiet_until_ms;        /* strangers at the door are told of once in a while */

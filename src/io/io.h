@@ -17,7 +17,8 @@ struct io_loop *io_loop_new(void);
 struct io_loop *io_loop_free(struct io_loop *loop);
 int io_loop_run(struct io_loop *loop); /* until io_loop_stop() */
 void io_loop_stop(struct io_loop *loop);
-uint64_t io_loop_now_ms(const struct io_loop *loop); /* monotonic, as of this iteration */
+uint64_t io_loop_now_ms(const struct io_loop *loop);   /* monotonic, as of this iteration */
+uint64_t io_loop_quiet_ms(const struct io_loop *loop); /* for so long no watched descriptor was ready */
 /* One buffer of IO_SCRATCH bytes a loop: valid inside one callback only, so that idle connections hold no memory. */
 #define IO_SCRATCH ((size_t)256 << 10)
 uint8_t *io_loop_scratch(struct io_loop *loop);

@@ -12,6 +12,7 @@ struct io_loop {
 	uv_check_t check;     /* runs tasks scheduled by descriptors */
 	struct list tasks;
 	uint8_t *scratch;
+	uint64_t ready_ms; /* a descriptor was, last */
 };
 
 /* Every handle starts with its uv handle, so that one close callback frees them all. */
@@ -48,6 +49,7 @@ struct io_loop *io_loop_new(void)
 		return mem_free(loop);
 	}
 	loop->scratch = scratch;
+	loop->uv.data = loop;
 	list_init(&loop->tasks);
 	uv_prepare_init(&loop->uv, &loop->prepare);
 	uv_check_init(&loop->uv, &loop->check);
@@ -88,6 +90,11 @@ uint64_t io_loop_now_ms(const struct io_loop *loop)
 	return uv_now(&loop->uv);
 }
 
+uint64_t io_loop_quiet_ms(const struct io_loop *loop)
+{
+	return uv_now(&loop->uv) - loop->ready_ms;
+}
+
 uint8_t *io_loop_scratch(struct io_loop *loop)
 {
 	return loop->scratch;
@@ -112,12 +119,14 @@ static int watch_start(struct io_watch *watch)
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
 	struct io_watch *watch = (struct io_watch *)handle;
+	struct io_loop *loop = handle->loop->data;
 	unsigned seen = (events & UV_READABLE ? IO_READABLE : 0u) | (events & UV_WRITABLE ? IO_WRITABLE : 0u) |
 	                (events & UV_DISCONNECT ? IO_HANGUP : 0u);
 	if (status < 0) {
 		watch_start(watch); /* libuv stopped it, but there may be bytes before the error */
 		seen = watch->events;
 	}
+	loop->ready_ms = uv_now(&loop->uv);
 	watch->cb(watch->ctx, seen);
 }
 

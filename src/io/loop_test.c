@@ -303,6 +303,32 @@ static void test_timers(void **state)
 	io_timer_free(s->timer);
 }
 
+static void read_byte(void *ctx, unsigned events)
+{
+	struct scene *s = ctx;
+	char byte;
+	(void)events;
+	assert_int_equal(read(s->pair[0], &byte, 1), 1);
+	assert_int_equal(io_loop_quiet_ms(s->loop), 0);
+	stop(s);
+}
+
+/* Timers do not count. */
+static void test_quiet(void **state)
+{
+	struct scene *s = *state;
+	s->timer = io_timer_new(s->loop, stop, s);
+	s->watch = io_watch_new(s->loop, s->pair[0], read_byte, s);
+	io_watch_set(s->watch, IO_READABLE);
+	assert_int_equal(write(s->pair[1], "x", 1), 1);
+	run(s);
+	io_timer_start(s->timer, 30, 0);
+	run(s);
+	assert_true(io_loop_quiet_ms(s->loop) >= 20); /* the kernel's coarse clock */
+	io_timer_free(s->timer);
+	io_watch_free(s->watch);
+}
+
 static void restart_at_once(void *ctx)
 {
 	struct scene *s = ctx;
@@ -582,6 +608,7 @@ int main(void)
 		TEST(test_watch_refused),
 		TEST(test_watch_freed_inside),
 		TEST(test_timers),
+		TEST(test_quiet),
 		TEST(test_timer_does_not_starve),
 		TEST(test_timer_after_a_pause),
 		TEST(test_timer_freed_inside),

@@ -58,7 +58,7 @@ static void world_close(struct world *world)
 {
 	world->map = map_close(world->map);
 	if (world->answered < world->opened) /* each is answered once, also after the map was closed */
-		map_connection_open(world->opening, NULL, -E_CLOSED, "");
+		map_connection_open(world->opening, NULL, 0, -E_CLOSED, "");
 	if (world->local.stream)
 		test_end_done(&world->local);
 	if (world->remote.stream)
@@ -94,7 +94,7 @@ static void answer_well(struct world *world)
 	struct stream *leg = stream_new(world->t.loop, &near, &none, NULL);
 	assert_non_null(leg);
 	world->answered++;
-	map_connection_open(world->opening, leg, 0, "");
+	map_connection_open(world->opening, leg, 0, 0, "");
 }
 
 #define GREETING "\5\1\0"
@@ -140,7 +140,7 @@ static void test_refused_target(void **state)
 		say(&world, STR(GREETING NAS "hello"));
 		WAIT(&world.t, world.opened);
 		world.answered++;
-		map_connection_open(world.opening, NULL, -E_TARGET_REFUSED, "");
+		map_connection_open(world.opening, NULL, 0, -E_TARGET_REFUSED, "");
 		assert_int_equal(world.failures, 1);
 		assert_int_equal(world.failed_err, -E_TARGET_REFUSED);
 		assert_string_equal(world.failed_request.host, "nas");
@@ -228,7 +228,7 @@ static int exchange(void *ctx)
 		test_loop_turn(&world.t, "asked");
 	if (world.opened) {
 		world.answered++;
-		map_connection_open(world.opening, NULL, -E_OFFLINE, "");
+		map_connection_open(world.opening, NULL, 0, -E_OFFLINE, "");
 		while (!world.local.eof && !world.local.err)
 			test_loop_turn(&world.t, "answered");
 	}

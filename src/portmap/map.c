@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
@@ -34,7 +35,10 @@ struct map_connection {
 	struct list node;
 	struct map_listener *map; /* NULL once it is closed */
 	struct stream *local;     /* until it is pumped, or stands at the door */
-	struct door *door;        /* of a dynamic map, until it is pumped */
+	struct buf early;         /* what came from it until then */
+	void (*more)(void *ctx);  /* has come; NULL = nobody asks */
+	void *more_ctx;
+	struct door *door; /* of a dynamic map, until it is pumped */
 	struct socks_request *request;
 	struct pump *pump;
 	uint64_t bytes, moved_ms; /* pump_bytes() when it was last seen to grow, and when that was */
@@ -43,6 +47,7 @@ struct map_connection {
 
 static void connection_free(struct map_connection *connection)
 {
+	buf_done(&connection->early);
 	mem_free(connection->request);
 	mem_free(connection);
 }
@@ -91,9 +96,9 @@ static void connection_fail(struct map_connection *connection, int err, const ch
 	settings.failed(settings.ctx, err, details, asked ? &request : NULL);
 }
 
-static void connection_pump(struct map_connection *connection, struct stream *leg)
+static void connection_pump(struct map_connection *connection, struct stream *leg, size_t sent)
 {
-	struct str first = STR("");
+	struct str first = str_skip(buf_str(&connection->early), sent);
 	struct stream *local = connection->door ? door_open(connection->door, &first) : connection->local;
 	connection->local = NULL;
 	if (!local) {
@@ -102,22 +107,37 @@ static void connection_pump(struct map_connection *connection, struct stream *le
 	}
 	connection->pump = pump_new(connection->map->loop, local, leg, first, on_pump_ended, connection);
 	connection->door = door_free(connection->door);
+	buf_done(&connection->early);
 	connection->moved_ms = io_loop_now_ms(connection->map->loop);
 	struct rate *rate = connection->map->settings.rate;
 	if (!connection->pump || (rate && pump_limit(connection->pump, rate) < 0))
 		connection_drop(connection);
 }
 
-void map_connection_open(struct map_connection *connection, struct stream *leg, int err, const char *details)
+void map_connection_open(struct map_connection *connection, struct stream *leg, size_t sent, int err, const char *details)
 {
 	connection->opening = false;
+	connection->more = NULL;
 	if (!connection->map) { /* the client or the map went away meanwhile */
+		if (leg)
+			stream_reset(leg); /* what was sent ahead is not all that there was to be */
 		stream_free(leg);
 		connection_free(connection);
 	} else if (!leg)
 		connection_fail(connection, err, details);
 	else
-		connection_pump(connection, leg);
+		connection_pump(connection, leg, sent);
+}
+
+struct str map_connection_early(const struct map_connection *connection)
+{
+	return buf_str(&connection->early);
+}
+
+void map_connection_notify(struct map_connection *connection, void (*more)(void *ctx), void *ctx)
+{
+	connection->more = more;
+	connection->more_ctx = ctx;
 }
 
 const struct socks_request *map_connection_request(const struct map_connection *connection)
@@ -155,6 +175,32 @@ static int sweep_start(struct map_listener *map)
 		return -E_NO_MEMORY;
 	io_timer_start(map->sweep, period, period);
 	return 0;
+}
+
+/* ---- what comes before the leg is open ---- */
+
+/* An end stays to be read again, by the pump.  Returns false when the client has gone. */
+static bool early_read(struct map_connection *connection)
+{
+	size_t size = MAP_EARLY_MAX - buf_len(&connection->early);
+	uint8_t *scratch = io_loop_scratch(connection->map->loop);
+	ssize_t n = stream_read(connection->local, scratch, size);
+	int err = n > 0 ? buf_append(&connection->early, scratch, (size_t)n) : (int)n;
+	if (err < 0 && err != -EAGAIN) {
+		connection_drop(connection);
+		return false;
+	}
+	bool more = err == -EAGAIN || (n > 0 && (size_t)n < size);
+	stream_want(connection->local, more ? STREAM_READ : 0u);
+	return true;
+}
+
+static void on_local_readable(void *ctx)
+{
+	struct map_connection *connection = ctx;
+	size_t before = buf_len(&connection->early);
+	if (early_read(connection) && buf_len(&connection->early) > before && connection->more)
+		connection->more(connection->more_ctx);
 }
 
 /* ---- new ones ---- */
@@ -196,7 +242,7 @@ static void connection_refuse(struct map_listener *map, int fd, int err, const c
 
 static void connection_new(struct map_listener *map, int fd)
 {
-	static const struct stream_events events = { NULL, NULL, NULL, on_local_failed };
+	static const struct stream_events events = { NULL, on_local_readable, NULL, on_local_failed };
 	const struct stream_settings plain = { .fd = fd };
 	char host[SOCKET_ADDRESS_TEXT];
 	socket_peer_host(fd, host);
@@ -206,6 +252,7 @@ static void connection_new(struct map_listener *map, int fd)
 	if (!connection)
 		return connection_refuse(map, fd, -E_LIMIT, "");
 	connection->map = map;
+	buf_init(&connection->early, MAP_EARLY_MAX);
 	list_append(&map->connections, &connection->node);
 	map->n_connections++;
 	connection->local = stream_new(map->loop, &plain, &events, connection);
@@ -217,6 +264,8 @@ static void connection_new(struct map_listener *map, int fd)
 			connection_fail(connection, -E_NO_MEMORY, "");
 		return;
 	}
+	if (!early_read(connection))
+		return;
 	connection->opening = true;
 	map->settings.open(map->settings.ctx, connection);
 }

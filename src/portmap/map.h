@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/str.h"
 #include "portmap/local.h"
 
 struct io_loop;
@@ -17,6 +18,7 @@ struct map_connection;
 struct socks_request;
 
 #define MAP_CONNECTIONS_MAX 9000
+#define MAP_EARLY_MAX       16384 /* bytes of a client that are read before its leg is open */
 
 struct map_settings {
 	uint16_t local_port; /* 0 = any free port */
@@ -40,7 +42,13 @@ uint16_t map_port(const struct map_listener *map);
 size_t map_connections(const struct map_listener *map);
 const struct socks_request *map_connection_request(const struct map_connection *connection); /* good until it is answered */
 
-/* The answer to `open`: an open leg (taken over), or NULL with the reason: the local client is then reset at once (one of a dynamic map gets
- * its answer), so that nothing looks connected that is not.  Exactly once; also after the map was closed. */
-void map_connection_open(struct map_connection *connection, struct stream *leg, int err, const char *details);
+/* All that its client has sent until it is answered, for who wants to send it ahead; nothing of a dynamic map's, which waits for its answer. */
+struct str map_connection_early(const struct map_connection *connection);
+/* Has `more` called when it grows, until it is answered. */
+void map_connection_notify(struct map_connection *connection, void (*more)(void *ctx), void *ctx);
+
+/* The answer to `open`: an open leg (taken over), into which the first `sent` of the early bytes went already, or NULL with the reason: the local
+ * client is then reset at once (one of a dynamic map gets its answer), so that nothing looks connected that is not.  Exactly once; also after the
+ * map was closed. */
+void map_connection_open(struct map_connection *connection, struct stream *leg, size_t sent, int err, const char *details);
 #endif

@@ -63,7 +63,7 @@ static void world_close(struct world *world)
 {
 	world->map = map_close(world->map);
 	while (world->answered < world->opened) /* each is answered once, also after the map was closed */
-		map_connection_open(world->opening[world->answered++], NULL, -E_CLOSED, "");
+		map_connection_open(world->opening[world->answered++], NULL, 0, -E_CLOSED, "");
 	for (int i = 0; i < CLIENTS; i++) {
 		if (world->local[i].stream)
 			test_end_done(&world->local[i]);
@@ -111,7 +111,7 @@ static void answer_well(struct world *world)
 	struct stream *leg;
 	unsigned i = world->answered++;
 	assert_int_equal(leg_make(world, (int)i, &leg), 0);
-	map_connection_open(world->opening[i], leg, 0, "");
+	map_connection_open(world->opening[i], leg, 0, 0, "");
 }
 
 static void send_all(struct test_end *end, size_t n)
@@ -161,6 +161,36 @@ static void test_early_bytes(void **state)
 	world_close(&world);
 }
 
+static void on_more(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+/* Who opens the leg may send them ahead: only the rest comes behind the answer. */
+static void test_bytes_sent_ahead(void **state)
+{
+	(void)state;
+	struct world world;
+	struct stream *leg;
+	unsigned more = 0;
+	world_start(&world);
+	assert_int_equal(connect_to(&world, 0, "127.0.0.1"), 0);
+	wait_opened(&world, 1);
+	map_connection_notify(world.opening[0], on_more, &more);
+	world.local[0].to_send = 1000;
+	test_end_go(&world.local[0]);
+	WAIT(&world.t, map_connection_early(world.opening[0]).len == 1000);
+	assert_true(more > 0);
+	send_all(&world.local[0], 40000);
+	WAIT(&world.t, map_connection_early(world.opening[0]).len == MAP_EARLY_MAX);
+	assert_int_equal(leg_make(&world, 0, &leg), 0);
+	world.remote[0].expects_from = 3000;
+	map_connection_open(world.opening[world.answered++], leg, 3000, 0, "");
+	WAIT(&world.t, world.remote[0].eof);
+	assert_true(test_end_received(&world.remote[0], 37000));
+	world_close(&world);
+}
+
 /* A refused target looks like one at once. */
 static void test_refusal(void **state)
 {
@@ -171,7 +201,7 @@ static void test_refusal(void **state)
 		world.closes = closes;
 		assert_int_equal(connect_to(&world, 0, "127.0.0.1"), 0);
 		wait_opened(&world, 1);
-		map_connection_open(world.opening[world.answered++], NULL, -E_TARGET_REFUSED, "nobody there");
+		map_connection_open(world.opening[world.answered++], NULL, 0, -E_TARGET_REFUSED, "nobody there");
 		assert_int_equal(world.failures, 1);
 		assert_int_equal(world.failed_err, -E_TARGET_REFUSED);
 		assert_string_equal(world.failed_details, "nobody there");
@@ -228,7 +258,7 @@ static void test_close(void **state)
 		assert_int_equal(world.remote[0].err, -ECONNRESET);
 		if (good)
 			assert_int_equal(leg_make(&world, 1, &leg), 0);
-		map_connection_open(world.opening[world.answered++], leg, good ? 0 : -E_OFFLINE, "late");
+		map_connection_open(world.opening[world.answered++], leg, 0, good ? 0 : -E_OFFLINE, "late");
 		assert_int_equal(world.failures, 0);
 		if (good)
 			WAIT(&world.t, world.remote[1].err || world.remote[1].eof);
@@ -277,6 +307,22 @@ static void test_client_leaves(void **state)
 		WAIT(&world.t, map_connections(world.map) == 0);
 		world_close(&world);
 	}
+}
+
+/* It has been gone for a while when the leg opens: what was sent ahead on that may be no whole request. */
+static void test_client_left_before(void **state)
+{
+	(void)state;
+	struct world world;
+	world_start(&world);
+	assert_int_equal(connect_to(&world, 0, "127.0.0.1"), 0);
+	wait_opened(&world, 1);
+	test_end_reset(&world.local[0]);
+	WAIT(&world.t, map_connections(world.map) == 0);
+	answer_well(&world);
+	WAIT(&world.t, world.remote[0].err || world.remote[0].eof);
+	assert_int_equal(world.remote[0].err, -ECONNRESET);
+	world_close(&world);
 }
 
 static void wait_reset(struct world *world, int i)
@@ -435,7 +481,7 @@ static int exchange(void *ctx)
 		if (world.opened) {
 			err = leg_make(&world, 0, &leg);
 			world.answered++;
-			map_connection_open(world.opening[0], err < 0 ? stream_free(leg) : leg, err, "");
+			map_connection_open(world.opening[0], err < 0 ? stream_free(leg) : leg, 0, err, "");
 		}
 		if (err == 0 && leg) {
 			send_all(&world.local[0], 1000);
@@ -469,10 +515,20 @@ static int set_up(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_both_families), cmocka_unit_test(test_early_bytes), cmocka_unit_test(test_refusal),
-		cmocka_unit_test(test_breaks),        cmocka_unit_test(test_close),       cmocka_unit_test(test_close_inside_open),
-		cmocka_unit_test(test_client_leaves), cmocka_unit_test(test_ports),       cmocka_unit_test(test_no_descriptors),
-		cmocka_unit_test(test_bind),          cmocka_unit_test(test_allow),       cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_both_families),
+		cmocka_unit_test(test_early_bytes),
+		cmocka_unit_test(test_refusal),
+		cmocka_unit_test(test_breaks),
+		cmocka_unit_test(test_close),
+		cmocka_unit_test(test_close_inside_open),
+		cmocka_unit_test(test_client_leaves),
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_no_descriptors),
+		cmocka_unit_test(test_bind),
+		cmocka_unit_test(test_allow),
+		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_bytes_sent_ahead),
+		cmocka_unit_test(test_client_left_before),
 		cmocka_unit_test(test_faults),
 	};
 	return cmocka_run_group_tests(tests, set_up, NULL);

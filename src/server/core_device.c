@@ -440,6 +440,8 @@ void core_change_done(struct core_request *request)
 		} else {
 			core_watch_device(core, &changed.device, changed.before);
 			core_pairs_device(core, &changed.device);
+			if (strcmp(changed.before, changed.device.group) != 0) /* not all who have tunnels may open them now */
+				core_pairs_close(core, NULL, &changed.device.id);
 		}
 		changed.device.retired |= change->retire;
 		core_relay_changed(core, &changed.device);

@@ -83,6 +83,8 @@ static void on_met(void *ctx, int err, const char *why)
 	memcpy(frame.body.offer.pair, tunnel->reply.pair, sizeof frame.body.offer.pair);
 	memcpy(frame.body.offer.ticket, tunnel->agent_ticket, sizeof frame.body.offer.ticket);
 	frame.body.offer.relays_count = 1; /* "": the server's own address */
+	frame.body.offer.has_grant = tunnel->reply.has_grant;
+	frame.body.offer.grant = tunnel->reply.grant;
 	murmesh_TunnelForward forward = { .lifetime_s = TICKET_S };
 	memcpy(forward.pair, tunnel->reply.pair, sizeof forward.pair);
 	hash_sha256(tunnel->agent_ticket, sizeof tunnel->agent_ticket, forward.agent_hash);

@@ -8,11 +8,14 @@
 #include "base/mem.h"
 #include "h1/h1.h"
 #include "io/io.h"
+#include "os/random.h"
 #include "os/socket.h"
 #include "stream/stream.h"
+#include "tunnel/once.h"
 #include "tunnel/pump.h"
 
-#define HEAD_MS     30000 /* a leg may wait in a pool before its CONNECT comes; one that never speaks is closed */
+#define HEAD_MS     30000  /* for a CONNECT, once the handshake is done; one that has begun has as long */
+#define KEPT_MS     360000 /* for one that is kept: users' pools (tunnel/pool.h) drop theirs earlier */
 #define CONNECT_MS  10000
 #define ANSWERED_MS 2000 /* for the other side to close after a refusal */
 #define ADDRESSES   8
@@ -21,7 +24,9 @@ struct agent_end {
 	struct io_loop *loop;
 	struct agent_end_settings settings;
 	struct list legs;
-	size_t n_legs;
+	size_t n_legs, n_kept;
+	struct once *once;
+	struct id name; /* of this end, as long as it lives */
 };
 
 struct leg {
@@ -39,7 +44,9 @@ struct leg {
 	uint16_t port;
 	uint8_t user_key[HASH_SIZE]; /* once the handshake is done */
 	bool resolving, gone;
-	int target_err; /* of the first address: that of a family which this machine does not have tells nothing */
+	bool silent, kept; /* the handshake is done and nothing came yet; kept: for longer than HEAD_MS */
+	bool once;         /* its user named an id */
+	int target_err;    /* of the first address: that of a family which this machine does not have tells nothing */
 };
 
 static void leg_free(struct leg *leg)
@@ -47,6 +54,7 @@ static void leg_free(struct leg *leg)
 	if (!leg->gone) {
 		list_remove(&leg->node);
 		leg->end->n_legs--;
+		leg->end->n_kept -= leg->kept;
 	}
 	leg->gone = true;
 	io_timer_free(leg->deadline);
@@ -133,12 +141,19 @@ static void target_next(struct leg *leg);
 
 static void on_target_ready(void *ctx)
 {
-	static const char ok[] = "HTTP/1.1 200 OK\r\n\r\n";
 	struct leg *leg = ctx;
+	char name[ID_TEXT_SIZE], ok[100];
 	struct str first = str_skip(buf_str(&leg->head), leg->head_len);
 	struct stream *stream = leg->stream, *target = leg->target;
 	io_timer_stop(leg->deadline);
-	if (stream_write(stream, ok, sizeof ok - 1) != sizeof ok - 1)
+	id_format(&leg->end->name, name);
+	ssize_t n = first.len ? stream_write(target, first.ptr, first.len) : 0;
+	if (n < 0 && n != -EAGAIN)
+		return leg_free(leg);
+	first = str_skip(first, n > 0 ? (size_t)n : 0);
+	int len = snprintf(ok, sizeof ok, "HTTP/1.1 200 OK\r\n%s%s%s\r\n", leg->once ? "murmesh-once: " : "", leg->once ? name : "",
+	                   leg->once ? "\r\n" : "");
+	if (stream_write(stream, ok, (size_t)len) != len)
 		return leg_free(leg);
 	leg->stream = leg->target = NULL;
 	leg->pump = pump_new(leg->end->loop, stream, target, first, on_pump_ended, leg);
@@ -248,6 +263,27 @@ static int authorize(struct leg *leg, const struct h1_request *request)
 	return err < 0 ? err : grant_allows_target(&grant, request->host, request->port);
 }
 
+/* -E_NOT_FOUND: there is none. */
+static int id_field(const struct h1_request *request, const char *name, struct id *ret)
+{
+	struct str text;
+	int err = h1_field_once(&request->fields, name, &text);
+	return err < 0 ? err : id_parse(text, ret) < 0 ? -E_HTTP_HEAD : 0;
+}
+
+/* An id is remembered only when nothing else stands in the way: who was refused may come again with it. */
+static int once_check(struct leg *leg, const struct h1_request *request)
+{
+	struct id id, name;
+	int err = id_field(request, "murmesh-open-id", &id), again = id_field(request, "murmesh-open-again", &name);
+	if (err == -E_HTTP_HEAD || again == -E_HTTP_HEAD)
+		return -E_HTTP_HEAD;
+	if (again == 0 && !id_equal(&name, &leg->end->name)) /* another end may have opened it, which has gone since */
+		return -E_OPEN_ID_SEEN;
+	leg->once = err == 0;
+	return leg->once ? once_take(leg->end->once, &id, io_loop_now_ms(leg->end->loop)) : 0;
+}
+
 /* The device itself is "localhost" on the wire: an authority has no empty host. */
 static int on_head(struct leg *leg)
 {
@@ -260,7 +296,15 @@ static int on_head(struct leg *leg)
 	leg->port = request.port;
 	str_copy(request.host, leg->host, sizeof leg->host);
 	target_format(request.host, request.port, leg->name, sizeof leg->name);
-	return authorize(leg, &request);
+	err = authorize(leg, &request);
+	return err < 0 ? err : once_check(leg, &request);
+}
+
+static void head_begins(struct leg *leg)
+{
+	leg->end->n_kept -= leg->kept;
+	leg->silent = leg->kept = false;
+	io_timer_start(leg->deadline, leg->end->settings.head_ms, 0);
 }
 
 static void on_leg_readable(void *ctx)
@@ -274,6 +318,8 @@ static void on_leg_readable(void *ctx)
 	if (n <= 0)
 		return leg_free(leg);
 	buf_commit(&leg->head, (size_t)n);
+	if (leg->silent)
+		head_begins(leg);
 	err = on_head(leg);
 	if (err == -EAGAIN)
 		return stream_want(leg->stream, STREAM_READ); /* TLS may hold more */
@@ -303,24 +349,49 @@ static void on_leg_ready(void *ctx)
 		end->settings.rpc(end->settings.ctx, stream, &pair);
 		return;
 	}
-	io_timer_start(leg->deadline, HEAD_MS, 0);
+	leg->silent = true;
+	io_timer_start(leg->deadline, leg->end->settings.head_ms, 0);
 	stream_want(leg->stream, STREAM_READ);
 }
 
+static bool may_be_kept(const struct leg *leg)
+{
+	size_t of_user = 0;
+	LIST_EACH(at, &leg->end->legs) {
+		const struct leg *other = LIST_ENTRY(at, struct leg, node);
+		of_user += other->kept && memcmp(other->user_key, leg->user_key, HASH_SIZE) == 0;
+	}
+	return of_user < AGENT_END_KEPT_USER && leg->end->n_kept < AGENT_END_KEPT_MAX;
+}
+
+/* The newest has to go, not the oldest: users' pools would make legs for ever to push each other's out. */
 static void on_deadline(void *ctx)
 {
-	leg_free(ctx);
+	struct leg *leg = ctx;
+	if (!leg->silent || leg->kept || !may_be_kept(leg))
+		return leg_free(leg);
+	leg->kept = true;
+	leg->end->n_kept++;
+	io_timer_start(leg->deadline, KEPT_MS, 0);
 }
 
 /* ---- the end ---- */
 
 struct agent_end *agent_end_new(struct io_loop *loop, const struct agent_end_settings *settings)
 {
+	uint8_t seed[16];
 	struct agent_end *end = mem_alloc(sizeof *end);
 	if (!end)
 		return NULL;
+	random_bytes(seed, sizeof seed);
+	end->once = once_new(seed);
+	if (!end->once)
+		return mem_free(end);
 	end->loop = loop;
 	end->settings = *settings;
+	random_id(&end->name);
+	if (!end->settings.head_ms)
+		end->settings.head_ms = HEAD_MS;
 	list_init(&end->legs);
 	return end;
 }
@@ -337,6 +408,7 @@ struct agent_end *agent_end_free(struct agent_end *end)
 		return NULL;
 	while (!list_empty(&end->legs))
 		leg_free(LIST_ENTRY(end->legs.next, struct leg, node));
+	once_free(end->once);
 	return mem_free(end);
 }
 

@@ -2,7 +2,11 @@
  * caller's grant allows, or, with ALPN h2, RPC.
  *
  * The grant comes in the field `murmesh-grant`: base64url of a SignedDocument (proto/enrol.proto).  Every target is checked.  Refusals are
- * HTTP status codes with Proxy-Status (RFC 9209).  Bytes behind a refused CONNECT are never looked at. */
+ * HTTP status codes with Proxy-Status (RFC 9209).  Bytes behind a refused CONNECT are never looked at.
+ *
+ * A leg may wait for its CONNECT, as those of a user's pool do: for 30 s, and for 6 minutes as long as few do.  A CONNECT with an id
+ * (`murmesh-open-id`) is opened once (tunnel/once.h), and answered with `murmesh-once` and a name that this end has as long as it lives. Who does
+ * not know what became of a CONNECT sends it again with that name (`murmesh-open-again`): an end of another name refuses it. */
 #ifndef TUNNEL_AGENT_END_H
 #define TUNNEL_AGENT_END_H
 #include "crypto/tls.h"
@@ -12,7 +16,9 @@ struct io_loop;
 struct stream;
 struct agent_end;
 
-#define AGENT_END_LEGS_MAX 9000
+#define AGENT_END_LEGS_MAX  9000
+#define AGENT_END_KEPT_MAX  256 /* that wait for longer than 30 s */
+#define AGENT_END_KEPT_USER 64  /* of these, with one key */
 
 /* Answers a name with literals; err < 0: none. */
 typedef void (*agent_end_addresses)(void *ctx, int err, const struct str *addresses, size_t n);
@@ -27,6 +33,7 @@ struct agent_end_settings {
 	bool (*revoked)(void *ctx, const uint8_t key_hash[HASH_SIZE]); /* may no user with that key come?  NULL: all may */
 	/* target: "" when there was none; pair: as of agent_end_leg(); both valid inside the call */
 	void (*refused)(void *ctx, int err, const char *target, const struct id *pair);
+	unsigned head_ms; /* for a CONNECT, once the handshake is done; 0 = 30,000 */
 	void *ctx;
 };
 /* settings are copied, what they point to must outlive it. */

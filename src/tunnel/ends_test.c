@@ -568,7 +568,7 @@ static void test_rpc_leg(void **state)
 	world_start(&world);
 	struct client_end_request request = request_of(&world, "", 0);
 	request.tls = rpc_tls;
-	request.rpc = true;
+	request.bare = true;
 	request.grant = NULL;
 	assert_int_equal(result_of(&world, &request), 0);
 	WAIT(&world.t, world.rpc);
@@ -730,6 +730,36 @@ static void test_early_bytes(void **state)
 		WAIT(&world.t, world.far.eof);
 		WAIT(&world.t, answer_has(&world, "\r\n\r\n"));
 		assert_true(str_is(buf_str(&world.near.kept), "HTTP/1.1 200 OK\r\n\r\n"));
+		world_close(&world);
+	}
+}
+
+/* An id is answered with the name of the end that knows it; another end's name is refused, and what is no id. */
+static void test_open_ids(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *fields, *answer;
+	} rows[] = {
+		{ "murmesh-open-id: 000102030405060708090a0b0c0d0e0f\r\n", "HTTP/1.1 200 OK\r\nmurmesh-once: " },
+		{ "", "HTTP/1.1 200 OK\r\n\r\n" },
+		{ "murmesh-open-id: 000102030405060708090a0b0c0d0e0f\r\nmurmesh-open-again: 000102030405060708090a0b0c0d0e0f\r\n",
+		  "HTTP/1.1 500 " },
+		{ "murmesh-open-id: 0\r\n", "HTTP/1.1 400 " },
+		{ "murmesh-open-again: 0\r\n", "HTTP/1.1 400 " },
+		{ "murmesh-open-id: 000102030405060708090a0b0c0d0e0f\r\nmurmesh-open-id: 000102030405060708090a0b0c0d0e0f\r\n",
+		  "HTTP/1.1 400 " },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct world world;
+		stranger_connect(&world, client_tls);
+		char *head = good_head(&world), text[10000];
+		snprintf(text, sizeof text, "%.*s%s\r\n", (int)strlen(head) - 2, head, rows[i].fields);
+		test_end_text(&world.near, text);
+		WAIT(&world.t, answer_has(&world, "\r\n\r\n"));
+		assert_true(str_starts(buf_str(&world.near.kept), str_from(rows[i].answer)));
+		if (strstr(rows[i].answer, "500"))
+			assert_int_equal(world.refused_err, -E_OPEN_ID_SEEN);
 		world_close(&world);
 	}
 }
@@ -1088,6 +1118,7 @@ int main(void)
 		cmocka_unit_test(test_strange_requests),
 		cmocka_unit_test(test_endless_head),
 		cmocka_unit_test(test_early_bytes),
+		cmocka_unit_test(test_open_ids),
 		cmocka_unit_test(test_many_early_bytes),
 		cmocka_unit_test(test_bytes_behind_a_refusal),
 		cmocka_unit_test(test_endless_bytes_behind_a_refusal),

@@ -23,6 +23,9 @@ uint64_t trust_version(const struct trust *trust); /* of its policy; a machine n
  * In mode "signed" that user has signed it too, with the key that the policy names for him: -E_USER_SIGNATURE. */
 int grant_check(const struct trust *trust, const murmesh_SignedDocument *signed_grant, const struct identity *user, int64_t now,
                 murmesh_Grant *ret);
+/* Verifies the server's signature of a grant that will come, so that it need not be when it does: of the last few; one that is not good is not kept.
+ * All else is checked when it comes. */
+void grant_expect(struct trust *trust, const murmesh_SignedDocument *signed_grant);
 /* Does it allow a connection to that target?  Targets are compared as texts, without regard to case; ":port" in a grant also allows the spellings
  * "", "localhost", 127.0.0.1 and ::1 of the device itself. */
 int grant_allows_target(const murmesh_Grant *grant, struct str host, uint16_t port);

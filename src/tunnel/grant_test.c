@@ -139,6 +139,39 @@ static void test_grants(void **state)
 	assert_int_equal(grant_result(&grant), -E_GRANT);
 }
 
+/* What is expected is checked as strictly as what comes unannounced, and nobody's signature becomes good by it. */
+static void test_expected_grants(void **state)
+{
+	(void)state;
+	static murmesh_SignedDocument good, bad;
+	const struct identity *user = &ours->user.identity;
+	murmesh_Grant grant = test_grant(ours, ":80");
+	test_sign_grant(ours, &grant, &good);
+	test_sign_grant(other, &grant, &bad);
+	grant_expect(ours->trust, &bad);
+	assert_int_equal(document_result(&bad, user, TEST_NOW), -E_SIGNATURE);
+	grant_expect(ours->trust, &good);
+	assert_int_equal(document_result(&good, user, TEST_NOW), 0);
+	assert_int_equal(document_result(&good, &ours->device.identity, TEST_NOW), -E_GRANT);
+	assert_int_equal(document_result(&good, user, grant.until + 61), -E_GRANT_EXPIRED);
+	bad = good;
+	bad.document.bytes[bad.document.size - 1] ^= 1;
+	assert_int_equal(document_result(&bad, user, TEST_NOW), -E_SIGNATURE);
+	bad = good;
+	bad.signature.bytes[bad.signature.size - 1] ^= 1;
+	assert_int_equal(document_result(&bad, user, TEST_NOW), -E_SIGNATURE);
+	bad = good;
+	bad.signature.size--;
+	assert_int_equal(document_result(&bad, user, TEST_NOW), -E_SIGNATURE);
+	for (int i = 0; i < 100; i++) { /* more than are kept */
+		grant.serial[0] = (uint8_t)i;
+		test_sign_grant(ours, &grant, &bad);
+		grant_expect(ours->trust, &bad);
+		assert_int_equal(document_result(&bad, user, TEST_NOW), 0);
+	}
+	assert_int_equal(document_result(&good, user, TEST_NOW), 0);
+}
+
 static void test_grant_holder(void **state)
 {
 	(void)state;
@@ -777,6 +810,7 @@ int main(void)
 		cmocka_unit_test(test_not_a_message),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_grants),
+		cmocka_unit_test(test_expected_grants),
 		cmocka_unit_test(test_grant_holder),
 		cmocka_unit_test(test_grant_signature),
 		cmocka_unit_test(test_targets),

@@ -18,7 +18,7 @@ import pytest
 
 from console import Browser, browser_of
 from component import Component, InsideMesh, Network
-from harness import IS_ROOT, PATIENCE, PROGRAMS, Agent, Echo, Mesh, Program, Target, gone, join_parts, murmesh, refused, until
+from harness import IS_ROOT, PATIENCE, PROGRAMS, Agent, Echo, Mesh, Program, Target, gone, join_parts, legs, murmesh, refused, until
 from people import Elsewhere, password_give
 from test_live import Live
 from test_messages import bodies, send
@@ -219,21 +219,22 @@ def test_links_and_a_relay_apart(mesh, places, tmp_path):
         result = homes[place].login(SimpleNamespace(port=place.port, info=mesh.info), "partuser")
         assert result.returncode == 0, result.stderr
 
-    def works(home):
-        with Echo() as echo, Program([PROGRAMS / "murmesh", "map", f"TCP:0:part13:HTTP:{echo.port}", "--json"], tmp_path / "map.log", env=home.env) as mapped:
+    def works(place, *each):
+        """each: how many connections a tunnel makes at the machines."""
+        with Echo() as echo, Program([PROGRAMS / "murmesh", "map", f"TCP:0:part13:HTTP:{echo.port}", "--json"], tmp_path / "map.log", env=homes[place].env) as mapped:
             port = json.loads(mapped.process.stdout.readline())["local_port"]
             with socket.create_connection(("127.0.0.1", port), 20) as connection:
                 connection.sendall(b"hello")
                 assert connection.recv(100) == b"hello"
+                until(lambda: [connections(one) for one in (here, there, *third)] == [legs(mapped, place.port) * n for n in each], "the tunnels' ways")
                 shown = until(lambda: [row["path"] for row in mesh.json("maps") if row["target"] == f"localhost:{echo.port}"], "it is listed")
-                way = [name.rpartition("-")[0] or name for name in shown[0]]
-                return way, [connections(place) for place in (here, there, *third)]
+                return [name.rpartition("-")[0] or name for name in shown[0]]
     third = []
-    assert works(homes[here]) == (["part11"], [2, 0])  # both legs meet where they come in
-    assert works(homes[there]) == (["part12", "server", "part11"], [2, 2])  # each goes on to core's machine
+    assert works(here, 2, 0) == ["part11"]  # both legs meet where they come in
+    assert works(there, 2, 2) == ["part12", "server", "part11"]  # each goes on to core's machine
     # a name instead of an address: looked up by the machine that passes the leg on
     third.append(places("part14", "relay", address="localhost"))
-    assert works(homes[there]) == (["part12", "part14", "part11"], [2, 2, 2])
+    assert works(there, 2, 2, 2) == ["part12", "part14", "part11"]
     assert mesh.run("part13", "--", "true").returncode == 0
     agent.stop()
 
@@ -847,7 +848,7 @@ def test_tunnels_through_one_that_is_shut_out(mesh, tmp_path):
                 socket.create_connection(("127.0.0.1", json.loads(mapped.process.stdout.readline())["local_port"]), 20) as connection:
             connection.sendall(b"hello")
             assert connection.recv(100) == b"hello"
-            assert connections(edge) == 2
+            until(lambda: connections(edge) == 2 * legs(mapped, edge.port) > 0, "the tunnels to go through it")
             assert mesh.device("part42")["parent"] == "part41-1"
             assert "part42" in mesh.cli("relay", "tree").stdout
             os.kill(edge.pid, signal.SIGSTOP)  # its roles do not hear from it that they are to stop

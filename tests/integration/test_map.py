@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE, Agent, Echo, Target, closed, refused, until
+from harness import PATIENCE, Agent, Echo, Target, closed, legs, refused, until
 
 MEGABYTE = random.Random(1).randbytes(1 << 20)
 
@@ -207,6 +207,37 @@ def test_client_that_gives_up(mesh):
                 rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 rude.sendall(b"x" * 1000)
         assert talk(mapped, b"hello") == b"hello"
+
+
+# ---- legs that are kept ready ----
+
+def test_ready_legs(mesh):
+    """One is there before anybody asks for it, and again; more after a burst."""
+    with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}") as mapped:
+        until(lambda: legs(mapped, mesh.port) == 1, "a leg to be ready")
+        assert not echo.connections
+        assert talk(mapped, b"hello") == b"hello"
+        until(lambda: legs(mapped, mesh.port) == 1, "another one")
+        connections = [mapped.connect() for _ in range(5)]
+        for connection in connections:
+            connection.sendall(b"x")
+        for connection in connections:
+            assert connection.recv(1) == b"x"
+            connection.close()
+        until(lambda: 1 < legs(mapped, mesh.port) <= 16, "more of them")
+        assert len(echo.connections) == 6 and mapped.log() == ""
+
+
+def test_ready_legs_that_end(mesh):
+    """Of a device that moves to another group, where others may use it: the next connection has a new one."""
+    mesh.join("warmdev")
+    with Echo() as echo, mesh.map(f"TCP:0:warmdev:HTTP:{echo.port}") as mapped:
+        until(lambda: legs(mapped, mesh.port) == 1, "a leg to be ready")
+        assert mesh.cli("group", "warmdev", "warmgroup").returncode == 0
+        until(lambda: legs(mapped, mesh.port) == 0, "its end")
+        assert talk(mapped, b"hello") == b"hello"
+        until(lambda: legs(mapped, mesh.port) >= 1, "a leg to be ready again")
+        assert mapped.log() == ""
 
 
 # ---- targets ----

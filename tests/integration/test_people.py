@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from console import Browser, browser_of
-from harness import PROGRAMS, Echo, Mesh, Program, closed, refused, until
+from harness import PROGRAMS, Echo, Mesh, Program, closed, legs, refused, until
 from people import PASSWORD, Elsewhere, database, password_give
 from wire import Device, User
 
@@ -137,7 +137,7 @@ def test_shut_out_at_once(office, log_in):
 
 
 def test_open_tunnels_end(office, log_in):
-    """A connection through a map, of a user who is shut out, of one whose role changes; another's goes on."""
+    """A connection through a map, and the legs that it keeps ready, of a user whose role changes; another's go on."""
     olga, root = log_in("olga"), log_in("root")
     with Echo() as echo:
         def mapped(away):
@@ -151,8 +151,10 @@ def test_open_tunnels_end(office, log_in):
             return connection
 
         with mapped(olga) as one, mapped(root) as two, connect(one) as first, connect(two) as second:
+            until(lambda: legs(one, office.port) >= 2 and legs(two, office.port) >= 2, "legs to be ready")
             good(office.cli("user", "role", "olga", "operator", "--groups", "shop"))
-            until(lambda: closed(first), "her connection to end")
+            until(lambda: closed(first) and legs(one, office.port) == 0, "her connection and her legs to end")
+            assert legs(two, office.port) >= 2
             second.sendall(b"b")
             assert second.recv(1) == b"b"
 

@@ -43,19 +43,25 @@ def rows(browser, target):
     return [row for row in answer.json if row["target"] == f"localhost:{target.port}"]
 
 
+def in_use(found):
+    """Without the legs that a map keeps ready, over which only a handshake went."""
+    return [row for row in found if row["ended"] or row["sent"] > 50000]
+
+
 def test_seen_and_ended(mesh, quay):
     root = browser_of(mesh)
     with root.socket() as watching, Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}", f"TCP:0:quay1:HTTP:{echo.port}") as mapped:
         watching.snapshot("maps")
         with mapped.connect() as connection:
             talk(connection, bytes(100000))
-            seen = watching.until(lambda event: of(echo)(event) and event["map"]["received"] > 100000, "maps")[-1]["map"]
+            all_of_it = lambda event: of(echo)(event) and event["map"]["received"] > 100000
+            seen, = [event["map"] for event in watching.until(all_of_it, "maps") if all_of_it(event)]
             assert (seen["user"], seen["full_name"], seen["path"], seen["why"]) == ("local", "web02-1", ["server"], "")
             assert seen["sent"] > 100000 and seen["since"] > 0
-            row, = rows(root, echo)
+            row, = in_use(rows(root, echo))
             assert row["id"] == seen["id"]
             # who operates another group finds nothing there
-            assert rows(quay, echo) == []
+            assert in_use(rows(quay, echo)) == []
             for browser, name in ((quay, row["id"]), (root, UNKNOWN)):
                 answer = browser.request("DELETE", f"/api/maps/{name}")
                 assert (answer.status, answer.error()) == (404, "E1017")
@@ -63,7 +69,7 @@ def test_seen_and_ended(mesh, quay):
             with pytest.raises(ConnectionResetError):
                 connection.recv(1)
         watching.until(lambda event: event == {"removed": row["id"]}, "maps")
-        row, = rows(root, echo)
+        row, = in_use(rows(root, echo))
         assert (row["error"], row["why"]) == (1735, "local ended it")
         line = root.get("/api/audit?text=tunnel+ended&limit=1").json[0]
         assert (line["actor"], line["object"], line["detail"]) == ("local", "web02-1", f"of local, to localhost:{echo.port}")
@@ -93,13 +99,13 @@ def test_failed(mesh, quay):
         for _ in range(2):
             with mapped.connect() as connection, pytest.raises(ConnectionResetError):
                 connection.recv(1)
-        until(lambda: [row["why"] for row in rows(quay, target)] == ["the target refused the connection"], "one row")
+        until(lambda: [row["why"] for row in in_use(rows(quay, target))] == ["the target refused the connection"], "one row")
 
 
 def test_in_the_terminal(mesh, quay):
     with Echo() as echo, mesh.map(f"TCP:0:web02:HTTP:{echo.port}") as mapped, mapped.connect() as connection:
-        talk(connection, b"hello")
-        find = lambda: [row for row in mesh.json("maps") if row["target"] == f"localhost:{echo.port}"]
+        talk(connection, bytes(100000))
+        find = lambda: in_use(row for row in mesh.json("maps") if row["target"] == f"localhost:{echo.port}")
         row, = until(find, "it is listed")
         assert (row["user"], row["full_name"], row["path"], row["ended"], row["error"]) == ("local", "web02-1", ["server"], None, None)
         assert f"\tlocalhost:{echo.port}\t" in mesh.cli("maps").stdout

@@ -42,7 +42,7 @@ await scenario(async (browser) => {
 	const connection = connect(port, '127.0.0.1').on('error', () => {});
 	const broken = new Promise((done) => connection.on('close', done));
 	connection.resume().write(Buffer.alloc(3 << 20));
-	const row = page.getByRole('region', { name: 'Open' }).getByRole('row').filter({ hasText: target });
+	const row = page.getByRole('region', { name: 'Open' }).getByRole('row').filter({ hasText: target }).filter({ hasText: 'MiB' }); // others are kept ready
 	await row.getByText(/^3\.\d MiB$/).nth(1).waitFor(); // both ways
 	await row.getByRole('cell', { name: 'local', exact: true }).waitFor();
 	await row.getByRole('cell', { name: 'server', exact: true }).waitFor();
