@@ -281,7 +281,7 @@ static int once_check(struct leg *leg, const struct h1_request *request)
 	if (again == 0 && !id_equal(&name, &leg->end->name)) /* another end may have opened it, which has gone since */
 		return -E_OPEN_ID_SEEN;
 	leg->once = err == 0;
-	return leg->once ? once_take(leg->end->once, &id, io_loop_now_ms(leg->end->loop)) : 0;
+	return leg->once ? once_take(leg->end->once, &id, again == 0, io_loop_now_ms(leg->end->loop)) : 0;
 }
 
 /* The device itself is "localhost" on the wire: an authority has no empty host. */
