@@ -439,9 +439,9 @@ void core_change_done(struct core_request *request)
 			core_watch_removed(core, &changed.device);
 		} else {
 			core_watch_device(core, &changed.device, changed.before);
-			core_pairs_device(core, &changed.device);
 			if (strcmp(changed.before, changed.device.group) != 0) /* not all who have tunnels may open them now */
 				core_pairs_close(core, NULL, &changed.device.id);
+			core_pairs_device(core, &changed.device);
 		}
 		changed.device.retired |= change->retire;
 		core_relay_changed(core, &changed.device);

@@ -162,7 +162,8 @@ static void test_another_group(void **state)
 {
 	struct test_core *f = *state;
 	struct id of_eve, of_bob;
-	murmesh_DeviceChange moved = { .selector = "db", .count = 1, .set_group = true, .group = "lab", .name = "db2" };
+	murmesh_DeviceChange renamed = { .selector = "db", .count = 1, .name = "db2" };
+	murmesh_DeviceChange moved = { .selector = "db2", .count = 1, .set_group = true, .group = "lab" };
 	world_make(f);
 	test_device_link(f, 8);
 	assert_int_equal(tunnel_open(f, &eve, 8, &of_eve, NULL), 0);
@@ -170,12 +171,22 @@ static void test_another_group(void **state)
 	tell_moved(f, &of_eve, 0, 0);
 	tell_moved(f, &of_bob, 0, 0);
 	assert_int_equal(listed(f, &eve.id), 2);
-	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_ChangeDevices, &moved), 0);
-	assert_int_equal(listed(f, &eve.id), 1);
-	assert_string_equal(MAP(f, 0)->user, "eve"); /* his own */
+	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_ChangeDevices, &renamed), 0);
+	assert_int_equal(listed(f, &eve.id), 2);
 	assert_string_equal(MAP(f, 0)->full_name, "db2-1");
+
+	/* who has one may not be allowed to open it now: all end */
+	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_ChangeDevices, &moved), 0);
+	assert_int_equal(listed(f, &eve.id), 0);
+	assert_int_equal(listed(f, &bob.id), 0);
 	assert_int_equal(map_end(f, &eve, &of_bob), -E_NOT_FOUND);
-	assert_int_equal(listed(f, &bob.id), 2);
+
+	/* his own he sees wherever the device is now */
+	assert_int_equal(tunnel_open(f, &bob, 8, &of_bob, NULL), 0);
+	tell_moved(f, &of_bob, 0, 0);
+	assert_int_equal(listed(f, &bob.id), 1);
+	assert_int_equal(listed(f, &eve.id), 0);
+	assert_int_equal(map_end(f, &eve, &of_bob), -E_NOT_FOUND);
 }
 
 static bool audited(struct test_core *f, const char *action, const char *object, const char *detail)
@@ -373,6 +384,8 @@ static void test_watch(void **state)
 	test_rows_await(f, 3);
 	assert_int_equal(EVENT(f, 2)->body.map.sent, 5);
 	assert_int_equal(test_ask_as(f, &f->core.local_user, &rpc_Fleet_ChangeDevices, &moved), 0);
+	assert_int_equal(tunnel_open(f, &bob, 7, &of_bob, NULL), 0);
+	tell_moved(f, &of_bob, 3, 4);
 	test_rows_await(f, 4);
 	assert_memory_equal(EVENT(f, 3)->body.map.id, of_bob.bytes, 16);
 	assert_int_equal(EVENT(f, 3)->body.map.sent, 3);
