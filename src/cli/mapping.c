@@ -8,7 +8,17 @@
 #include "stream/stream.h"
 #include "tunnel/grant.h"
 
+#define WHY_SIZE 512
 #define QUIET_MS 10000 /* between two lines about what anybody can cause as often as he likes */
+
+static struct leg_target target_of(const struct mapping *mapping)
+{
+	return (struct leg_target){ .cli = mapping->common->cli,
+		                    .device = mapping->device,
+		                    .host = str_from(mapping->spec.host),
+		                    .port = mapping->spec.port,
+		                    .tls = mapping->common->tls };
+}
 
 /* ---- connections of a map with a target: by its pool ---- */
 
@@ -44,12 +54,8 @@ static void on_leg(void *ctx, struct stream *stream, int err, const char *detail
 static void on_leg_wanted(void *ctx, struct pool_leg *leg)
 {
 	struct mapping *mapping = ctx;
-	const struct leg_target target = { .cli = mapping->common->cli,
-		                           .device = mapping->device,
-		                           .host = str_from(mapping->spec.host),
-		                           .port = mapping->spec.port,
-		                           .head = pool_leg_head(leg),
-		                           .tls = mapping->common->tls };
+	struct leg_target target = target_of(mapping);
+	target.head = pool_leg_head(leg);
 	leg_open(mapping->common->session, &target, on_leg, leg);
 }
 
@@ -66,11 +72,9 @@ static void on_open(void *ctx, struct map_connection *connection)
 	const struct socks_request *request = map_connection_request(connection);
 	if (!request)
 		return connection_open(mapping, connection);
-	const struct leg_target target = { .cli = mapping->common->cli,
-		                           .device = mapping->device,
-		                           .host = str_from(request->host),
-		                           .port = request->port,
-		                           .tls = mapping->common->tls };
+	struct leg_target target = target_of(mapping);
+	target.host = str_from(request->host);
+	target.port = request->port;
 	log_debug("a connection to %s:%u is asked for (%s)", request->host, target.port, mapping->target);
 	leg_open(mapping->common->session, &target, on_opened, connection);
 }
@@ -89,21 +93,26 @@ static void stranger_fail(struct mapping *mapping, int err, const char *address)
 	cli_fail_because(err, *address ? why : NULL, NULL, "a connection to %s was refused", mapping->target);
 }
 
+/* The device's words stand behind ours, unless they are the same. */
+static const char *why_of(int err, const char *details, char why[WHY_SIZE])
+{
+	if (!*details || str_is(str_from(details), err_text(err)))
+		return NULL;
+	snprintf(why, WHY_SIZE, "%s (%s)", err_text(err), details);
+	return why;
+}
+
 static void on_failed(void *ctx, int err, const char *details, const struct socks_request *request)
 {
 	struct mapping *mapping = ctx;
-	char why[512], target[300];
+	char why[WHY_SIZE], target[300];
 	log_debug("a connection to %s was refused: %s %s", mapping->target, err_name(err), details);
 	if (err == -E_MAP_SOURCE || err == -E_SOCKS)
 		return stranger_fail(mapping, err, details);
-	if (*details)
-		snprintf(why, sizeof why, "%s (%s)", err_text(err), details);
-	else
-		snprintf(why, sizeof why, "%s", err_text(err));
 	if (request)
 		target_format(str_from(request->host), request->port, target, sizeof target);
-	cli_fail_because(err, str_is(str_from(details), err_text(err)) ? NULL : why, NULL, "a connection to %s%s%s was refused",
-	                 request ? target : "", request ? " by way of " : "", mapping->target);
+	cli_fail_because(err, why_of(err, details, why), NULL, "a connection to %s%s%s was refused", request ? target : "",
+	                 request ? " by way of " : "", mapping->target);
 }
 
 /* ---- UDP ---- */
@@ -133,12 +142,9 @@ static void on_udp_open(void *ctx, struct udp_leg *leg)
 	if (!opening)
 		return udp_map_leg(leg, NULL, "", -E_NO_MEMORY, "");
 	opening->leg = leg;
-	const struct leg_target target = { .cli = mapping->common->cli,
-		                           .device = mapping->device,
-		                           .host = str_from(mapping->spec.host),
-		                           .port = mapping->spec.port,
-		                           .tls = mapping->common->h2_tls,
-		                           .udp_grant = &opening->grant };
+	struct leg_target target = target_of(mapping);
+	target.tls = mapping->common->h2_tls;
+	target.udp_grant = &opening->grant;
 	log_debug("a leg for datagrams is asked for (%s)", mapping->target);
 	leg_open(mapping->common->session, &target, on_udp_opened, opening);
 }
@@ -147,7 +153,7 @@ static void on_udp_open(void *ctx, struct udp_leg *leg)
 static void on_udp_failed(void *ctx, int err, const char *details)
 {
 	struct mapping *mapping = ctx;
-	char why[512];
+	char why[WHY_SIZE];
 	uint64_t now = io_loop_now_ms(mapping->common->session->loop);
 	log_debug("a datagram to %s was refused: %s %s", mapping->target, err_name(err), details);
 	if (err == -E_MAP_SOURCE)
@@ -156,9 +162,7 @@ static void on_udp_failed(void *ctx, int err, const char *details)
 		return;
 	mapping->udp_err = err;
 	mapping->udp_quiet_until_ms = now + QUIET_MS;
-	snprintf(why, sizeof why, "%s (%s)", err_text(err), details);
-	cli_fail_because(err, *details && !str_is(str_from(details), err_text(err)) ? why : NULL, NULL,
-	                 "a datagram to %s was refused", mapping->target);
+	cli_fail_because(err, why_of(err, details, why), NULL, "a datagram to %s was refused", mapping->target);
 }
 
 /* ---- opening ---- */
@@ -219,10 +223,10 @@ static int tcp_listen(struct mapping *mapping)
 	return map_open(common->session->loop, &settings, &mapping->map);
 }
 
-static int udp_listen(struct mapping *mapping)
+static int udp_listen(struct mapping *mapping, uint16_t port)
 {
 	const struct mapping_common *common = mapping->common;
-	const struct udp_map_settings settings = { .local_port = mapping->spec.local_port,
+	const struct udp_map_settings settings = { .local_port = port,
 		                                   .bind = mapping->bind,
 		                                   .allow = common->allow,
 		                                   .idle_ms = common->idle_ms,
@@ -240,14 +244,10 @@ static int udp_listen(struct mapping *mapping)
 /* Of both protocols the same port. */
 static int listen_once(struct mapping *mapping)
 {
-	uint16_t wanted = mapping->spec.local_port;
 	int err = mapping->spec.protocol == MAP_UDP ? 0 : tcp_listen(mapping);
 	if (err < 0 || mapping->spec.protocol == MAP_TCP)
 		return err;
-	if (mapping->map)
-		mapping->spec.local_port = map_port(mapping->map);
-	err = udp_listen(mapping);
-	mapping->spec.local_port = wanted;
+	err = udp_listen(mapping, mapping->map ? map_port(mapping->map) : mapping->spec.local_port);
 	if (err < 0)
 		mapping->map = map_close(mapping->map);
 	return err;
