@@ -1,10 +1,8 @@
 #include <errno.h>
-#include <pb_encode.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/encode.h"
 #include "base/err.h"
 #include "cli/devices.h"
 #include "cli/leg.h"
@@ -14,7 +12,7 @@
 #include "portmap/map.h"
 #include "tunnel/grant.h"
 
-enum { DOCUMENT_MAX = 6000, FILE_MAX = 64 << 10, LIFETIME_S = 590 /* the server signs for 600 s */ };
+enum { FILE_MAX = 64 << 10, LIFETIME_S = 590 /* the server signs for 600 s */ };
 
 /* A door to the agent on this machine: the agents have no listener of their own.  What passes there is the client's TLS with the agent. */
 struct grant {
@@ -24,7 +22,7 @@ struct grant {
 	char host[MAP_HOST_SIZE], target[300];
 	uint16_t port;
 	murmesh_TunnelRequest request;
-	char document[BASE64URL_SIZE(DOCUMENT_MAX)];
+	char document[GRANT_TEXT_SIZE];
 	char folder[256]; /* of the files below; "" = none yet */
 	struct map_listener *map;
 	struct io_timer *expiry;
@@ -34,16 +32,6 @@ struct grant {
 static const char *const files[] = { "root.crt", "user.pem", "curl.conf" };
 
 /* ---- the grant ---- */
-
-static int document_encode(struct grant *grant, const murmesh_SignedDocument *document)
-{
-	static uint8_t bytes[DOCUMENT_MAX];
-	pb_ostream_t out = pb_ostream_from_buffer(bytes, sizeof bytes);
-	if (!pb_encode(&out, murmesh_SignedDocument_fields, document))
-		return -E_TOO_LONG;
-	base64url_encode(bytes, out.bytes_written, grant->document);
-	return 0;
-}
 
 /* The tunnel that the server prepares with it is left unused. */
 static int document_get(struct grant *grant)
@@ -58,7 +46,7 @@ static int document_get(struct grant *grant)
 		err = session_unary(&grant->session, &rpc_Tunnels_Open, request, &tunnel, sizeof tunnel);
 	if (err == 0)
 		err = user_sign_grant(&grant->session, request, &tunnel.grant);
-	return err < 0 ? err : document_encode(grant, &tunnel.grant);
+	return err < 0 ? err : grant_text_write(&tunnel.grant, grant->document);
 }
 
 /* ---- files ---- */
@@ -187,7 +175,7 @@ static int print(const struct grant *grant)
 static int carry_out(struct grant *grant)
 {
 	murmesh_Device device;
-	int code = devices_choose(&grant->session, grant->cli, grant->cli->operands[0], cli_flag(grant->cli, "strict"), &device);
+	int code = devices_choose(&grant->session, grant->cli, grant->cli->operands[0], &device);
 	if (code)
 		return code;
 	memcpy(grant->device.bytes, device.id, sizeof grant->device.bytes);
@@ -227,8 +215,7 @@ static int run(const struct cli *cli)
 }
 
 static const struct cli_option options[] = {
-	{ "strict", 0, NULL, CLI_FLAG, "refuse a name that is not that of exactly one device that is online (exit code 3)", NULL,
-	  0 },
+	DEVICES_STRICT,
 	{ 0 },
 };
 

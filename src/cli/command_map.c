@@ -89,7 +89,7 @@ static int wanted_take(struct maps *maps, const struct cli *cli)
 
 static int device_choose(struct maps *maps, const struct cli *cli, const char *name, murmesh_Device *ret)
 {
-	int code = devices_choose(&maps->session, cli, name, cli_flag(cli, "strict"), ret);
+	int code = devices_choose(&maps->session, cli, name, ret);
 	if (code == 0 && !ret->online)
 		cli_note(cli, "note: %s is offline; connections are refused until it is back", ret->full_name);
 	return code;
@@ -262,8 +262,7 @@ static const struct cli_option options[] = {
 	{ "open", 0, NULL, CLI_FLAG,
 	  "start the application of each map: HTTP, HTTPS, RDP, PuTTY, WinSCP, or of ~/.config/murmesh/applications", NULL, 0 },
 	{ "write", 0, "FILE", CLI_FILE, "write the maps into a .mcrouter file", NULL, 0 },
-	{ "strict", 0, NULL, CLI_FLAG, "refuse a name that is not that of exactly one device that is online (exit code 3)", NULL,
-	  0 },
+	DEVICES_STRICT,
 	{ 0 },
 };
 

@@ -54,7 +54,7 @@ static int result(const struct nc *nc, const struct cli *cli)
 static int carry_out(struct nc *nc, const struct cli *cli)
 {
 	murmesh_Device device;
-	int code = devices_choose(&nc->session, cli, cli->operands[0], cli_flag(cli, "strict"), &device);
+	int code = devices_choose(&nc->session, cli, cli->operands[0], &device);
 	if (code)
 		return code;
 	int err = session_leg_context(&nc->session, false, &nc->tls);
@@ -87,8 +87,7 @@ static int run(const struct cli *cli)
 }
 
 static const struct cli_option options[] = {
-	{ "strict", 0, NULL, CLI_FLAG, "refuse a name that is not that of exactly one device that is online (exit code 3)", NULL,
-	  0 },
+	DEVICES_STRICT,
 	{ 0 },
 };
 

@@ -57,13 +57,13 @@ static void warn(const struct cli *cli, const struct choice *choice, const char 
 		         best->full_name);
 }
 
-int devices_choose(struct session *session, const struct cli *cli, const char *name, bool strict, murmesh_Device *ret)
+int devices_choose(struct session *session, const struct cli *cli, const char *name, murmesh_Device *ret)
 {
 	struct choice choice = { .name = str_from(name) };
 	int err = look_up(session, &choice);
 	if (err < 0)
 		return cli_fail_because(err, session->why[0] ? session->why : NULL, NULL, "the device %s cannot be used", name);
-	if (strict && (choice.n > 1 || !choice.online))
+	if (cli_flag(cli, "strict") && (choice.n > 1 || !choice.online))
 		return refuse(&choice, name);
 	warn(cli, &choice, name);
 	*ret = choice.best;

@@ -14,9 +14,15 @@ bool devices_has_name(const murmesh_Device *device, struct str name);
 int devices_fail(const struct session *session, int err, struct str selector);
 
 /* device_choose.c: the one device for connections.  Of several with that name it is the only one that is online, or, with a warning, the one
- * that was seen most recently; maybe one that is offline.  strict: only the one device of that name, online; else exit code 3.  Returns the exit
+ * that was seen most recently; maybe one that is offline.  With --strict only the one device of that name, online; else exit code 3.  Returns the exit
  * code (why not is printed). */
-int devices_choose(struct session *session, const struct cli *cli, const char *name, bool strict, murmesh_Device *ret);
+int devices_choose(struct session *session, const struct cli *cli, const char *name, murmesh_Device *ret);
+/* The command's option for it. */
+#define DEVICES_STRICT                                                                                                             \
+	{                                                                                                                          \
+		"strict", 0, NULL, CLI_FLAG, "refuse a name that is not that of exactly one device that is online (exit code 3)",  \
+		        NULL, 0                                                                                                    \
+	}
 
 /* Where others link to this relay, host:port.  Returns the exit code (why not is printed). */
 int devices_relay(struct session *session, const char *name, char ret_address[128]);

@@ -1,17 +1,15 @@
 #include "tunnel/connect.h"
 
 #include <errno.h>
-#include <pb_encode.h>
 
-#include "base/encode.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "h1/h1.h"
 #include "io/io.h"
 #include "stream/stream.h"
+#include "tunnel/grant.h"
 
 #define ANSWER_MS 40000
-#define GRANT_MAX 6000
 #define FIRST_MAX ((size_t)64 << 10)
 
 struct connect {
@@ -25,13 +23,9 @@ struct connect {
 
 static int grant_field(struct buf *head, const murmesh_SignedDocument *grant)
 {
-	static uint8_t bytes[GRANT_MAX];
-	char text[BASE64URL_SIZE(GRANT_MAX)];
-	pb_ostream_t out = pb_ostream_from_buffer(bytes, sizeof bytes);
-	if (!pb_encode(&out, murmesh_SignedDocument_fields, grant))
-		return -E_TOO_LONG;
-	base64url_encode(bytes, out.bytes_written, text);
-	return h1_write_field(head, STR("murmesh-grant"), str_from(text));
+	char text[GRANT_TEXT_SIZE];
+	int err = grant_text_write(grant, text);
+	return err < 0 ? err : h1_write_field(head, STR("murmesh-grant"), str_from(text));
 }
 
 int connect_head_write(struct buf *head, const murmesh_SignedDocument *grant, struct str host, uint16_t port)
