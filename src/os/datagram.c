@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 #include "os/call.h"
-#include "os/fd.h"
+#include "os/socket_open.h"
 
 #define RECEIVE_BUFFER (1 << 20) /* bytes; the kernel gives what it allows */
 
@@ -14,45 +14,28 @@ union control {
 	uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
-static int datagram_new(int family)
-{
-	return OS_CALL(EMFILE, socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-}
-
-static int option_set(int fd, int level, int option, int value)
-{
-	return OS_CALL(ENOMEM, setsockopt(fd, level, option, &value, sizeof value));
-}
-
-static int descriptor_or_error(int fd, int err)
-{
-	if (err < 0)
-		fd_close(fd);
-	return err < 0 ? err : fd;
-}
-
 int datagram_listen(const struct socket_address *address)
 {
 	bool v6 = address->storage.ss_family == AF_INET6;
-	int fd = datagram_new(address->storage.ss_family);
+	int fd = socket_open(address->storage.ss_family, SOCK_DGRAM);
 	if (fd < 0)
 		return fd;
-	int err = v6 ? option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) : 0;
+	int err = v6 ? socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) : 0;
 	if (err == 0)
-		err = v6 ? option_set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) : option_set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+		err = v6 ? socket_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) : socket_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
 	if (err == 0)
-		err = option_set(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
+		err = socket_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
 	if (err == 0)
 		err = OS_CALL(EADDRINUSE, bind(fd, (const struct sockaddr *)&address->storage, address->len));
-	return descriptor_or_error(fd, err == -EADDRINUSE || err == -EACCES ? -E_PORT : err);
+	return socket_or_error(fd, err == -EADDRINUSE || err == -EACCES ? -E_PORT : err);
 }
 
 int datagram_connect(const struct socket_address *address)
 {
-	int fd = datagram_new(address->storage.ss_family);
+	int fd = socket_open(address->storage.ss_family, SOCK_DGRAM);
 	if (fd < 0)
 		return fd;
-	return descriptor_or_error(fd, OS_CALL(ENETUNREACH, connect(fd, (const struct sockaddr *)&address->storage, address->len)));
+	return socket_or_error(fd, OS_CALL(ENETUNREACH, connect(fd, (const struct sockaddr *)&address->storage, address->len)));
 }
 
 ssize_t datagram_receive(int fd, void *out, size_t size)

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "os/call.h"
 #include "os/fd.h"
+#include "os/socket_open.h"
 
 static struct sockaddr_in *ip4(const struct socket_address *address)
 {
@@ -67,6 +68,14 @@ void socket_address_format(const struct socket_address *address, char text[SOCKE
 	}
 }
 
+void socket_address_host(const struct socket_address *address, char text[SOCKET_ADDRESS_TEXT])
+{
+	char whole[SOCKET_ADDRESS_TEXT];
+	struct str port;
+	socket_address_format(address, whole);
+	str_copy(str_cut_last(str_from(whole), ':', &port), text, SOCKET_ADDRESS_TEXT);
+}
+
 uint16_t socket_address_port(const struct socket_address *address)
 {
 	switch (address->storage.ss_family) {
@@ -107,18 +116,17 @@ void socket_address_source(const struct socket_address *address, struct socket_s
 	ret->loopback = len == 4 ? bytes[0] == 127 : len == 16 && IN6_IS_ADDR_LOOPBACK(&ip6(address)->sin6_addr);
 }
 
-static int socket_new(int family)
+int socket_open(int family, int type)
 {
-	return OS_CALL(EMFILE, socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+	return OS_CALL(EMFILE, socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
-static int option_set(int fd, int level, int option, int value)
+int socket_option(int fd, int level, int option, int value)
 {
 	return OS_CALL(ENOMEM, setsockopt(fd, level, option, &value, sizeof value));
 }
 
-/* Closes the descriptor after an error. */
-static int descriptor_or_error(int fd, int err)
+int socket_or_error(int fd, int err)
 {
 	if (err < 0)
 		fd_close(fd);
@@ -127,19 +135,19 @@ static int descriptor_or_error(int fd, int err)
 
 int socket_listen(const struct socket_address *address)
 {
-	int fd = socket_new(address->storage.ss_family);
+	int fd = socket_open(address->storage.ss_family, SOCK_STREAM);
 	if (fd < 0)
 		return fd;
-	int err = option_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	int err = socket_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (err == 0 && address->storage.ss_family == AF_INET6)
-		err = option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+		err = socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 	if (err == 0)
-		err = option_set(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* accepted sockets inherit it */
+		err = socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* accepted sockets inherit it */
 	if (err == 0)
 		err = OS_CALL(EADDRINUSE, bind(fd, (const struct sockaddr *)&address->storage, address->len));
 	if (err == 0)
 		err = OS_CALL(EADDRINUSE, listen(fd, SOMAXCONN));
-	return descriptor_or_error(fd, err == -EADDRINUSE || err == -EACCES ? -E_PORT : err);
+	return socket_or_error(fd, err == -EADDRINUSE || err == -EACCES ? -E_PORT : err);
 }
 
 int socket_local(int fd, struct socket_address *ret)
@@ -163,13 +171,9 @@ int socket_peer(int fd, struct socket_address *ret)
 void socket_peer_host(int fd, char text[SOCKET_ADDRESS_TEXT])
 {
 	struct socket_address peer;
-	char whole[SOCKET_ADDRESS_TEXT];
-	struct str port;
 	text[0] = 0;
-	if (socket_peer(fd, &peer) < 0)
-		return;
-	socket_address_format(&peer, whole);
-	str_copy(str_cut_last(str_from(whole), ':', &port), text, SOCKET_ADDRESS_TEXT);
+	if (socket_peer(fd, &peer) == 0)
+		socket_address_host(&peer, text);
 }
 
 int socket_accept(int fd)
@@ -183,13 +187,13 @@ int socket_accept(int fd)
 
 int socket_connect(const struct socket_address *address)
 {
-	int fd = socket_new(address->storage.ss_family);
+	int fd = socket_open(address->storage.ss_family, SOCK_STREAM);
 	if (fd < 0)
 		return fd;
-	int err = option_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	int err = socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (err == 0)
 		err = OS_CALL(ENETUNREACH, connect(fd, (const struct sockaddr *)&address->storage, address->len));
-	return descriptor_or_error(fd, err == -EINPROGRESS ? 0 : err);
+	return socket_or_error(fd, err == -EINPROGRESS ? 0 : err);
 }
 
 int socket_error(int fd)
@@ -241,10 +245,10 @@ static int unix_address(const char *path, struct sockaddr_un *ret, int *ret_dire
 
 static int unix_connect(const struct sockaddr_un *address)
 {
-	int fd = socket_new(AF_UNIX);
+	int fd = socket_open(AF_UNIX, SOCK_STREAM);
 	if (fd < 0)
 		return fd;
-	return descriptor_or_error(fd, OS_CALL(ECONNRESET, connect(fd, (const struct sockaddr *)address, sizeof *address)));
+	return socket_or_error(fd, OS_CALL(ECONNRESET, connect(fd, (const struct sockaddr *)address, sizeof *address)));
 }
 
 /* Removes a socket file that nobody listens on any more. */
@@ -294,9 +298,9 @@ int socket_unix_listen(const char *path, unsigned mode)
 	int directory, err = unix_address(path, &address, &directory);
 	if (err < 0)
 		return err;
-	int fd = socket_new(AF_UNIX);
+	int fd = socket_open(AF_UNIX, SOCK_STREAM);
 	if (fd >= 0)
-		fd = descriptor_or_error(fd, unix_listen(fd, &address, mode));
+		fd = socket_or_error(fd, unix_listen(fd, &address, mode));
 	fd_close(directory);
 	return fd;
 }

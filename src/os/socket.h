@@ -17,6 +17,7 @@ struct socket_address {
 int socket_address_parse(struct str host, uint16_t port, struct socket_address *ret);
 /* "127.0.0.1:80" or "[::1]:80"; an IPv4 client of an IPv6 listener is shown as what it is. */
 void socket_address_format(const struct socket_address *address, char text[SOCKET_ADDRESS_TEXT]);
+void socket_address_host(const struct socket_address *address, char text[SOCKET_ADDRESS_TEXT]); /* the same without the port */
 uint16_t socket_address_port(const struct socket_address *address);
 /* Whom a limit by client counts: an IPv4 address, or the first half of an IPv6 one, whose lower half is the client's to choose.  Of other
  * families the key is empty. */
@@ -35,7 +36,7 @@ int socket_listen(const struct socket_address *address);
 int socket_listen_port(uint16_t port, uint16_t *ret_port);
 int socket_local(int fd, struct socket_address *ret); /* the address it is bound to */
 int socket_peer(int fd, struct socket_address *ret);
-void socket_peer_host(int fd, char text[SOCKET_ADDRESS_TEXT]); /* without the port; "" = not known */
+void socket_peer_host(int fd, char text[SOCKET_ADDRESS_TEXT]); /* as socket_address_host(); "" = not known */
 int socket_accept(int fd);                                     /* non-blocking; -EAGAIN, -EMFILE ... */
 /* Starts a connection: the descriptor becomes writable when it is made or failed; then socket_error() tells. */
 int socket_connect(const struct socket_address *address);

@@ -327,12 +327,10 @@ void udp_map_leg(struct udp_leg *leg, struct stream *stream, const char *grant, 
 static bool refused(struct udp_map *map, const struct datagram_peer *peer)
 {
 	const struct udp_map_settings settings = map->settings;
-	char whole[SOCKET_ADDRESS_TEXT], host[SOCKET_ADDRESS_TEXT];
-	struct str port;
+	char host[SOCKET_ADDRESS_TEXT];
 	if (!settings.allow)
 		return false;
-	socket_address_format(&peer->address, whole);
-	str_copy(str_cut_last(str_from(whole), ':', &port), host, sizeof host);
+	socket_address_host(&peer->address, host);
 	if (network_ranges_have(str_from(settings.allow), str_from(host)))
 		return false;
 	settings.failed(settings.ctx, -E_MAP_SOURCE, host);
