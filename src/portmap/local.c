@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "io/io.h"
 #include "os/fd.h"
 #include "os/socket.h"
 
@@ -18,7 +19,7 @@ static int listen_on(struct local *local, int i, const char *host, uint16_t port
 	int fd = err < 0 ? err : listen(&address);
 	if (fd < 0)
 		return fd;
-	local->fds[i] = fd;
+	local->sockets[i].fd = fd;
 	err = socket_local(fd, &address);
 	if (err == 0)
 		local->port = socket_address_port(&address);
@@ -31,7 +32,7 @@ static int listen_both(struct local *local, uint16_t port, listen_function *list
 	int err = listen_on(local, 0, "127.0.0.1", port, listen);
 	if (err == 0)
 		err = listen_on(local, 1, "::1", local->port, listen);
-	if (local->fds[0] >= 0 && (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL)) /* a machine without IPv6 */
+	if (local->sockets[0].fd >= 0 && (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL)) /* a machine without IPv6 */
 		err = 0;
 	return err;
 }
@@ -48,7 +49,7 @@ static int listen_all(struct local *local, uint16_t port, listen_function *liste
 
 static int listen_once(struct local *local, const char *bind, uint16_t port, listen_function *listen)
 {
-	*local = (struct local){ .fds = { -1, -1 } };
+	*local = (struct local)LOCAL_NONE;
 	int err = !bind                             ? listen_both(local, port, listen)
 	          : strcmp(bind, MAP_BIND_ALL) == 0 ? listen_all(local, port, listen)
 	                                            : listen_on(local, 0, bind, port, listen);
@@ -65,8 +66,39 @@ int local_open(const char *bind, uint16_t port, listen_function *listen, struct 
 	return err;
 }
 
-void local_close(struct local *local)
+static void on_event(void *ctx, unsigned events)
+{
+	const struct local_socket *socket = ctx;
+	(void)events;
+	socket->local->readable(socket->local->ctx, socket->fd);
+}
+
+int local_watch(struct local *local, struct io_loop *loop, void (*readable)(void *ctx, int fd), void *ctx)
+{
+	local->readable = readable;
+	local->ctx = ctx;
+	for (int i = 0; i < 2; i++) {
+		struct local_socket *socket = &local->sockets[i];
+		socket->local = local;
+		socket->watch = socket->fd < 0 ? NULL : io_watch_new(loop, socket->fd, on_event, socket);
+		if (socket->fd >= 0 && !socket->watch)
+			return -E_NO_MEMORY;
+	}
+	local_pause(local, false);
+	return 0;
+}
+
+void local_pause(struct local *local, bool pause)
 {
 	for (int i = 0; i < 2; i++)
-		local->fds[i] = fd_close(local->fds[i]);
+		if (local->sockets[i].watch)
+			io_watch_set(local->sockets[i].watch, pause ? 0 : IO_READABLE);
+}
+
+void local_close(struct local *local)
+{
+	for (int i = 0; i < 2; i++) {
+		local->sockets[i].watch = io_watch_free(local->sockets[i].watch);
+		local->sockets[i].fd = fd_close(local->sockets[i].fd);
+	}
 }

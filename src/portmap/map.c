@@ -14,17 +14,10 @@
 #include "stream/stream.h"
 #include "tunnel/pump.h"
 
-struct listener {
-	struct map_listener *map;
-	struct io_watch *watch;
-	int fd;
-};
-
 struct map_listener {
 	struct io_loop *loop;
 	struct map_settings settings;
 	struct local local;
-	struct listener listeners[2]; /* of its sockets */
 	struct list connections;
 	struct io_timer *retry; /* accepting stopped for lack of descriptors */
 	struct io_timer *sweep; /* for idle connections */
@@ -270,42 +263,22 @@ static void connection_new(struct map_listener *map, int fd)
 	map->settings.open(map->settings.ctx, connection);
 }
 
-static void listeners_watch(struct map_listener *map, unsigned events)
-{
-	for (int i = 0; i < 2; i++)
-		if (map->listeners[i].watch)
-			io_watch_set(map->listeners[i].watch, events);
-}
-
 /* One a turn: the owner may close the map in answer to it. */
-static void on_accept(void *ctx, unsigned events)
+static void on_accept(void *ctx, int listener)
 {
-	struct listener *listener = ctx;
-	struct map_listener *map = listener->map;
-	(void)events;
-	int fd = socket_accept(listener->fd);
+	struct map_listener *map = ctx;
+	int fd = socket_accept(listener);
 	if (fd >= 0)
 		return connection_new(map, fd);
 	if (fd != -EAGAIN) { /* no descriptors: the client waits in the kernel's queue */
-		listeners_watch(map, 0);
+		local_pause(&map->local, true);
 		io_timer_start(map->retry, 100, 0);
 	}
 }
 
 static void on_retry(void *ctx)
 {
-	listeners_watch(ctx, IO_READABLE);
-}
-
-static int listener_watch(struct map_listener *map, int i)
-{
-	struct listener *listener = &map->listeners[i];
-	listener->map = map;
-	listener->fd = map->local.fds[i];
-	if (listener->fd < 0)
-		return 0;
-	listener->watch = io_watch_new(map->loop, listener->fd, on_accept, listener);
-	return listener->watch ? 0 : -E_NO_MEMORY;
+	local_pause(&((struct map_listener *)ctx)->local, false);
 }
 
 int map_open(struct io_loop *loop, const struct map_settings *settings, struct map_listener **ret)
@@ -313,19 +286,18 @@ int map_open(struct io_loop *loop, const struct map_settings *settings, struct m
 	struct map_listener *map = mem_alloc(sizeof *map);
 	if (!map)
 		return -E_NO_MEMORY;
-	*map = (struct map_listener){ .loop = loop, .settings = *settings, .local.fds = { -1, -1 } };
+	*map = (struct map_listener){ .loop = loop, .settings = *settings, .local = LOCAL_NONE };
 	list_init(&map->connections);
 	map->retry = io_timer_new(loop, on_retry, map);
 	int err = map->retry ? local_open(settings->bind, settings->local_port, socket_listen, &map->local) : -E_NO_MEMORY;
-	for (int i = 0; i < 2 && err == 0; i++)
-		err = listener_watch(map, i);
+	if (err == 0)
+		err = local_watch(&map->local, loop, on_accept, map);
 	if (err == 0)
 		err = sweep_start(map);
 	if (err < 0) {
 		map_close(map);
 		return err;
 	}
-	listeners_watch(map, IO_READABLE);
 	*ret = map;
 	return 0;
 }
@@ -336,8 +308,6 @@ struct map_listener *map_close(struct map_listener *map)
 		return NULL;
 	while (!list_empty(&map->connections))
 		connection_drop(LIST_ENTRY(map->connections.next, struct map_connection, node));
-	for (int i = 0; i < 2; i++)
-		io_watch_free(map->listeners[i].watch);
 	local_close(&map->local);
 	io_timer_free(map->retry);
 	io_timer_free(map->sweep);

@@ -21,18 +21,11 @@
 #define RENEW_MS 300000
 #define AGAIN_MS 500 /* after a leg that could not be opened */
 
-struct listener {
-	struct udp_map *map;
-	struct io_watch *watch;
-	int fd;
-};
-
 struct udp_map {
 	struct io_loop *loop;
 	struct udp_map_settings settings;
 	char path[UDP_PATH_MAX];
 	struct local local;
-	struct listener listeners[2];
 	struct map *by_source;
 	struct list flows; /* the least recently used first */
 	struct list debtors;
@@ -59,7 +52,7 @@ struct flow {
 	struct udp_map *map;
 	struct udp_leg *leg; /* NULL: it waits for one */
 	struct udp_flow udp;
-	const struct listener *listener;
+	int fd; /* of the map's sockets */
 	struct datagram_peer peer;
 	uint64_t used_ms;
 	struct list debtor; /* in its map, while it has unpaid bytes */
@@ -74,10 +67,10 @@ struct source_key {
 	size_t len;
 };
 
-static struct source_key source_key(const struct listener *listener, const struct datagram_peer *peer)
+static struct source_key source_key(const struct udp_map *map, int fd, const struct datagram_peer *peer)
 {
 	struct source_key key = { .len = 1 + peer->address.len };
-	key.bytes[0] = listener == &listener->map->listeners[1];
+	key.bytes[0] = fd == map->local.sockets[1].fd;
 	memcpy(key.bytes + 1, &peer->address.storage, peer->address.len);
 	return key;
 }
@@ -86,7 +79,7 @@ static struct source_key source_key(const struct listener *listener, const struc
 static void flow_close(struct flow *flow)
 {
 	struct udp_map *map = flow->map;
-	struct source_key key = source_key(flow->listener, &flow->peer);
+	struct source_key key = source_key(map, flow->fd, &flow->peer);
 	struct h2_stream *stream = flow->udp.stream;
 	map_remove(map->by_source, key.bytes, key.len);
 	list_remove(&flow->node);
@@ -100,16 +93,16 @@ static void flow_close(struct flow *flow)
 	mem_free(flow);
 }
 
-static struct flow *flow_new(struct udp_map *map, const struct listener *listener, const struct datagram_peer *peer)
+static struct flow *flow_new(struct udp_map *map, int fd, const struct datagram_peer *peer)
 {
-	struct source_key key = source_key(listener, peer);
+	struct source_key key = source_key(map, fd, peer);
 	if (map_count(map->by_source) == UDP_FLOWS_MAX)
 		flow_close(LIST_ENTRY(map->flows.next, struct flow, node));
 	struct flow *flow = mem_alloc(sizeof *flow);
 	if (!flow || map_put(map->by_source, key.bytes, key.len, flow) < 0)
 		return mem_free(flow);
 	flow->map = map;
-	flow->listener = listener;
+	flow->fd = fd;
 	flow->peer = *peer;
 	list_append(&map->flows, &flow->node);
 	list_init(&flow->debtor);
@@ -202,7 +195,7 @@ static int on_datagram(void *ctx, struct str datagram)
 {
 	struct flow *flow = ctx;
 	rate_count(flow->map, datagram.len);
-	if (datagram_send_to(flow->listener->fd, datagram.ptr, datagram.len, &flow->peer) < 0)
+	if (datagram_send_to(flow->fd, datagram.ptr, datagram.len, &flow->peer) < 0)
 		flow->map->lost++;
 	return 0;
 }
@@ -361,13 +354,12 @@ static struct udp_leg *flow_place(struct flow *flow)
 }
 
 /* Returns false when the map may be closed. */
-static bool datagram_take(const struct listener *listener, const struct datagram_peer *peer, struct str datagram)
+static bool datagram_take(struct udp_map *map, int fd, const struct datagram_peer *peer, struct str datagram)
 {
-	struct udp_map *map = listener->map;
-	struct source_key key = source_key(listener, peer);
+	struct source_key key = source_key(map, fd, peer);
 	struct flow *flow = map_get(map->by_source, key.bytes, key.len);
 	if (!flow)
-		flow = flow_new(map, listener, peer);
+		flow = flow_new(map, fd, peer);
 	if (!flow) {
 		map->lost++;
 		return true;
@@ -381,17 +373,10 @@ static bool datagram_take(const struct listener *listener, const struct datagram
 	return !asked;
 }
 
-static void listeners_watch(struct udp_map *map, unsigned events)
-{
-	for (int i = 0; i < 2; i++)
-		if (map->listeners[i].watch)
-			io_watch_set(map->listeners[i].watch, events);
-}
-
 static void on_later(void *ctx)
 {
 	struct udp_map *map = ctx;
-	listeners_watch(map, IO_READABLE);
+	local_pause(&map->local, false);
 	while (!list_empty(&map->debtors)) {
 		struct flow *flow = LIST_ENTRY(map->debtors.next, struct flow, debtor);
 		list_remove(&flow->debtor);
@@ -406,27 +391,26 @@ static bool waits(struct udp_map *map)
 	uint64_t wait = rate_wait(map);
 	if (!wait)
 		return false;
-	listeners_watch(map, 0);
+	local_pause(&map->local, true);
 	io_timer_start(map->later, wait, 0);
 	return true;
 }
 
 /* The owner may close the map in answer to one. */
-static void on_socket(void *ctx, unsigned events)
+static void on_socket(void *ctx, int fd)
 {
-	struct listener *listener = ctx;
-	uint8_t *scratch = io_loop_scratch(listener->map->loop);
+	struct udp_map *map = ctx;
+	uint8_t *scratch = io_loop_scratch(map->loop);
 	struct datagram_peer peer;
 	bool goes_on = true;
-	(void)events;
 	for (int i = 0; i < ROUNDS && goes_on; i++) {
-		ssize_t n = waits(listener->map) ? -EAGAIN : datagram_receive_from(listener->fd, scratch, IO_SCRATCH, &peer);
+		ssize_t n = waits(map) ? -EAGAIN : datagram_receive_from(fd, scratch, IO_SCRATCH, &peer);
 		if (n < 0)
 			return;
-		rate_count(listener->map, (size_t)n);
-		if (refused(listener->map, &peer))
+		rate_count(map, (size_t)n);
+		if (refused(map, &peer))
 			return;
-		goes_on = datagram_take(listener, &peer, (struct str){ (const char *)scratch, (size_t)n });
+		goes_on = datagram_take(map, fd, &peer, (struct str){ (const char *)scratch, (size_t)n });
 	}
 }
 
@@ -454,16 +438,6 @@ static void on_sweep(void *ctx)
 	}
 }
 
-static int listener_watch(struct udp_map *map, int i)
-{
-	struct listener *listener = &map->listeners[i];
-	*listener = (struct listener){ .map = map, .fd = map->local.fds[i] };
-	if (listener->fd < 0)
-		return 0;
-	listener->watch = io_watch_new(map->loop, listener->fd, on_socket, listener);
-	return listener->watch ? 0 : -E_NO_MEMORY;
-}
-
 /* Looked at often enough to be no more than a quarter late. */
 static int timers_start(struct udp_map *map)
 {
@@ -482,7 +456,7 @@ int udp_map_open(struct io_loop *loop, const struct udp_map_settings *settings, 
 	struct udp_map *map = mem_alloc(sizeof *map);
 	if (!map)
 		return -E_NO_MEMORY;
-	*map = (struct udp_map){ .loop = loop, .settings = *settings, .local.fds = { -1, -1 }, .room = UDP_LEG_QUEUE };
+	*map = (struct udp_map){ .loop = loop, .settings = *settings, .local = LOCAL_NONE, .room = UDP_LEG_QUEUE };
 	list_init(&map->flows);
 	list_init(&map->debtors);
 	list_init(&map->legs);
@@ -491,15 +465,14 @@ int udp_map_open(struct io_loop *loop, const struct udp_map_settings *settings, 
 	int err = map->by_source ? udp_path_write(settings->host, settings->port, map->path) : -E_NO_MEMORY;
 	if (err == 0)
 		err = local_open(settings->bind, settings->local_port, datagram_listen, &map->local);
-	for (int i = 0; i < 2 && err == 0; i++)
-		err = listener_watch(map, i);
 	if (err == 0)
 		err = timers_start(map);
+	if (err == 0)
+		err = local_watch(&map->local, loop, on_socket, map);
 	if (err < 0) {
 		udp_map_close(map);
 		return err;
 	}
-	listeners_watch(map, IO_READABLE);
 	*ret = map;
 	return 0;
 }
@@ -512,8 +485,6 @@ struct udp_map *udp_map_close(struct udp_map *map)
 		flow_close(LIST_ENTRY(map->flows.next, struct flow, node));
 	while (!list_empty(&map->legs))
 		leg_free(LIST_ENTRY(map->legs.next, struct udp_leg, node));
-	for (int i = 0; i < 2; i++)
-		io_watch_free(map->listeners[i].watch);
 	local_close(&map->local);
 	io_timer_free(map->sweep);
 	io_timer_free(map->later);
